@@ -1,0 +1,136 @@
+"""The run file: one YAML that trainer and server both read."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from streamdocs.errors import ConfigError
+from streamdocs.keys import Generator
+from streamdocs.prompts import load_prompt
+from streamdocs.recipes import RECIPES, Recipe
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GeneratorSection(_Section):
+    """Who writes. What is not part of a generation's identity (engine, endpoint, rates) may change at any time.
+
+    ``engine`` is ``template`` (built in, no model, for trying out) or ``openai`` (any compatible endpoint, SGLang's too).
+    """
+
+    engine: Literal["template", "openai"] = "template"
+    model: str = "template"
+    revision: str = ""
+    temperature: float = 1.0
+    top_p: float = 1.0
+    system: str | None = None
+    endpoint: str | None = None
+    api_key_env: str | None = None
+    tokens_per_second: float | None = None
+
+    def generator(self) -> Generator:
+        """The identity."""
+        return Generator(
+            model=self.model,
+            revision=self.revision,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            system=self.system,
+        )
+
+
+class MixSection(_Section):
+    """What the trainer reads."""
+
+    synthetic_fraction: float = 0.75
+    max_seq_len: int = 2048
+    when_behind: Literal["wait", "reuse", "web"] = "reuse"
+    window: int = 2048
+    shuffle_seed: int = 9176
+    name: str = ""
+
+
+class ServerSection(_Section):
+    """How the server works.
+
+    Args:
+        max_in_flight: Documents asked for at once.
+        max_lead: Documents that generation may be ahead of the trainer; default the whole corpus once.
+        gates: Limits of the gates, by name.
+        attempts: How often a round is asked for before its rejected generations stay rejected.
+        keep_checkpoints: As the dataset's.
+    """
+
+    max_in_flight: int = Field(64, ge=1)
+    max_lead: int | None = Field(None, ge=1)
+    gates: dict[str, Any] = {}
+    attempts: int = Field(2, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+
+
+class RunFile(_Section):
+    """A run: corpus, store, recipe, generator and mix. Relative paths are relative to the file's folder."""
+
+    corpus: str
+    remote: str | None = None
+    store: str
+    recipe: dict[str, Any]
+    generator: GeneratorSection = GeneratorSection()
+    mix: MixSection = MixSection()
+    server: ServerSection = ServerSection()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "RunFile":
+        """Read a run file.
+
+        Raises:
+            ConfigError: It cannot be read, or a field is unknown, missing or wrong; the message names each.
+        """
+        try:
+            fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            run = cls.model_validate(fields)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"run file {path} cannot be read: {error}") from error
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigError(f"run file {path}: {faults}") from error
+        folder = Path(path).parent
+        recipe = dict(run.recipe)
+        if "prompt" in recipe:
+            recipe["prompt"] = load_prompt(folder / recipe["prompt"])
+        store = run.store if "://" in run.store else str(folder / run.store)
+        run = run.model_copy(update={"corpus": str(folder / run.corpus), "store": store, "recipe": recipe})
+        run.make_recipe()
+        return run
+
+    def make_recipe(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            ConfigError: Its name or one of its fields is not known.
+        """
+        fields = dict(self.recipe)
+        name = fields.pop("name", None)
+        if name not in RECIPES:
+            raise ConfigError(f"recipe.name: {name!r}; it is one of {', '.join(RECIPES)}")
+        try:
+            return RECIPES[name](**fields)
+        except TypeError as error:
+            raise ConfigError(f"recipe {name}: {error}") from error
+
+    def dataset_arguments(self) -> dict[str, Any]:
+        """What StreamingMegadocDataset takes from here."""
+        return {
+            "local": self.corpus,
+            "remote": self.remote,
+            "store": self.store,
+            "recipe": self.make_recipe(),
+            "generator": self.generator.generator(),
+            "keep_checkpoints": self.server.keep_checkpoints,
+            **self.mix.model_dump(),
+        }

@@ -1,0 +1,294 @@
+"""StreamingMegadocDataset: web text and megadocs, mixed exactly, as a streaming dataset."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import torch
+from streaming import StreamingDataset
+from streaming.base.util import bytes_to_int, number_abbrev_to_int
+from streaming.base.world import World
+
+from streamdocs.assembly import Assembler, Segment
+from streamdocs.config import RunFile
+from streamdocs.corpus.reader import Corpus
+from streamdocs.cursor import Cursor
+from streamdocs.errors import ConfigError, FingerprintError, WaitTimeoutError
+from streamdocs.heartbeat import registered_generators
+from streamdocs.keys import Generator
+from streamdocs.ledger import Ledger
+from streamdocs.recipes import Recipe, Rephrase
+from streamdocs.run import Run
+from streamdocs.schedule import DocumentOrder
+from streamdocs.sealing import WhenBehind
+from streamdocs.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+
+class StreamingMegadocDataset(StreamingDataset):
+    """Web text and megadocs, mixed at an exact ratio while the megadocs are being written.
+
+    A ``streaming.StreamingDataset`` by type and contract; its iteration, state and downloads are its own, without
+    named shared memory or lock files. A sample is one sequence: ``input_ids`` int64 (max_seq_len,), ``labels`` (the
+    same), ``synthetic`` bool, and with ``block_cross_document_attention`` also ``sequence_id`` int64 (max_seq_len,).
+
+    ``dataset[p]`` is the sequence at position p of the run, ``dataset.explain(p)`` says where its tokens come from.
+
+    Args:
+        local: Folder of the corpus (``streamdocs prepare``).
+        remote: Where missing files of the corpus are downloaded from.
+        split: ``"train"``, or ``"holdout"`` for evaluation.
+        store: Folder of the store; not needed where ``synthetic_fraction`` is 0.
+        recipe: What a document becomes.
+        generator: Who writes; default the one that registered in the store.
+        synthetic_fraction: Share of synthetic sequences, 0 to 1.
+        max_seq_len: Tokens a sequence.
+        when_behind: Where generations are missing: ``"wait"``, ``"reuse"`` what there is, or fill with ``"web"`` text.
+        window: Sequences that are sealed together.
+        batch_size: Sequences a batch and rank, as given to the DataLoader.
+        block_cross_document_attention: Also give ``sequence_id``.
+        shuffle, shuffle_seed, shuffle_algo, shuffle_block_size, num_canonical_nodes: Order of documents, as in
+            StreamingDataset; ``num_canonical_nodes`` is 1 by default, so that it does not follow the machine.
+        evaluation: Every epoch reads the same sequences.
+        epoch_size: Sequences an epoch; default one pass over the web tokens.
+        replication: As in StreamingDataset.
+        download_retry, download_timeout, cache_limit: As in StreamingDataset.
+        wait_timeout: Seconds that any wait for generations may take.
+        keep_checkpoints: Newest states whose generations are kept while rounds retire.
+        name: Keeps the sealed windows of runs apart that are the same in everything else.
+
+    Raises:
+        ConfigError: Arguments that cannot mean what was asked.
+        CorpusError: The corpus cannot be read.
+        StoreError: The store cannot be read.
+        WaitTimeoutError: No generator registered in time, or generations did not come.
+    """
+
+    def __init__(
+        self,
+        *,
+        local: str | os.PathLike[str],
+        remote: str | None = None,
+        split: str = "train",
+        store: str | Store | None = None,
+        recipe: Recipe | None = None,
+        generator: Generator | None = None,
+        synthetic_fraction: float | str = 0.0,
+        max_seq_len: int = 2048,
+        when_behind: WhenBehind = "reuse",
+        window: int = 2048,
+        batch_size: int | None = None,
+        block_cross_document_attention: bool = False,
+        shuffle: bool = True,
+        shuffle_seed: int = 9176,
+        shuffle_algo: str = "py1e",
+        shuffle_block_size: int | None = None,
+        num_canonical_nodes: int | None = None,
+        evaluation: bool = False,
+        epoch_size: int | str | None = None,
+        replication: int | None = None,
+        download_retry: int = 2,
+        download_timeout: float = 60,
+        cache_limit: int | str | None = None,
+        wait_timeout: float = 3600,
+        keep_checkpoints: int = 2,
+        name: str = "",
+    ) -> None:
+        # Not super().__init__(): all that it would set up is named shared memory, and threads that poll it.
+        if batch_size is None or batch_size < 1:
+            raise ConfigError("batch_size is needed, the same as the DataLoader's: batches are dealt out by it")
+        if when_behind not in ("wait", "reuse", "web"):
+            raise ConfigError(f"when_behind={when_behind!r}; it is 'wait', 'reuse' or 'web'")
+        self.batch_size = batch_size
+        self.replication = replication
+        self.when_behind = when_behind
+        self.evaluation = evaluation
+        self.block_cross_document_attention = block_cross_document_attention
+        self._wait_timeout = wait_timeout
+        self._keep_checkpoints = keep_checkpoints
+        self._unique_rank_world = World.detect()
+        self._parallel_rank_world = self._unique_rank_world.replicate(replication or 1)
+
+        limit = bytes_to_int(cache_limit) if isinstance(cache_limit, str) else cache_limit
+        self.corpus = Corpus(
+            local,
+            remote,
+            split,
+            download_timeout=download_timeout,
+            download_retry=download_retry,
+            cache_limit=limit,
+        )
+        self.store: Store | None = open_store(store) if isinstance(store, str | os.PathLike) else store
+        synthetic = float(synthetic_fraction) > 0
+        if synthetic and (self.store is None or recipe is None):
+            raise ConfigError(f"synthetic_fraction={synthetic_fraction} needs a store and a recipe")
+        order = DocumentOrder(
+            self.corpus.shard_sizes,
+            shuffle_seed,
+            shuffle=shuffle,
+            algorithm=shuffle_algo,
+            canonical_nodes=num_canonical_nodes or 1,
+            block_size=shuffle_block_size or 1 << 18,
+        )
+        if synthetic and generator is None:
+            assert self.store is not None
+            generator = wait_for_generator(self.store, wait_timeout)
+        self.run = Run(
+            self.corpus,
+            recipe or Rephrase(generations=1),
+            order,
+            generator if synthetic else None,
+            synthetic_fraction=synthetic_fraction,
+            max_seq_len=max_seq_len,
+            window=window,
+            name=name,
+        )
+        self.shuffle_seed = shuffle_seed
+        self.num_samples = len(self.corpus.documents)
+        self.epoch_size = self._epoch_sequences(epoch_size)
+        self.length = self.epoch_size // self._parallel_rank_world.num_ranks
+        self.cursor = Cursor(self.epoch_size)
+        if self._unique_rank_world.is_leader:
+            log.info("%s", self.describe())
+
+    @classmethod
+    def from_run_file(cls, path: str | os.PathLike[str], **arguments: Any) -> "StreamingMegadocDataset":
+        """The dataset of a run file; ``arguments`` (``batch_size`` at least) go over what it says.
+
+        Raises:
+            ConfigError: The file does not hold a run.
+        """
+        return cls(**{**RunFile.load(path).dataset_arguments(), **arguments})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("ledger", "_assembler")}
+
+    def __len__(self) -> int:
+        """Sequences an epoch and rank."""
+        return self.length
+
+    def __getitem__(self, position: Any) -> dict[str, torch.Tensor]:
+        """The sequence at a position of the run."""
+        return next(self._samples([int(position)]))
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        """This worker's sequences of the next epoch, from where a loaded state says."""
+        world = self._parallel_rank_world.detect_workers()
+        worker = world.worker_of_rank
+        position, stop = self.cursor.begin_epoch(worker)
+        if self.evaluation:
+            position, stop = 0, self.epoch_size
+        global_batch = self.batch_size * world.num_ranks
+        first = position + world.rank * self.batch_size + worker * global_batch
+        for start in range(first, stop, global_batch * world.workers_per_rank):
+            yield from self._samples(range(start, start + self.batch_size))
+
+    @cached_property
+    def ledger(self) -> Ledger | None:
+        """The sealed windows of this run; None where nothing synthetic is read."""
+        if not self.run.synthetic or self.store is None:
+            return None
+        return Ledger(self.run, self.store, self.when_behind, self._wait_timeout)
+
+    def explain(self, position: int) -> list[Segment]:
+        """Where every token of a sequence comes from."""
+        return self._assembler.explain(position)
+
+    def describe(self) -> str:
+        """In numbers, what an epoch of this run reads."""
+        from streamdocs.describe import describe_run  # noqa: PLC0415
+
+        return describe_run(self.run, self.epoch_size)
+
+    def state_dict(self, num_samples: int, from_beginning: bool) -> dict[str, Any]:
+        """Where the run stands: JSON of less than 4,096 bytes.
+
+        Args:
+            num_samples: Sequences read in this epoch, over all ranks.
+            from_beginning: Whether they are counted from the start of the epoch, or from where it was resumed.
+        """
+        epoch, sample = self.cursor.locate(num_samples, from_beginning)
+        start = self.cursor.epoch_start(epoch)
+        state = {
+            "epoch": epoch,
+            "sample_in_epoch": sample,
+            "position": start + sample,
+            "fingerprint": self.run.fingerprint,
+        }
+        if self.ledger:
+            state["sealed"] = self.ledger.seal_digest(start + sample)
+            if self._unique_rank_world.is_leader:
+                self.ledger.mark(start + sample, self._keep_checkpoints)
+        return state
+
+    def load_state_dict(self, obj: dict[str, Any]) -> None:
+        """Go on where a state says.
+
+        Raises:
+            FingerprintError: It is another run's; the message names each field that differs.
+            StoreError: This store did not seal what the run has read.
+        """
+        theirs, ours = obj.get("fingerprint") or {}, self.run.fingerprint
+        differing = [field for field in sorted({*theirs, *ours}) if theirs.get(field) != ours.get(field)]
+        if differing:
+            lines = [f"{field}: {theirs.get(field)} in the state, {ours.get(field)} here" for field in differing]
+            raise FingerprintError("the state belongs to another run: " + "; ".join(lines))
+        epoch, sample, position = (int(obj[name]) for name in ("epoch", "sample_in_epoch", "position"))
+        if self.ledger:
+            self.ledger.check_resume(position, obj.get("sealed", ""))
+        self.cursor.resume(epoch, sample, position - sample)
+
+    @property
+    def waited_seconds(self) -> float:
+        """Seconds that this rank waited for generations so far."""
+        return self.cursor.waited_seconds
+
+    @cached_property
+    def _assembler(self) -> Assembler:
+        return Assembler(self.run, self.ledger)
+
+    def _samples(self, positions: "range | list[int]") -> Iterator[dict[str, torch.Tensor]]:
+        ledger = self.ledger
+        waited = ledger.waited_seconds if ledger else 0.0
+        tokens, synthetic, ids = self._assembler.read(positions, self.block_cross_document_attention)
+        if ledger and ledger.waited_seconds > waited:
+            self.cursor.add_waited(World.detect().worker_of_rank, ledger.waited_seconds - waited)
+        columns = {"input_ids": tokens, "synthetic": synthetic}
+        if ids is not None:
+            columns["sequence_id"] = ids
+        tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+        for row in range(len(positions)):
+            sample = {name: tensor[row] for name, tensor in tensors.items()}
+            yield {**sample, "labels": sample["input_ids"]}
+
+    def _epoch_sequences(self, epoch_size: int | str | None) -> int:
+        """Sequences an epoch, rounded up to whole global batches: the run is endless, so nothing is repeated for it."""
+        size = number_abbrev_to_int(epoch_size) if epoch_size else self.run.mixture.epoch_sequences(self.run.web_tokens)
+        global_batch = self.batch_size * self._parallel_rank_world.num_ranks
+        return -(-size // global_batch) * global_batch
+
+
+def wait_for_generator(store: Store, timeout: float) -> Generator:
+    """The one generator that is registered in a store.
+
+    Raises:
+        ConfigError: There are several.
+        WaitTimeoutError: None registered within ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not (found := registered_generators(store)):
+        if time.monotonic() > deadline:
+            raise WaitTimeoutError(
+                f"no generator registered in store {store.location} in {timeout:.0f} s: start `streamdocs-server`, "
+                "or pass generator="
+            )
+        time.sleep(0.1)
+    if len(found) > 1:
+        names = "; ".join(str(asdict(generator)) for generator in found)
+        raise ConfigError(f"store {store.location} holds several generators, pass one as generator=: {names}")
+    return found[0]

@@ -1,0 +1,46 @@
+"""Signs of life of generators, and who they are, in the store."""
+
+import time
+from dataclasses import asdict
+
+import msgpack
+
+from streamdocs.keys import Generator
+from streamdocs.run import GenerationScope
+from streamdocs.store import Store
+
+
+def beat(store: Store, scope: GenerationScope, server: str) -> None:
+    """Say that a server is alive."""
+    store.update(_prefix(scope) + server.encode(), lambda _: msgpack.packb(time.time()))
+
+
+def stop_beating(store: Store, scope: GenerationScope, server: str) -> None:
+    """Say that a server has stopped."""
+    store.update(_prefix(scope) + server.encode(), lambda _: None)
+
+
+def newest_heartbeat(store: Store, scope: GenerationScope) -> float:
+    """Unix time of the newest sign of life of any server of a scope, 0 for none."""
+    with store.read() as snapshot:
+        beats = [msgpack.unpackb(value) for _, value in snapshot.scan("notes", _prefix(scope))]
+    return max(beats, default=0.0)
+
+
+def register_generator(store: Store, generator: Generator) -> None:
+    """Make a generator known to trainers that do not name theirs."""
+    store.update(_generator_key(generator), lambda _: msgpack.packb(asdict(generator)))
+
+
+def registered_generators(store: Store) -> list[Generator]:
+    """Every generator that ever wrote into the store."""
+    with store.read() as snapshot:
+        return [Generator(**msgpack.unpackb(value)) for _, value in snapshot.scan("notes", b"generator/")]
+
+
+def _prefix(scope: GenerationScope) -> bytes:
+    return b"beat/" + scope.id
+
+
+def _generator_key(generator: Generator) -> bytes:
+    return b"generator/" + generator.fingerprint.encode()

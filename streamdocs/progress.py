@@ -1,0 +1,75 @@
+"""How far generation is: resolved blocks, and what each of them holds. Written by servers, read by everyone."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgpack
+
+from streamdocs.run import GenerationScope
+from streamdocs.store import Snapshot, Store
+
+
+@dataclass
+class Tally:
+    """What some resolved (round, document) items hold.
+
+    Args:
+        items: How many they are.
+        generations, tokens, text_bytes: Accepted generations, their tokens and the bytes of their text.
+        rejected: Rejected generations by cause.
+    """
+
+    items: int = 0
+    generations: int = 0
+    tokens: int = 0
+    text_bytes: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Both together."""
+        return Tally(
+            self.items + other.items,
+            self.generations + other.generations,
+            self.tokens + other.tokens,
+            self.text_bytes + other.text_bytes,
+            self.rejected + other.rejected,
+        )
+
+    def pack(self) -> bytes:
+        """As msgpack."""
+        return msgpack.packb([self.items, self.generations, self.tokens, self.text_bytes, dict(self.rejected)])
+
+    @classmethod
+    def unpack(cls, data: bytes | memoryview) -> "Tally":
+        """What ``pack`` wrote."""
+        *numbers, rejected = msgpack.unpackb(data)
+        return cls(*numbers, Counter(rejected))
+
+
+def block_key(scope: GenerationScope, number: int) -> bytes:
+    """Key of a resolved block."""
+    return scope.id + number.to_bytes(8, "big")
+
+
+def read_watermark(snapshot: Snapshot, scope: GenerationScope, known: int = 0) -> int:
+    """Items resolved without a gap, in the order of generation; ``known`` of them are known to be."""
+    number = scope.generation_order.block_of_item(known)
+    while snapshot.get("blocks", block_key(scope, number)) is not None:
+        number += 1
+    return scope.generation_order.first_item(number)
+
+
+def read_tallies(store: Store, scope: GenerationScope) -> dict[int, Tally]:
+    """Every resolved block of a scope, by round added up: also those beyond a gap."""
+    rounds: dict[int, Tally] = {}
+    with store.read() as snapshot:
+        for key, value in snapshot.scan("blocks", scope.id):
+            round = scope.generation_order.block(int.from_bytes(key[-8:], "big")).round
+            rounds[round] = rounds.get(round, Tally()) + Tally.unpack(value)
+    return rounds
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """All of them together."""
+    return sum(tallies, Tally())

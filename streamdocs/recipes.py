@@ -1,0 +1,302 @@
+"""Recipes: what a document becomes.
+
+A recipe says which generations it needs of a document and how a *unit* (one document of the training stream) is laid
+out from them. The three are those of "Data-efficient pre-training by scaling synthetic megadocs" (arXiv 2603.18534).
+
+Generations come in rounds of ``per_round`` a document. Every generation has a *slot*, 0 to ``generations`` - 1; round r
+fills ``per_round`` of them, and after ``cycle`` rounds all are filled. Later rounds fill the same slots anew, so a unit
+always uses the newest ``generations`` there are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from streamdocs.errors import ConfigError
+from streamdocs.hashing import digest128, seeded_numbers
+from streamdocs.prompts import load_prompt, placeholders
+from streamdocs.requests import Request
+
+
+class Part(IntEnum):
+    """A piece of a unit."""
+
+    BOS = 0
+    EOS = 1
+    SEPARATOR = 2  # between the parts of a stitched megadoc
+    OPEN = 3  # the marks around a thought
+    CLOSE = 4
+    GENERATION = 5
+    DOCUMENT = 6  # the whole web document
+    DOCUMENT_IF_ALONE = 7  # the whole web document, in a unit that has no generation
+    DOCUMENT_HEAD = 8  # the web document up to the first cut
+    DOCUMENT_NEXT = 9  # the web document from this generation's cut to the next
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The parts of a unit in order: some before, some for each generation, some after."""
+
+    before: tuple[Part, ...]
+    each: tuple[Part, ...]
+    after: tuple[Part, ...]
+    #: Leave out the very first part of ``each``: a separator that would separate nothing.
+    skip_first: bool = False
+
+
+#: A web document by itself.
+WEB_LAYOUT = Layout(before=(Part.BOS, Part.DOCUMENT_IF_ALONE), each=(Part.GENERATION,), after=(Part.EOS,))
+
+#: In ``slots_of_sweep``: this sweep reads the web document itself.
+WEB_UNIT = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What the three recipes have in common.
+
+    Args:
+        generations: Generations a unit draws on, G.
+        per_round: Generations asked for at once, a divisor of G; default G.
+        rounds: Rounds in all; ``"enough"`` (default) is as many as G needs, ``None`` endless: always fresh ones.
+        prompt: Text of the prompt, with its placeholders.
+        max_tokens: Most new tokens of one generation.
+
+    Raises:
+        ConfigError: A number that cannot be, or a prompt without its placeholder.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[Literal["rephrase", "thought"]]
+    fields: ClassVar[tuple[str, ...]]
+
+    generations: int
+    per_round: int | None = None
+    rounds: int | Literal["enough"] | None = "enough"
+    prompt: str = ""
+    max_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if self.generations < 1:
+            raise ConfigError(f"{self.name}: generations={self.generations}; at least one is needed")
+        if self.round_size < 1 or self.generations % self.round_size:
+            raise ConfigError(f"{self.name}: per_round={self.per_round} does not divide generations={self.generations}")
+        if isinstance(self.rounds, int) and self.rounds < self.cycle:
+            raise ConfigError(
+                f"{self.name}: rounds={self.rounds}, but {self.cycle} are needed to fill {self.generations} slots"
+            )
+        missing = set(self.fields) - placeholders(self.prompt)
+        if missing:
+            raise ConfigError(f"{self.name}: the prompt lacks the placeholder {{{sorted(missing)[0]}}}")
+        if self.max_tokens < 1:
+            raise ConfigError(f"{self.name}: max_tokens={self.max_tokens}; at least one is needed")
+
+    @property
+    def round_size(self) -> int:
+        """Generations a document in one round."""
+        return self.generations if self.per_round is None else self.per_round
+
+    @property
+    def cycle(self) -> int:
+        """Rounds that fill every slot once."""
+        return self.generations // self.round_size
+
+    @property
+    def total_rounds(self) -> int | None:
+        """Rounds in all, None for endless."""
+        return self.cycle if self.rounds == "enough" else self.rounds
+
+    @property
+    def layout(self) -> Layout:
+        """How a unit is laid out."""
+        raise NotImplementedError
+
+    @property
+    def sweeps(self) -> int:
+        """Units a document, and so how often a pass over all units goes over the documents."""
+        return 1
+
+    def slots_of_sweep(self, sweep: int, documents: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64] | None:
+        """The one slot that sweep ``sweep`` of a pass reads of each document; None where it reads all slots together."""
+        return None
+
+    def order_of_round(self, round: int) -> int:
+        """The sweep in whose order of documents a round is generated: the first that can want it."""
+        return round
+
+    def last_round_wanted(self, sweep: int) -> int:
+        """The newest round that sweep ``sweep`` (counted from the start of the run) wants."""
+        return sweep + self.cycle - 1
+
+    def slots_of_round(self, round: int) -> range:
+        """The slots that a round fills."""
+        first = round % self.cycle * self.round_size
+        return range(first, first + self.round_size)
+
+    def request_part(self, round: int, tokenizer_digest: str) -> list[Any]:
+        """What goes into the key of a generation: everything about the request that can change the text."""
+        return [self.kind, digest128(self.prompt.encode()), self.max_tokens, self.round_size]
+
+    def requests(self, text: str, offsets: Sequence[tuple[int, int]], round: int) -> list[Request]:
+        """The requests of one round for a document of ``text``, whose tokens lie at these character ``offsets``."""
+        return [self._request({"document": text}, self.round_size)]
+
+    def cuts(self, tokens: npt.NDArray[np.integer], slots: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """Token index at which the generation of each slot goes into its document of ``tokens`` tokens."""
+        return np.zeros(np.broadcast(tokens, slots).shape, np.int64)
+
+    def place_of_slot(self, slot: int) -> int:
+        """Where a slot's generation stands among the others of its unit."""
+        return slot
+
+    def _request(self, fields: dict[str, str], n: int) -> Request:
+        return Request(kind=self.kind, template=self.prompt, fields=fields, n=n, max_tokens=self.max_tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rephrase(Recipe):
+    """Simple rephrasing: every generation is a document of its own, and so is the web document (unless ``web=False``).
+
+    A pass goes over the documents G (+1) times, each time in another order and with another of their units.
+    """
+
+    name: ClassVar[str] = "rephrase"
+    kind: ClassVar[Literal["rephrase", "thought"]] = "rephrase"
+    fields: ClassVar[tuple[str, ...]] = ("document",)
+
+    web: bool = True
+    prompt: str = field(default_factory=lambda: load_prompt("rephrase"))
+    max_tokens: int = 1024
+
+    @property
+    def layout(self) -> Layout:
+        """BOS, the rephrase or the document, EOS."""
+        return WEB_LAYOUT
+
+    @property
+    def sweeps(self) -> int:
+        """G, and one for the web document."""
+        return self.generations + self.web
+
+    def slots_of_sweep(self, sweep: int, documents: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64]:
+        """Slots in rising order, the web document in between at a place that differs by document.
+
+        So sweep s needs no slot above s (the generator is never asked for more), and web documents are spread evenly.
+        """
+        slots = np.full(len(documents), sweep, np.int64)
+        if not self.web:
+            return slots
+        place = (seeded_numbers(documents, seed, "web unit") % np.uint64(self.sweeps)).astype(np.int64)
+        slots -= sweep > place
+        slots[place == sweep] = WEB_UNIT
+        return slots
+
+    def order_of_round(self, round: int) -> int:
+        """The sweep that reads the round's first slot."""
+        passes, in_cycle = divmod(round, self.cycle)
+        return passes * self.sweeps + in_cycle * self.round_size
+
+    def last_round_wanted(self, sweep: int) -> int:
+        """The round of the sweep's own slot."""
+        passes, in_pass = divmod(sweep, self.sweeps)
+        return passes * self.cycle + min(in_pass // self.round_size, self.cycle - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stitch(Recipe):
+    """Stitched rephrasing: the rephrases of a document and the document itself as one document, a megadoc.
+
+    Args:
+        web: Where the web document stands: ``"last"`` (best in the paper), ``"first"`` or ``"none"``.
+        separator: Text between the parts.
+    """
+
+    name: ClassVar[str] = "stitch"
+    kind: ClassVar[Literal["rephrase", "thought"]] = "rephrase"
+    fields: ClassVar[tuple[str, ...]] = ("document",)
+
+    web: Literal["last", "first", "none"] = "last"
+    separator: str = "\n\n"
+    prompt: str = field(default_factory=lambda: load_prompt("rephrase"))
+    max_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.web not in ("last", "first", "none"):
+            raise ConfigError(f"stitch: web={self.web!r}; it is 'last', 'first' or 'none'")
+
+    @property
+    def layout(self) -> Layout:
+        """BOS, the parts with a separator in between, EOS."""
+        if self.web == "last":
+            return Layout((Part.BOS,), (Part.GENERATION, Part.SEPARATOR), (Part.DOCUMENT, Part.EOS))
+        if self.web == "first":
+            return Layout((Part.BOS, Part.DOCUMENT), (Part.SEPARATOR, Part.GENERATION), (Part.EOS,))
+        return Layout((Part.BOS,), (Part.SEPARATOR, Part.GENERATION), (Part.EOS,), skip_first=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch(Recipe):
+    """Latent thoughts: the document's tokens are cut into G + 1 equal pieces, with a thought at every cut.
+
+    Each thought is generated from the text before its cut and the text after it.
+
+    Args:
+        open_mark: Text before a thought; where it is a special token of the tokenizer, it becomes that token.
+        close_mark: Text after a thought, likewise.
+    """
+
+    name: ClassVar[str] = "stretch"
+    kind: ClassVar[Literal["rephrase", "thought"]] = "thought"
+    fields: ClassVar[tuple[str, ...]] = ("before", "after")
+
+    open_mark: str = "<think>"
+    close_mark: str = "</think>"
+    prompt: str = field(default_factory=lambda: load_prompt("thought"))
+    max_tokens: int = 512
+
+    @property
+    def layout(self) -> Layout:
+        """BOS, then pieces of the document with marked thoughts in between, EOS."""
+        each = (Part.OPEN, Part.GENERATION, Part.CLOSE, Part.DOCUMENT_NEXT)
+        return Layout((Part.BOS, Part.DOCUMENT_HEAD), each, (Part.EOS,))
+
+    def request_part(self, round: int, tokenizer_digest: str) -> list[Any]:
+        """Also which cuts, in tokens of which tokenizer."""
+        cuts = [self.place_of_slot(slot) for slot in self.slots_of_round(round)]
+        return [*super().request_part(round, tokenizer_digest), self.generations, cuts, tokenizer_digest]
+
+    def requests(self, text: str, offsets: Sequence[tuple[int, int]], round: int) -> list[Request]:
+        """One request a cut, in the order of the document, so that a server's prefix cache serves what they share."""
+        slots = np.array(self.slots_of_round(round))
+        starts = [start for start, _ in offsets] + [len(text)]
+        places = [starts[cut] for cut in self.cuts(np.array(len(offsets)), slots)]
+        return [self._request({"before": text[:place], "after": text[place:]}, 1) for place in places]
+
+    def cuts(self, tokens: npt.NDArray[np.integer], slots: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """floor(tokens * (cut + 1) / (G + 1)): G + 1 pieces whose lengths differ by at most one."""
+        table = np.array([self.place_of_slot(slot) for slot in range(self.generations)])
+        return tokens.astype(np.int64) * (table[slots] + 1) // (self.generations + 1)
+
+    def place_of_slot(self, slot: int) -> int:
+        """Each round takes every ``cycle``-th cut, shifted so that the first n rounds are always evenly spread."""
+        round, index = divmod(slot, self.round_size)
+        return index * self.cycle + spread_order(self.cycle)[round]
+
+
+@lru_cache
+def spread_order(size: int) -> tuple[int, ...]:
+    """Order of ``range(size)``, seen as a circle, in which each next place is as far as can be from those before."""
+    chosen = [size // 2]
+    while len(chosen) < size:
+        free = [place for place in range(size) if place not in chosen]
+        chosen.append(max(free, key=lambda place: min(min(d := abs(place - c), size - d) for c in chosen)))
+    return tuple(chosen)
+
+
+RECIPES: dict[str, type[Rephrase] | type[Stitch] | type[Stretch]] = {r.name: r for r in (Rephrase, Stitch, Stretch)}

@@ -1,0 +1,105 @@
+"""A run: the configuration, the corpus, and all the arithmetic that follows from the two.
+
+Trainer and server each build one from the same run file, and so agree without talking.
+"""
+
+from dataclasses import asdict
+from fractions import Fraction
+
+import numpy as np
+
+from streamdocs.corpus.reader import Corpus
+from streamdocs.corpus.tokenizer import Tokens
+from streamdocs.hashing import canonical, digest128, fingerprint
+from streamdocs.keys import Generator, Keyring
+from streamdocs.packing import Packer
+from streamdocs.recipes import WEB_LAYOUT, Part, Recipe
+from streamdocs.schedule import DocumentOrder, GenerationOrder, Mixture
+
+
+class GenerationScope:
+    """What decides which generations are asked for, in which order and under which keys.
+
+    Args:
+        corpus, recipe, generator, order: The run's.
+    """
+
+    def __init__(self, corpus: Corpus, recipe: Recipe, generator: Generator, order: DocumentOrder) -> None:
+        self.corpus = corpus
+        self.recipe = recipe
+        self.generator = generator
+        self.order = order
+        self.generation_order = GenerationOrder(recipe, order)
+        self.keyring = Keyring(recipe, generator, corpus.tokenizer_digest)
+        request = [recipe.request_part(round, corpus.tokenizer_digest) for round in range(recipe.cycle)]
+        parts = [corpus.digest, request, recipe.generations, recipe.sweeps, generator.fingerprint, order.identity]
+        self.id = digest128(canonical(parts))
+
+
+class Run:
+    """One run of a mixture over a corpus.
+
+    Args:
+        corpus, recipe, order: What is read, what becomes of it, and in which order.
+        generator: Who writes; None where nothing synthetic is read.
+        synthetic_fraction, max_seq_len, window: Of the mixture.
+        name: Keeps the sealed windows of runs apart that are the same in everything else.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        recipe: Recipe,
+        order: DocumentOrder,
+        generator: Generator | None,
+        *,
+        synthetic_fraction: float | str,
+        max_seq_len: int,
+        window: int,
+        name: str = "",
+    ) -> None:
+        self.corpus = corpus
+        self.recipe = recipe
+        self.order = order
+        self.scope = GenerationScope(corpus, recipe, generator, order) if generator else None
+        self.mixture = Mixture(Fraction(str(synthetic_fraction)), max_seq_len, window, order.seed)
+        self.constants = _constants(corpus, recipe)
+        self.unit_packer = Packer(recipe, recipe.layout, self.constants)
+        self.web_packer = Packer(recipe, WEB_LAYOUT, self.constants)
+        ends = sum(len(self.constants[part]) for part in (Part.BOS, Part.EOS))
+        self.web_unit_tokens = corpus.tokens_per_document + ends
+        self.web_tokens = int(self.web_unit_tokens.sum())
+        self.fingerprint = self._fingerprint(name)
+        self.ledger_id = digest128(canonical(self.fingerprint))
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether anything synthetic is read at all."""
+        return self.mixture.fraction > 0
+
+    def _fingerprint(self, name: str) -> dict[str, str | int]:
+        """What the batches depend on apart from the store; the number of rounds and ``when_behind`` may change."""
+        fields: dict[str, str | int] = {
+            "corpus": self.corpus.digest,
+            "tokenizer": self.corpus.tokenizer_digest,
+            "shuffle": fingerprint(self.order.identity),
+            "synthetic_fraction": str(self.mixture.fraction),
+            "max_seq_len": self.mixture.max_seq_len,
+            "window": self.mixture.window,
+            "name": name,
+        }
+        if self.scope:
+            recipe = {key: value for key, value in asdict(self.recipe).items() if key != "rounds"}
+            fields["recipe"] = f"{self.recipe.name} {fingerprint(recipe)}"
+            fields["generator"] = f"{self.scope.generator.model} {self.scope.generator.fingerprint}"
+        return fields
+
+
+def _constants(corpus: Corpus, recipe: Recipe) -> dict[Part, Tokens]:
+    tokenizer = corpus.tokenizer
+    marks = {Part.SEPARATOR: "separator", Part.OPEN: "open_mark", Part.CLOSE: "close_mark"}
+    constants = {part: tokenizer.encode_marks(getattr(recipe, name, "")) for part, name in marks.items()}
+    ends = {Part.BOS: tokenizer.bos, Part.EOS: tokenizer.eos}
+    for part, token in ends.items():
+        constants[part] = np.array([] if token is None else [token], tokenizer.dtype)
+    return constants

@@ -1,0 +1,208 @@
+"""Schedule: pure arithmetic that trainer and server share.
+
+Which position of the run is web or synthetic, in which order documents come, and in which order their generations are
+written. Nothing here reads a store or a clock.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from streaming.base.shuffle import get_shuffle
+
+from streamdocs.errors import ConfigError
+from streamdocs.hashing import permutation, seeded_numbers
+from streamdocs.recipes import Recipe
+
+Stream = Literal["web", "synthetic", "filler"]
+
+#: Generations are leased, committed and declared done in blocks of this many documents.
+BLOCK = 16
+
+
+class WindowPlan(NamedTuple):
+    """What each position of a window holds.
+
+    synthetic: bool (window,), which positions are synthetic.
+    row: int64 (window,), which of the window's web (or synthetic) sequences stands there.
+    """
+
+    synthetic: npt.NDArray[np.bool_]
+    row: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Layout of the run: sequences p = 0, 1, 2, …, of which an exact share is synthetic, in windows.
+
+    Args:
+        fraction: Share of synthetic sequences, 0 to 1.
+        max_seq_len: Tokens a sequence.
+        window: Sequences a window.
+        seed: Of the shuffle inside windows.
+    """
+
+    fraction: Fraction
+    max_seq_len: int
+    window: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fraction <= 1 or self.fraction.denominator > 10**6:
+            raise ConfigError(f"synthetic_fraction={float(self.fraction)}: a number from 0 to 1 of at most 6 decimals")
+        if self.max_seq_len < 1 or self.window < 1:
+            raise ConfigError(f"max_seq_len={self.max_seq_len}, window={self.window}: both are at least 1")
+
+    def synthetic_before(self, position: int) -> int:
+        """Synthetic sequences among the first ``position``: floor(position * fraction)."""
+        return position * self.fraction.numerator // self.fraction.denominator
+
+    def web_before(self, position: int) -> int:
+        """Web sequences among the first ``position``."""
+        return position - self.synthetic_before(position)
+
+    def rows(self, window: int) -> tuple[range, range]:
+        """Web and synthetic sequences of a window, as numbers of their streams."""
+        first, last = window * self.window, (window + 1) * self.window
+        web = range(self.web_before(first), self.web_before(last))
+        return web, range(self.synthetic_before(first), self.synthetic_before(last))
+
+    def plan(self, window: int) -> WindowPlan:
+        """Which sequence of which stream stands where in a window: position p is synthetic where floor(pf) rises."""
+        positions = range(window * self.window, (window + 1) * self.window)
+        before = np.array([self.synthetic_before(p) for p in (*positions, positions.stop)])
+        synthetic = before[1:] > before[:-1]
+        row = np.empty(self.window, np.int64)
+        for kind, here in (("web", ~synthetic), ("synthetic", synthetic)):
+            row[here] = permutation(int(here.sum()), self.seed, kind, window)
+        return WindowPlan(synthetic, row)
+
+    def epoch_sequences(self, web_tokens: int) -> int:
+        """Sequences of one pass over ``web_tokens`` packed web tokens; where all is synthetic, of as many tokens."""
+        web_share = 1 - self.fraction or Fraction(1)
+        return ceil(Fraction(web_tokens, self.max_seq_len) / web_share)
+
+
+class DocumentOrder:
+    """In which order documents come: streaming's own shuffle, for each stream and sweep a new one.
+
+    Args:
+        shard_sizes: Documents in each shard, in order.
+        seed: Seed of the run.
+        shuffle: False keeps the order of the corpus in every sweep.
+        algorithm, canonical_nodes, block_size: As in StreamingDataset (``shuffle_algo`` and so on).
+    """
+
+    def __init__(
+        self,
+        shard_sizes: npt.NDArray[np.int64],
+        seed: int,
+        *,
+        shuffle: bool = True,
+        algorithm: str = "py1e",
+        canonical_nodes: int = 1,
+        block_size: int = 1 << 18,
+    ) -> None:
+        self.documents = int(shard_sizes.sum())
+        self.seed = seed
+        self._arguments = (algorithm, np.asarray(shard_sizes, np.int64), canonical_nodes)
+        self._block_size = block_size
+        self._shuffle = shuffle
+        self._cache()
+
+    def _cache(self) -> None:
+        self.order = lru_cache(maxsize=4)(self._order)
+        self.rank = lru_cache(maxsize=2)(self._rank)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("order", "rank")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._cache()
+
+    @property
+    def identity(self) -> list[object]:
+        """All that the order depends on apart from the corpus."""
+        algorithm, _, canonical_nodes = self._arguments
+        return [self.seed, algorithm, canonical_nodes, self._block_size] if self._shuffle else []
+
+    def _order(self, stream: Stream, sweep: int) -> npt.NDArray[np.int64]:
+        """int64 (documents,): the documents in the order in which this sweep of the stream reads them."""
+        if not self._shuffle:
+            return np.arange(self.documents)
+        number = int(seeded_numbers(np.array([sweep]), self.seed, stream)[0] >> np.uint64(33))
+        return get_shuffle(*self._arguments, number, 0, self._block_size)
+
+    def _rank(self, sweep: int) -> npt.NDArray[np.int32]:
+        """int32 (documents,): place of each document in a sweep of the synthetic stream."""
+        rank = np.empty(self.documents, np.int32)
+        rank[self.order("synthetic", sweep)] = np.arange(self.documents, dtype=np.int32)
+        return rank
+
+
+class Block(NamedTuple):
+    """A run of documents in one round of generation."""
+
+    round: int
+    index: int
+
+
+class GenerationOrder:
+    """In which order generations are written: round after round, each in the order of the sweep that wants it first.
+
+    So "what exists" is one number, the watermark: all (round, document) items before it are resolved.
+    """
+
+    def __init__(self, recipe: Recipe, order: DocumentOrder) -> None:
+        self._recipe = recipe
+        self._order = order
+        self.documents = order.documents
+        self.blocks_per_round = -(-self.documents // BLOCK)
+
+    @property
+    def total_items(self) -> int | None:
+        """(round, document) items in all, None for endless rounds."""
+        rounds = self._recipe.total_rounds
+        return None if rounds is None else rounds * self.documents
+
+    def block(self, number: int) -> Block:
+        """Round and place of the ``number``-th block."""
+        return Block(*divmod(number, self.blocks_per_round))
+
+    def first_item(self, number: int) -> int:
+        """Number of items before a block."""
+        round, index = self.block(number)
+        return round * self.documents + min(index * BLOCK, self.documents)
+
+    def block_of_item(self, item: int) -> int:
+        """The block that holds an item."""
+        round, place = divmod(item, self.documents)
+        return round * self.blocks_per_round + place // BLOCK
+
+    def documents_of(self, block: Block) -> npt.NDArray[np.int64]:
+        """The documents of a block, in the order in which they are wanted."""
+        order = self._order.order("synthetic", self._recipe.order_of_round(block.round))
+        return order[block.index * BLOCK : (block.index + 1) * BLOCK]
+
+    def newest_round(self, documents: npt.NDArray[np.int64], watermark: int) -> npt.NDArray[np.int64]:
+        """Newest round that exists of each document, -1 for none."""
+        full, partial = divmod(watermark, self.documents)
+        newest = np.full(len(documents), full - 1, np.int64)
+        if partial:
+            newest += self._order.rank(self._recipe.order_of_round(full))[documents] < partial
+        return newest
+
+    def generations_per_document(self, watermark: int) -> float:
+        """Mean number of generations that a unit can draw on."""
+        rounds = min(watermark / self.documents, self._recipe.cycle)
+        return rounds * self._recipe.round_size
+
+    def wanted_items(self, sweep: int, cursor: int) -> int:
+        """Items that a trainer wants until this place in its sweeps."""
+        wanted = self._recipe.last_round_wanted(sweep) * self.documents + cursor
+        return wanted if self.total_items is None else min(wanted, self.total_items)
