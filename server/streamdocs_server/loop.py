@@ -1,0 +1,169 @@
+"""The generation loop: blocks in the order in which training will read them, never too far ahead, nothing twice."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+
+from streamdocs.heartbeat import beat, register_generator, stop_beating
+from streamdocs.ledger import Ledger
+from streamdocs.progress import Tally, block_key, read_watermark
+from streamdocs.run import Run
+from streamdocs.schedule import BLOCK
+from streamdocs.store import Store
+from streamdocs_server.commit import Committer
+from streamdocs_server.leases import Leases
+from streamdocs_server.resolve import Resolver
+from streamdocs_server.retire import Retirer
+
+log = logging.getLogger(__name__)
+
+_BEAT_SECONDS = 5.0
+_IDLE_SECONDS = 0.2
+
+
+@dataclass
+class Statistics:
+    """What this server has done since it started; ``found`` are items that needed nothing to be asked."""
+
+    written: Tally
+    found: int = 0
+    asked: int = 0
+    started: float = 0.0
+
+
+class GenerationLoop:
+    """Resolves the blocks of a run until none are left.
+
+    Args:
+        run: The run; it has a generator.
+        store: Where generations go.
+        resolver: Who resolves an item.
+        server: Name of this server.
+        max_in_flight: Documents asked for at once.
+        max_lead: Documents by which generation may be ahead of the trainer; default the whole corpus once.
+    """
+
+    def __init__(
+        self, run: Run, store: Store, resolver: Resolver, server: str, *, max_in_flight: int, max_lead: int | None
+    ) -> None:
+        self._scope = resolver.scope
+        self._order = self._scope.generation_order
+        self._store = store
+        self._resolver = resolver
+        self._server = server
+        self._ledger = Ledger(run, store, "reuse", 0)
+        self._max_lead = max_lead or self._order.documents
+        self._in_flight = asyncio.Semaphore(max_in_flight)
+        self._max_blocks = -(-max_in_flight // BLOCK) + 1
+        self._committer = Committer(store)
+        self.leases = Leases(store, self._scope, server)
+        self._retirer = Retirer(store, self._scope)
+        self.statistics = Statistics(Tally(), started=time.monotonic())
+        self.watermark = 0
+        self.wanted = 0
+        self.waits_for_trainer = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether every item of every round is resolved."""
+        return self.watermark == self._order.total_items
+
+    async def run(self) -> None:
+        """Generate until all rounds are done.
+
+        Raises:
+            EngineError: The engine cannot be used any more; what was committed stays.
+            StoreError: The store cannot be written.
+        """
+        register_generator(self._store, self._scope.generator)
+        helpers = [asyncio.create_task(self._beat()), asyncio.create_task(self._retire())]
+        blocks: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                await asyncio.to_thread(self._look)
+                while len(blocks) < self._max_blocks and (number := self._next_block()) is not None:
+                    blocks.add(asyncio.create_task(self._resolve_block(number)))
+                if self.finished:
+                    return
+                done, blocks = await asyncio.wait(
+                    {*blocks, *helpers}, timeout=_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    task.result()
+                blocks -= set(helpers)
+        finally:
+            await _cancel({*blocks, *helpers})
+            for number in list(self.leases.held):
+                self.leases.release(number)
+            stop_beating(self._store, self._scope, self._server)
+
+    def _look(self) -> None:
+        """See how far everyone is."""
+        with self._store.read() as snapshot:
+            self.watermark = read_watermark(snapshot, self._scope, self.watermark)
+        sealed = self._ledger.last_sealed()
+        sweep, cursor = (sealed.after.sweep, sealed.after.cursor) if sealed else (0, 0)
+        self.wanted = self._order.wanted_items(sweep, cursor)
+
+    def _next_block(self) -> int | None:
+        """Lease the first block that is neither resolved nor somebody's; None where there is none to do now."""
+        limit = self._limit()
+        number = self._order.block_of_item(self.watermark)
+        while (first := self._order.first_item(number)) < limit:
+            with self._store.read() as snapshot:
+                resolved = snapshot.get("blocks", block_key(self._scope, number)) is not None
+            if not resolved and number not in self.leases.held and self.leases.acquire(number):
+                return number
+            number += 1
+        total = self._order.total_items
+        self.waits_for_trainer = total is None or first < total
+        return None
+
+    def _limit(self) -> int:
+        """Items before which work may begin: within the lead, and at most one round above those in use."""
+        rounds_in_store = self._retirer.retired_rounds + self._scope.recipe.cycle + 1
+        limit = min(self.wanted + self._max_lead, rounds_in_store * self._order.documents)
+        return limit if self._order.total_items is None else min(limit, self._order.total_items)
+
+    async def _resolve_block(self, number: int) -> None:
+        block = self._order.block(number)
+        documents = self._order.documents_of(block).tolist()
+        tallies = await asyncio.gather(*(self._resolve(document, block.round) for document in documents))
+        whole = sum(tallies, Tally())
+        await self._committer.add({"blocks": {block_key(self._scope, number): whole.pack()}})
+        await asyncio.to_thread(self.leases.release, number)
+
+    async def _resolve(self, document: int, round: int) -> Tally:
+        async with self._in_flight:
+            resolved = await self._resolver.resolve(document, round)
+            if resolved.entries:
+                await self._committer.add(resolved.entries)
+        if resolved.asked:
+            self.statistics.written += resolved.tally
+            self.statistics.asked += resolved.asked
+        else:
+            self.statistics.found += 1
+        return resolved.tally
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.to_thread(beat, self._store, self._scope, self._server)
+            await asyncio.to_thread(self.leases.renew)
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    async def _retire(self) -> None:
+        if self._order.total_items == self._scope.recipe.cycle * self._order.documents:
+            await asyncio.Event().wait()  # every round stays in use
+        while True:
+            await asyncio.to_thread(self._retirer.retire)
+            await asyncio.sleep(_BEAT_SECONDS)
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task

@@ -1,0 +1,73 @@
+"""Retirement: rounds that newer ones replaced, and that no unread window or checkpoint refers to, leave the store."""
+
+import logging
+import time
+
+import msgpack
+
+from streamdocs.ledger import token_key, windows_in_use
+from streamdocs.progress import read_watermark
+from streamdocs.run import GenerationScope
+from streamdocs.store import Store
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 4096
+# A trainer may just be publishing a window that it sealed when the newer round was not complete yet.
+_GRACE_SECONDS = 5.0
+_NEVER = 1 << 62
+
+
+class Retirer:
+    """Deletes the rounds of a scope that nobody will read again, oldest first.
+
+    Args:
+        store, scope: Where, and of what.
+    """
+
+    def __init__(self, store: Store, scope: GenerationScope) -> None:
+        self._store = store
+        self._scope = scope
+        self._oldest_round_of_window: dict[bytes, int] = {}
+        self._replaced_since: dict[int, float] = {}
+
+    @property
+    def retired_rounds(self) -> int:
+        """How many rounds are gone."""
+        with self._store.read() as snapshot:
+            found = snapshot.get("notes", b"retired/" + self._scope.id)
+        return 0 if found is None else int(msgpack.unpackb(found))
+
+    def retire(self) -> int:
+        """Delete what can be deleted; how many rounds that was."""
+        first = self.retired_rounds
+        with self._store.read() as snapshot:
+            complete = read_watermark(snapshot, self._scope) // self._scope.order.documents
+        # Round r is replaced everywhere once round r + cycle is complete.
+        replaced = range(first, complete - self._scope.recipe.cycle)
+        now = time.monotonic()
+        ready = [r for r in replaced if now - self._replaced_since.setdefault(r, now) >= _GRACE_SECONDS]
+        in_use = self._oldest_round_in_use() if ready else 0
+        retired = [round for round in ready if round < in_use]
+        for round in retired:
+            self._delete(round)
+            self._store.update(b"retired/" + self._scope.id, lambda _, done=round + 1: msgpack.packb(done))
+            log.info("round %d retired", round)
+        return len(retired)
+
+    def _oldest_round_in_use(self) -> int:
+        """The oldest round that any window from the oldest checkpoint on refers to, of any run over this scope."""
+        known, self._oldest_round_of_window = self._oldest_round_of_window, {}
+        for key, manifest in windows_in_use(self._store, self._scope):
+            self._oldest_round_of_window[key] = known[key] if key in known else manifest().oldest_round
+        return min(self._oldest_round_of_window.values(), default=_NEVER)
+
+    def _delete(self, round: int) -> None:
+        keys = [
+            self._scope.keyring.key(self._scope.corpus.document_digest(document), round).digest
+            for document in range(self._scope.order.documents)
+        ]
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            self._store.delete("tokens", [token_key(self._scope, key) for key in chunk])
+            self._store.delete("texts", chunk)

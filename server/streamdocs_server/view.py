@@ -1,0 +1,83 @@
+"""The live view: what the server has done, how far ahead of the trainer it is, and how long it will take."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from streamdocs_server.loop import GenerationLoop
+
+log = logging.getLogger(__name__)
+
+_REFRESH_SECONDS = 0.5
+_LOG_SECONDS = 10.0
+_RATE_SECONDS = 30.0
+
+
+class View:
+    """Shows a loop while it runs: a table on a terminal, a line in the log now and then elsewhere.
+
+    Args:
+        loop: The loop.
+        total_items: (round, document) items in all, None for endless rounds.
+    """
+
+    def __init__(self, loop: GenerationLoop, total_items: int | None) -> None:
+        self._loop = loop
+        self._total = total_items
+        self._seen: deque[tuple[float, int, int]] = deque()
+
+    async def show(self) -> None:
+        """Show until cancelled."""
+        console = Console(stderr=True)
+        if not console.is_terminal:
+            while True:
+                await asyncio.sleep(_LOG_SECONDS)
+                log.info("%s", "; ".join(f"{name} {value}" for name, value in self.rows()))
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                live.update(self._table(), refresh=True)
+                await asyncio.sleep(_REFRESH_SECONDS)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Names and values."""
+        loop, written = self._loop, self._loop.statistics.written
+        items_rate, tokens_rate = self._rates()
+        left = None if self._total is None else self._total - loop.watermark
+        rejected = ", ".join(f"{cause} {count:,}" for cause, count in written.rejected.most_common()) or "none"
+        state = "waits for the trainer" if loop.waits_for_trainer else "generating"
+        return [
+            ("state", "all rounds are done" if loop.finished else state),
+            ("documents x rounds", f"{loop.watermark:,}" + ("" if self._total is None else f" of {self._total:,}")),
+            ("written here", f"{written.generations:,} generations, {written.tokens:,} tokens"),
+            ("found in the store", f"{loop.statistics.found:,} documents x rounds"),
+            ("tokens/s", f"{tokens_rate:,.0f}"),
+            ("lead over the trainer", f"{loop.watermark - loop.wanted:+,} documents x rounds"),
+            ("rejected", rejected),
+            ("time left", _duration(left / items_rate) if left and items_rate else "-"),
+        ]
+
+    def _rates(self) -> tuple[float, float]:
+        """Items and tokens a second, lately."""
+        now = (time.monotonic(), self._loop.watermark, self._loop.statistics.written.tokens)
+        self._seen.append(now)
+        while now[0] - self._seen[0][0] > _RATE_SECONDS:
+            self._seen.popleft()
+        seconds = now[0] - self._seen[0][0]
+        return tuple((now[i] - self._seen[0][i]) / seconds if seconds else 0.0 for i in (1, 2))  # type: ignore[return-value]
+
+    def _table(self) -> Table:
+        table = Table(show_header=False, title="streamdocs-server")
+        for name, value in self.rows():
+            table.add_row(name, value)
+        return table
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"

@@ -1,0 +1,180 @@
+"""Reading a corpus: an index of all documents in memory, tokens and text mapped from the shards."""
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from streaming.base.storage.download import CloudDownloader
+
+from streamdocs.corpus.files import DOCUMENTS_FILE, INDEX_FILE, TOKENIZER_FILE, load_documents, load_index
+from streamdocs.corpus.tokenizer import CorpusTokenizer
+from streamdocs.errors import CorpusError
+
+_SHARD_INDEX = "index.json"
+
+
+class Corpus:
+    """One split of a corpus.
+
+    streaming opens a file for every sample that it reads; this maps each shard once and shares the page cache.
+
+    Args:
+        local: Folder of the corpus.
+        remote: Where files that are missing in it are downloaded from, any location that streaming knows.
+        split: ``"train"`` or ``"holdout"``.
+        download_timeout: Seconds for one file.
+        download_retry: Further tries for one file.
+        cache_limit: Most bytes of shards kept in ``local``; with ``remote`` only, so that the only copy is never deleted.
+
+    Raises:
+        CorpusError: The split is missing, damaged or has no documents.
+    """
+
+    def __init__(
+        self,
+        local: str | os.PathLike[str],
+        remote: str | None = None,
+        split: str = "train",
+        *,
+        download_timeout: float = 60,
+        download_retry: int = 2,
+        cache_limit: int | None = None,
+    ) -> None:
+        self.local = Path(local)
+        self.remote = remote
+        self.split = split
+        self._download_timeout = download_timeout
+        self._download_retry = download_retry
+        self._cache_limit = cache_limit if remote else None
+        for file in (INDEX_FILE, TOKENIZER_FILE):
+            self._fetch(file)
+        self.index = load_index(self.local)
+        if split not in self.index["splits"]:
+            raise CorpusError(f"{self.local} has no split {split!r}; it has {', '.join(self.index['splits'])}")
+        self.digest: str = self.index["splits"][split]["digest"]
+        for file in (DOCUMENTS_FILE, _SHARD_INDEX):
+            self._fetch(f"{split}/{file}")
+        self.documents = load_documents(self.local, split)
+        self.tokens_per_document = self.documents["tokens"].astype(np.int64)
+        shards = load_shards(self.local / split / _SHARD_INDEX)
+        self._shard_files = [shard["raw_data"]["basename"] for shard in shards]
+        self._shard_bytes = [int(shard["raw_data"]["bytes"]) for shard in shards]
+        self.shard_sizes = np.array([shard["samples"] for shard in shards], np.int64)
+        self._first_document = np.cumsum(self.shard_sizes) - self.shard_sizes
+        if not len(self.documents) or self.shard_sizes.sum() != len(self.documents):
+            raise CorpusError(
+                f"{self.local / split}: {DOCUMENTS_FILE} and the shards disagree; prepare the corpus again"
+            )
+        self.dtype = np.dtype(self.index["tokenizer"]["dtype"])
+        self._mapped: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_mapped": {}}
+
+    @cached_property
+    def tokenizer(self) -> CorpusTokenizer:
+        """The student's tokenizer."""
+        return CorpusTokenizer.load(self.local)
+
+    @property
+    def tokenizer_digest(self) -> str:
+        """32 hexadecimal digits."""
+        digest: str = self.index["tokenizer"]["digest"]
+        return digest
+
+    def document_digest(self, document: int) -> bytes:
+        """The 16-byte digest of a document's text."""
+        return bytes(self.documents["digest"][document])
+
+    def tokens(self, document: int) -> npt.NDArray[np.unsignedinteger]:
+        """Tokens of a document, as a view into its shard: ``dtype`` (tokens,)."""
+        sample = self._sample(document)
+        size = int(self.tokens_per_document[document]) * self.dtype.itemsize
+        # Columns lie in alphabetical order, so the tokens are the last bytes of a sample.
+        return sample[len(sample) - size :].view(self.dtype)
+
+    def text(self, document: int) -> str:
+        """Text of a document."""
+        # Two columns of variable size: their sizes come first, four bytes each.
+        sample = self._sample(document)
+        return bytes(sample[8 : 8 + int(self.documents["text_bytes"][document])]).decode()
+
+    def _sample(self, document: int) -> npt.NDArray[np.uint8]:
+        shard = int(np.searchsorted(self._first_document, document, side="right")) - 1
+        mapped = self._mapped.get(shard)
+        if mapped is None:
+            mapped = self._mapped[shard] = self._map(shard)
+        data, offsets = mapped
+        at = document - int(self._first_document[shard])
+        return data[offsets[at] : offsets[at + 1]]
+
+    def _map(self, shard: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
+        if self._cache_limit is not None:
+            self._make_room(shard)
+        path = self._fetch(f"{self.split}/{self._shard_files[shard]}")
+        data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+        if len(data) != self._shard_bytes[shard]:
+            raise CorpusError(
+                f"{path} has {len(data)} bytes, the index says {self._shard_bytes[shard]}; fetch it again"
+            )
+        samples = int(self.shard_sizes[shard])
+        return data, data[4 : 4 * (samples + 2)].view(np.uint32)
+
+    def _fetch(self, name: str) -> Path:
+        """The local path of a file of the corpus, downloaded first where it is missing."""
+        path = self.local / name
+        if path.exists() or self.remote is None:
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Several processes may download the same file: each to a place of its own, and the last one to be ready wins.
+        folder = Path(mkdtemp(prefix=".download-", dir=path.parent))
+        try:
+            for tries_left in range(self._download_retry, -1, -1):
+                try:
+                    CloudDownloader.direct_download(
+                        f"{self.remote}/{name}", str(folder / path.name), self._download_timeout
+                    )
+                    break
+                except Exception as error:  # every provider has exceptions of its own
+                    if not tries_left:
+                        raise CorpusError(f"{self.remote}/{name} cannot be downloaded: {error}") from error
+            os.replace(folder / path.name, path)
+        finally:
+            for rest in folder.iterdir():
+                rest.unlink()
+            folder.rmdir()
+        return path
+
+    def _make_room(self, shard: int) -> None:
+        """Delete the shards mapped longest ago until one more fits; a mapping outlives its file."""
+        folder = self.local / self.split
+        present = {n: folder / name for n, name in enumerate(self._shard_files) if (folder / name).exists()}
+        used = sum(self._shard_bytes[n] for n in present)
+        for oldest in sorted(present, key=lambda n: present[n].stat().st_mtime):
+            if used + self._shard_bytes[shard] <= (self._cache_limit or 0):
+                return
+            if oldest != shard:
+                present[oldest].unlink(missing_ok=True)
+                self._mapped.pop(oldest, None)
+                used -= self._shard_bytes[oldest]
+
+
+def load_shards(path: Path) -> list[dict[str, Any]]:
+    """The shards of an MDS ``index.json``.
+
+    Raises:
+        CorpusError: It cannot be read, or its shards are not what ``streamdocs prepare`` writes.
+    """
+    try:
+        shards: list[dict[str, Any]] = json.loads(path.read_bytes())["shards"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CorpusError(f"{path} cannot be read ({error}): run `streamdocs prepare` again") from error
+    for shard in shards:
+        if shard["column_names"] != ["text", "tokens"] or shard["compression"]:
+            raise CorpusError(f"{path}: shards need the columns text and tokens and no compression")
+    return shards
