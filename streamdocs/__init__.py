@@ -1,10 +1,14 @@
 """streamdocs: web text and megadocs for language-model pre-training, mixed while they are being written."""
 
-from streamdocs.assembly import Segment
-from streamdocs.config import RunFile
-from streamdocs.dataset import StreamingMegadocDataset
-from streamdocs.keys import Generator
-from streamdocs.recipes import Recipe, Rephrase, Stitch, Stretch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamdocs.assembly import Segment
+    from streamdocs.config import RunFile
+    from streamdocs.dataset import StreamingMegadocDataset
+    from streamdocs.keys import Generator
+    from streamdocs.recipes import Recipe, Rephrase, Stitch, Stretch
 
 __all__ = [
     "Generator",
@@ -16,3 +20,12 @@ __all__ = [
     "StreamingMegadocDataset",
     "Stretch",
 ]
+
+# Importing torch and streaming takes seconds, and `streamdocs info` needs neither.
+_MODULES = {"Segment": "assembly", "RunFile": "config", "StreamingMegadocDataset": "dataset", "Generator": "keys"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'streamdocs' has no attribute {name!r}")
+    return getattr(import_module(f"streamdocs.{_MODULES.get(name, 'recipes')}"), name)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamdocs.corpus.tokenizer import Tokens
+from streamdocs.arrays import Ints, Tokens
 from streamdocs.ledger import Ledger, lost_generation, token_key
-from streamdocs.packing import Ints, Packer, Pieces, Units, is_document_part
+from streamdocs.packing import Packer, Pieces, Units, is_document_part
 from streamdocs.recipes import Part
 from streamdocs.records import decode_tokens
 from streamdocs.run import Run
@@ -23,7 +23,7 @@ class Segment(NamedTuple):
 
     kind: ``web``, ``rephrase``, ``thought`` or ``mark`` (BOS, EOS, separators and the marks around thoughts).
     start, stop: Tokens of the sequence. offset: The first of them within its source.
-    document: Index in the corpus. generation: (round, index) and key: of a generation, otherwise None.
+    document: Index in the corpus. generation: (round, number in the round) and key: of a generation, otherwise None.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Track:
         self.skip = skip
         self.length = length
         # Lists, because single numbers are read far faster from them than from arrays.
-        self.rounds, self.indexes = units.rounds.tolist(), units.indexes.tolist()
+        self.rounds, self.numbers = units.rounds.tolist(), units.numbers.tolist()
         self.part, self.unit, self.document = pieces.part.tolist(), pieces.unit.tolist(), pieces.document.tolist()
         self.generation, self.start = pieces.generation.tolist(), pieces.start.tolist()
         self.end, self.size = pieces.end.tolist(), pieces.length.tolist()
@@ -150,10 +150,11 @@ class Assembler:
         part, document = track.part[span.piece], track.document[span.piece]
         if part == Part.GENERATION and self._run.scope:
             at = track.generation[span.piece]
-            round, index = track.rounds[at], track.indexes[at]
+            round, number = track.rounds[at], track.numbers[at]
             key = self._run.scope.keyring.key(self._run.corpus.document_digest(document), round)
-            kind = self._run.recipe.kind
-            return Segment(kind, span.start, span.stop, document, span.offset, (round, index), key.digest.hex())
+            return Segment(
+                self._run.recipe.kind, span.start, span.stop, document, span.offset, (round, number), key.digest.hex()
+            )
         kind = "web" if is_document_part(part) else "mark"
         return Segment(kind, span.start, span.stop, document, span.offset)
 
@@ -219,7 +220,7 @@ class _Sources:
         part = track.part[piece]
         if part == Part.GENERATION:
             at = track.generation[piece]
-            return self._round(track.document[piece], track.rounds[at], window)[track.indexes[at]]
+            return self._round(track.document[piece], track.rounds[at], window)[track.numbers[at]]
         if is_document_part(part):
             return self._run.corpus.tokens(track.document[piece])
         return self._run.constants[Part(part)]

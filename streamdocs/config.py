@@ -20,11 +20,12 @@ class _Section(BaseModel):
 class GeneratorSection(_Section):
     """Who writes. What is not part of a generation's identity (engine, endpoint, rates) may change at any time.
 
-    ``engine`` is ``template`` (built in, no model, for trying out) or ``openai`` (any compatible endpoint, SGLang's too).
+    ``engine``: ``template`` (built in, no model, for trying out) or ``openai`` (SGLang or any compatible endpoint).
+    ``model``: its name; where it is left out, the server asks the endpoint, and the trainer looks into the store.
     """
 
     engine: Literal["template", "openai"] = "template"
-    model: str = "template"
+    model: str | None = None
     revision: str = ""
     temperature: float = 1.0
     top_p: float = 1.0
@@ -33,11 +34,14 @@ class GeneratorSection(_Section):
     api_key_env: str | None = None
     tokens_per_second: float | None = None
 
-    def generator(self) -> Generator:
-        """The identity."""
+    def generator(self, served: tuple[str, str] | None = None) -> Generator | None:
+        """The identity, with the model and revision that are ``served`` where the file does not say; None if unknown."""
+        model, revision = served or (self.model, self.revision)
+        if model is None:
+            return None
         return Generator(
-            model=self.model,
-            revision=self.revision,
+            model=model,
+            revision=self.revision or revision,
             temperature=self.temperature,
             top_p=self.top_p,
             system=self.system,
@@ -66,11 +70,11 @@ class ServerSection(_Section):
         keep_checkpoints: As the dataset's.
     """
 
-    max_in_flight: int = Field(64, ge=1)
-    max_lead: int | None = Field(None, ge=1)
+    max_in_flight: int = Field(default=64, ge=1)
+    max_lead: int | None = Field(default=None, ge=1)
     gates: dict[str, Any] = {}
-    attempts: int = Field(2, ge=1)
-    keep_checkpoints: int = Field(2, ge=1)
+    attempts: int = Field(default=2, ge=1)
+    keep_checkpoints: int = Field(default=2, ge=1)
 
 
 class RunFile(_Section):

@@ -20,4 +20,4 @@ def set_up_logging(level: int = logging.INFO) -> None:
 def error_exit(error: StreamdocsError) -> NoReturn:
     """Print an error and end the command with exit code 1."""
     typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-    raise typer.Exit(1) from error
+    raise SystemExit(1)

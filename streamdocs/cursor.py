@@ -22,9 +22,9 @@ class Cursor:
 
     def __init__(self, epoch_sequences: int) -> None:
         self._epoch_sequences = epoch_sequences
-        self._resume = torch.zeros(3, dtype=torch.int64).share_memory_()
-        self._begun = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()
-        self._waited = torch.zeros(MAX_WORKERS, dtype=torch.float64).share_memory_()
+        self._resume = torch.zeros(3, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._begun = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._waited = torch.zeros(MAX_WORKERS, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
 
     def begin_epoch(self, worker: int) -> tuple[int, int]:
         """Begin the next epoch in a worker: the positions that it spans, from where it goes on."""

@@ -205,6 +205,21 @@ class StreamingMegadocDataset(StreamingDataset):
 
         return describe_run(self.run, self.epoch_size)
 
+    def mixed_until(self, position: int) -> dict[str, float]:
+        """What the run has mixed before ``position``.
+
+        Returns:
+            synthetic_fraction: Share of synthetic sequences, less those that were filled with web text.
+            generations_per_document: Mean number that units could draw on in the newest window.
+            reuse: How often each token of the generations that existed was read.
+            lead: (document, round) items by which generation was ahead of training.
+            waited_seconds: That this rank waited for generations.
+        """
+        if not position or not self.ledger:
+            return {"synthetic_fraction": 0.0}
+        manifest = self.ledger.manifest((position - 1) // self.run.mixture.window)
+        return {**self.ledger.mixed(manifest), "waited_seconds": self.waited_seconds}
+
     def state_dict(self, num_samples: int, from_beginning: bool) -> dict[str, Any]:
         """Where the run stands: JSON of less than 4,096 bytes.
 

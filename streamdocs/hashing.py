@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from streamdocs.arrays import Ints
+
 
 def digest128(data: bytes) -> bytes:
     """xxh3-128 of ``data``, 16 bytes."""
@@ -30,14 +32,14 @@ def mix64(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def seeded_numbers(indexes: npt.NDArray[np.integer], *seed: int | str) -> npt.NDArray[np.uint64]:
+def seeded_numbers(indexes: Ints, *seed: int | str) -> npt.NDArray[np.uint64]:
     """A pseudo-random 64-bit integer for each index, a pure function of index and ``seed``."""
     start = np.uint64(xxhash.xxh3_64_intdigest(canonical(seed)))
     steps = (indexes.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     return mix64(steps + start)
 
 
-def permutation(size: int, *seed: int | str) -> npt.NDArray[np.int64]:
+def permutation(size: int, *seed: int | str) -> Ints:
     """Permutation of ``range(size)``, a pure function of ``size`` and ``seed``.
 
     NumPy's generators may change their streams between versions, and a sealed window must not.

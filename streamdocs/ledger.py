@@ -11,7 +11,7 @@ import msgpack
 from streamdocs.errors import FingerprintError, MissingGenerationError, StoreError, WaitTimeoutError
 from streamdocs.hashing import digest128
 from streamdocs.heartbeat import newest_heartbeat
-from streamdocs.progress import read_watermark
+from streamdocs.progress import Tally, block_key, read_watermark
 from streamdocs.records import decode_tokens
 from streamdocs.run import GenerationScope, Run
 from streamdocs.sealing import Manifest, NotYet, Sealer, State, WhenBehind
@@ -73,6 +73,7 @@ class Ledger:
         self.store = store
         self.waited_seconds = 0.0
         self._wait_timeout = wait_timeout
+        self._counted = (0, 0)
         arithmetic = (run.mixture, run.recipe, run.order, self.scope.generation_order, run.unit_packer)
         self._sealer = Sealer(*arithmetic, run.corpus.tokens_per_document, when_behind)
         self.manifest = lru_cache(maxsize=4)(self._manifest)
@@ -112,8 +113,33 @@ class Ledger:
                 "Restore that store, or start a run of another name"
             )
 
+    def mixed(self, manifest: Manifest) -> dict[str, float]:
+        """What was mixed until the end of a window, for metrics."""
+        after, order = manifest.after, self.scope.generation_order
+        sequences = after.window * self.run.mixture.window
+        wanted = order.wanted_items(after.sweep, after.cursor)
+        stored = self._stored_tokens(manifest.watermark)
+        return {
+            "synthetic_fraction": after.synthetic_rows / sequences,
+            "generations_per_document": order.generations_per_document(manifest.watermark),
+            "reuse": after.generated_tokens / stored if stored else 0.0,
+            "lead": float(manifest.watermark - wanted),
+        }
+
+    def _stored_tokens(self, watermark: int) -> int:
+        """Tokens of the generations that existed at a watermark; counted on from the last call."""
+        order = self.scope.generation_order
+        blocks, tokens = self._counted if self._counted[0] <= order.block_of_item(watermark) else (0, 0)
+        with self.store.read() as snapshot:
+            while order.first_item(blocks) < watermark:
+                packed = snapshot.get("blocks", block_key(self.scope, blocks))
+                tokens += Tally.unpack(packed).tokens if packed else 0
+                blocks += 1
+        self._counted = (blocks, tokens)
+        return tokens
+
     def mark(self, position: int, keep: int) -> None:
-        """Note that a checkpoint may come back to ``position``; generations are kept for the newest ``keep`` of these."""
+        """Note that a checkpoint may come back to ``position``; the newest ``keep`` of these hold generations."""
         window = position // self.run.mixture.window
 
         def change(old: bytes | None) -> bytes:
@@ -154,11 +180,9 @@ class Ledger:
             with self.store.read() as snapshot:
                 result = self._sealer.seal(state, StoreShelf(snapshot, self.scope, known_watermark))
             waited = time.monotonic() - started
-            found = None if isinstance(result, Manifest) else self.sealed(window)  # someone else may have got further
-            if isinstance(result, Manifest) or found is not None:
-                if pause > _POLL_SECONDS[0]:
-                    self.waited_seconds += waited
-                return self._publish(window, result) if isinstance(result, Manifest) else Manifest.unpack(found)
+            if isinstance(result, Manifest):
+                self.waited_seconds += waited if pause > _POLL_SECONDS[0] else 0
+                return self._publish(window, result)
             self._check_wait(window, result, waited, parent)
             if waited > next_report:
                 next_report += _REPORT_SECONDS

@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from streamdocs.arrays import Ints, Tokens
 from streamdocs.recipes import Layout, Part, Recipe
-
-Ints = npt.NDArray[np.int64]
 
 _DOCUMENT_PARTS = (Part.DOCUMENT, Part.DOCUMENT_IF_ALONE, Part.DOCUMENT_HEAD, Part.DOCUMENT_NEXT)
 
 
 class Generation(NamedTuple):
-    """One generation in a unit: where it is stored and how many tokens it has."""
+    """One generation in a unit: the ``number``-th of its round, and how many tokens it has."""
 
     round: int
-    index: int
+    number: int
     tokens: int
 
 
@@ -38,13 +36,13 @@ class Units:
     """Many units as arrays, the generations of all of them one after another.
 
     documents: int64 (units,). counts: int64 (units,), generations in each.
-    rounds, indexes, tokens: int64 (generations,), as in Generation.
+    rounds, numbers, tokens: int64 (generations,), as in Generation.
     """
 
     documents: Ints
     counts: Ints
     rounds: Ints
-    indexes: Ints
+    numbers: Ints
     tokens: Ints
 
     @classmethod
@@ -89,7 +87,7 @@ class Packer:
         constants: Tokens of each constant part; missing ones have none.
     """
 
-    def __init__(self, recipe: Recipe, layout: Layout, constants: dict[Part, npt.NDArray[np.unsignedinteger]]) -> None:
+    def __init__(self, recipe: Recipe, layout: Layout, constants: dict[Part, Tokens]) -> None:
         self._recipe = recipe
         self._layout = layout
         self._lengths = np.zeros(len(Part), np.int64)
@@ -138,7 +136,7 @@ class Packer:
         """First token and number of tokens of the document's own pieces; zero for all others."""
         whole = document_tokens[unit]
         unit_of_generation = np.repeat(np.arange(len(units.counts)), units.counts)
-        slots = units.rounds % self._recipe.cycle * self._recipe.round_size + units.indexes
+        slots = units.rounds % self._recipe.cycle * self._recipe.round_size + units.numbers
         cuts = self._recipe.cuts(document_tokens[unit_of_generation], slots)
         # Each piece after a cut ends at the next cut of the same unit, the last one at the end of the document.
         last = np.cumsum(units.counts)[units.counts > 0] - 1

@@ -43,8 +43,8 @@ class Tally:
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> "Tally":
         """What ``pack`` wrote."""
-        *numbers, rejected = msgpack.unpackb(data)
-        return cls(*numbers, Counter(rejected))
+        items, generations, tokens, text_bytes, rejected = msgpack.unpackb(data)
+        return cls(items, generations, tokens, text_bytes, Counter(rejected))
 
 
 def block_key(scope: GenerationScope, number: int) -> bytes:

@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from streamdocs.arrays import Ints
 from streamdocs.errors import ConfigError
 from streamdocs.hashing import digest128, seeded_numbers
 from streamdocs.prompts import load_prompt, placeholders
@@ -121,8 +121,8 @@ class Recipe:
         """Units a document, and so how often a pass over all units goes over the documents."""
         return 1
 
-    def slots_of_sweep(self, sweep: int, documents: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64] | None:
-        """The one slot that sweep ``sweep`` of a pass reads of each document; None where it reads all slots together."""
+    def slots_of_sweep(self, sweep: int, documents: Ints, seed: int) -> Ints | None:
+        """The slot that sweep ``sweep`` of a pass reads of each document; None where it reads all together."""
         return None
 
     def order_of_round(self, round: int) -> int:
@@ -146,7 +146,7 @@ class Recipe:
         """The requests of one round for a document of ``text``, whose tokens lie at these character ``offsets``."""
         return [self._request({"document": text}, self.round_size)]
 
-    def cuts(self, tokens: npt.NDArray[np.integer], slots: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    def cuts(self, tokens: Ints, slots: Ints) -> Ints:
         """Token index at which the generation of each slot goes into its document of ``tokens`` tokens."""
         return np.zeros(np.broadcast(tokens, slots).shape, np.int64)
 
@@ -183,7 +183,7 @@ class Rephrase(Recipe):
         """G, and one for the web document."""
         return self.generations + self.web
 
-    def slots_of_sweep(self, sweep: int, documents: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64]:
+    def slots_of_sweep(self, sweep: int, documents: Ints, seed: int) -> Ints:
         """Slots in rising order, the web document in between at a place that differs by document.
 
         So sweep s needs no slot above s (the generator is never asked for more), and web documents are spread evenly.
@@ -278,15 +278,15 @@ class Stretch(Recipe):
         places = [starts[cut] for cut in self.cuts(np.array(len(offsets)), slots)]
         return [self._request({"before": text[:place], "after": text[place:]}, 1) for place in places]
 
-    def cuts(self, tokens: npt.NDArray[np.integer], slots: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    def cuts(self, tokens: Ints, slots: Ints) -> Ints:
         """floor(tokens * (cut + 1) / (G + 1)): G + 1 pieces whose lengths differ by at most one."""
         table = np.array([self.place_of_slot(slot) for slot in range(self.generations)])
         return tokens.astype(np.int64) * (table[slots] + 1) // (self.generations + 1)
 
     def place_of_slot(self, slot: int) -> int:
         """Each round takes every ``cycle``-th cut, shifted so that the first n rounds are always evenly spread."""
-        round, index = divmod(slot, self.round_size)
-        return index * self.cycle + spread_order(self.cycle)[round]
+        round, number = divmod(slot, self.round_size)
+        return number * self.cycle + spread_order(self.cycle)[round]
 
 
 @lru_cache

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import msgpack
 import numpy as np
-import numpy.typing as npt
 import xxhash
 import zstandard
 
+from streamdocs.arrays import Tokens
 from streamdocs.keys import Key
 
 Buffer = bytes | memoryview
@@ -21,10 +21,9 @@ Buffer = bytes | memoryview
 _MAGIC = b"sdt1"
 # magic, item size, number of generations, second hash of the key, checksum of all that follows
 _HEADER = struct.Struct("<4sHH8s8s8x")
-_DTYPES = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
 
 
-def encode_tokens(key: Key, generations: Sequence[npt.NDArray[np.unsignedinteger]]) -> bytes:
+def encode_tokens(key: Key, generations: Sequence[Tokens]) -> bytes:
     """Tokens of a round: one array for each generation, empty where it was rejected. All of one dtype."""
     lengths = np.array([len(tokens) for tokens in generations], "<u4")
     body = b"".join([lengths.tobytes(), *(tokens.tobytes() for tokens in generations)])
@@ -32,7 +31,7 @@ def encode_tokens(key: Key, generations: Sequence[npt.NDArray[np.unsignedinteger
     return _HEADER.pack(_MAGIC, item_size, len(generations), key.check, xxhash.xxh3_64_digest(body)) + body
 
 
-def decode_tokens(key: Key, record: Buffer | None) -> list[npt.NDArray[np.unsignedinteger]] | None:
+def decode_tokens(key: Key, record: Buffer | None) -> list[Tokens] | None:
     """Tokens of a round, as views into ``record``; None where the record is missing, damaged or another key's."""
     if record is None or len(record) < _HEADER.size:
         return None
@@ -41,7 +40,7 @@ def decode_tokens(key: Key, record: Buffer | None) -> list[npt.NDArray[np.unsign
     if magic != _MAGIC or check != key.check or xxhash.xxh3_64_digest(body) != checksum:
         return None
     lengths = np.frombuffer(body, "<u4", count)
-    tokens = np.frombuffer(body, _DTYPES[item_size], offset=4 * count)
+    tokens: Tokens = np.frombuffer(body[4 * count :], "<u2" if item_size == 2 else "<u4")
     ends = np.cumsum(lengths).tolist()
     return [tokens[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 

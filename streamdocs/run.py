@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from streamdocs.arrays import Tokens
 from streamdocs.corpus.reader import Corpus
-from streamdocs.corpus.tokenizer import Tokens
 from streamdocs.hashing import canonical, digest128, fingerprint
 from streamdocs.keys import Generator, Keyring
 from streamdocs.packing import Packer

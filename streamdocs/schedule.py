@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from streaming.base.shuffle import get_shuffle
 
+from streamdocs.arrays import Bools, Ints
 from streamdocs.errors import ConfigError
 from streamdocs.hashing import permutation, seeded_numbers
 from streamdocs.recipes import Recipe
@@ -31,8 +32,8 @@ class WindowPlan(NamedTuple):
     row: int64 (window,), which of the window's web (or synthetic) sequences stands there.
     """
 
-    synthetic: npt.NDArray[np.bool_]
-    row: npt.NDArray[np.int64]
+    synthetic: Bools
+    row: Ints
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class DocumentOrder:
 
     def __init__(
         self,
-        shard_sizes: npt.NDArray[np.int64],
+        shard_sizes: Ints,
         seed: int,
         *,
         shuffle: bool = True,
@@ -131,7 +132,7 @@ class DocumentOrder:
         algorithm, _, canonical_nodes = self._arguments
         return [self.seed, algorithm, canonical_nodes, self._block_size] if self._shuffle else []
 
-    def _order(self, stream: Stream, sweep: int) -> npt.NDArray[np.int64]:
+    def _order(self, stream: Stream, sweep: int) -> Ints:
         """int64 (documents,): the documents in the order in which this sweep of the stream reads them."""
         if not self._shuffle:
             return np.arange(self.documents)
@@ -149,7 +150,7 @@ class Block(NamedTuple):
     """A run of documents in one round of generation."""
 
     round: int
-    index: int
+    place: int
 
 
 class GenerationOrder:
@@ -176,20 +177,20 @@ class GenerationOrder:
 
     def first_item(self, number: int) -> int:
         """Number of items before a block."""
-        round, index = self.block(number)
-        return round * self.documents + min(index * BLOCK, self.documents)
+        round, place = self.block(number)
+        return round * self.documents + min(place * BLOCK, self.documents)
 
     def block_of_item(self, item: int) -> int:
         """The block that holds an item."""
         round, place = divmod(item, self.documents)
         return round * self.blocks_per_round + place // BLOCK
 
-    def documents_of(self, block: Block) -> npt.NDArray[np.int64]:
+    def documents_of(self, block: Block) -> Ints:
         """The documents of a block, in the order in which they are wanted."""
         order = self._order.order("synthetic", self._recipe.order_of_round(block.round))
-        return order[block.index * BLOCK : (block.index + 1) * BLOCK]
+        return order[block.place * BLOCK : (block.place + 1) * BLOCK]
 
-    def newest_round(self, documents: npt.NDArray[np.int64], watermark: int) -> npt.NDArray[np.int64]:
+    def newest_round(self, documents: Ints, watermark: int) -> Ints:
         """Newest round that exists of each document, -1 for none."""
         full, partial = divmod(watermark, self.documents)
         newest = np.full(len(documents), full - 1, np.int64)

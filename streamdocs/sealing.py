@@ -13,7 +13,8 @@ import msgpack
 import numpy as np
 import zstandard
 
-from streamdocs.packing import Generation, Ints, Packer, Unit, Units
+from streamdocs.arrays import Bools, Ints
+from streamdocs.packing import Generation, Packer, Unit, Units
 from streamdocs.recipes import WEB_UNIT, Recipe
 from streamdocs.schedule import DocumentOrder, GenerationOrder, Mixture
 
@@ -198,7 +199,7 @@ class Sealer:
         return self._packer.unit_tokens(arrays, self._document_tokens[arrays.documents])
 
     def _candidates(self, state: State, shelf: Shelf) -> Iterator[_Candidate]:
-        """Units in reading order, from where ``state`` stands to the first that is missing (with "reuse": till all are)."""
+        """Units in reading order, up to the first that is missing; with "reuse", on and on over those that exist."""
         sweep, cursor = state.sweep, state.cursor
         barren = 0  # documents in a row that gave nothing
         while barren < self._order.documents * self._recipe.sweeps:
@@ -221,7 +222,7 @@ class Sealer:
             if cursor >= self._order.documents:
                 sweep, cursor = sweep + 1, 0
 
-    def _there(self, newest: Ints, slots: Ints | None) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _there(self, newest: Ints, slots: Ints | None) -> Bools:
         """Which documents have the generations that this sweep reads of them."""
         if slots is None:
             return newest >= (self._recipe.cycle - 1 if self._when_behind == "wait" else 0)
@@ -235,16 +236,16 @@ class Sealer:
         if slot is None:
             rounds = range(max(0, newest - recipe.cycle + 1), newest + 1)
             found = [g for round in rounds for g in self._generations(document, round, shelf)]
-            found.sort(key=lambda g: recipe.place_of_slot(g.round % recipe.cycle * recipe.round_size + g.index))
+            found.sort(key=lambda g: recipe.place_of_slot(g.round % recipe.cycle * recipe.round_size + g.number))
         else:
-            phase, index = divmod(slot, recipe.round_size)
-            found = self._generations(document, newest - (newest - phase) % recipe.cycle, shelf)[index : index + 1]
+            phase, number = divmod(slot, recipe.round_size)
+            found = self._generations(document, newest - (newest - phase) % recipe.cycle, shelf)[number : number + 1]
         generations = tuple(generation for generation in found if generation.tokens)
         return Unit(document, generations) if generations else None
 
     @staticmethod
     def _generations(document: int, round: int, shelf: Shelf) -> list[Generation]:
-        return [Generation(round, index, tokens) for index, tokens in enumerate(shelf.lengths(document, round))]
+        return [Generation(round, number, tokens) for number, tokens in enumerate(shelf.lengths(document, round))]
 
     def _starts_too_early(
         self, state: State, units: list[Unit], ends: Ints, sweep: int, wanted: int, watermark: int

@@ -5,10 +5,6 @@ import random
 from pathlib import Path
 
 import pytest
-from streamdocs_server.engines.template import TemplateEngine
-from streamdocs_server.gates import Gates
-from streamdocs_server.loop import GenerationLoop
-from streamdocs_server.resolve import Resolver
 
 from streamdocs.corpus import prepare_corpus
 from streamdocs.corpus.reader import Corpus
@@ -16,12 +12,16 @@ from streamdocs.keys import Generator
 from streamdocs.run import Run
 from streamdocs.schedule import DocumentOrder
 from streamdocs.store import LmdbStore
+from streamdocs_server.engines.template import TemplateEngine
+from streamdocs_server.gates import Gates
+from streamdocs_server.loop import GenerationLoop
+from streamdocs_server.resolve import Resolver
 
 TEMPLATE = Generator(model="template")
 #: Accepts whatever is text: tests of mixing should not depend on what the template engine writes.
 OPEN_GATES = Gates(min_ratio=None, max_ratio=None, min_thought=0, max_repeated_lines=1, max_repeated_ngrams=1)
 
-WORDS = "the of and river mountain city light under north old people water small first green stone when many".split()
+WORDS = "the of and river mountain city light under north old people water small first green stone when".split()  # noqa: SIM905
 
 
 def make_texts(count: int, seed: int = 0, most_words: int = 120) -> list[str]:
@@ -47,13 +47,13 @@ def make_corpus(folder: Path, texts: list[str], **options) -> Path:
     return out
 
 
-def make_run(corpus: Path, recipe, *, seed: int = 17, fraction="0.75", length: int = 64, window: int = 32, **more) -> Run:
+def make_run(
+    corpus: Path, recipe, *, seed: int = 17, fraction="0.75", length: int = 64, window: int = 32, **more
+) -> Run:
     """A run as the dataset makes it."""
     opened = Corpus(corpus)
     order = DocumentOrder(opened.shard_sizes, seed)
-    return Run(
-        opened, recipe, order, TEMPLATE, synthetic_fraction=fraction, max_seq_len=length, window=window, **more
-    )
+    return Run(opened, recipe, order, TEMPLATE, synthetic_fraction=fraction, max_seq_len=length, window=window, **more)
 
 
 def make_loop(run: Run, store: LmdbStore, *, engine=None, gates=OPEN_GATES, name="test:1", **limits) -> GenerationLoop:

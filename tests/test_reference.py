@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import TEMPLATE, generate, make_run
 
+from conftest import TEMPLATE, generate, make_run
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs.hashing import permutation
 from streamdocs.ledger import token_key

@@ -55,14 +55,14 @@ async def serve_run(file: RunFile) -> None:
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
-    run = make_run(file)
-    assert run.scope is not None
-    store = open_store(file.store)
     engine = make_engine(file.generator)
     try:
-        name, _ = await engine.model()
-        if name != file.generator.model:
-            raise EngineError(f"the engine serves {name}, the run file says {file.generator.model}: change one of them")
+        served = await engine.model()
+        if file.generator.model not in (None, served[0]):
+            raise EngineError(f"the engine serves {served[0]}, the run file says {file.generator.model}: change one")
+        run = make_run(file, served)
+        assert run.scope is not None
+        store = open_store(file.store)
         resolver = Resolver(run.scope, store, engine, make_gates(file), file.server.attempts)
         limits = {"max_in_flight": file.server.max_in_flight, "max_lead": file.server.max_lead}
         loop = GenerationLoop(run, store, resolver, server_name(), **limits)  # type: ignore[arg-type]
@@ -71,15 +71,15 @@ async def serve_run(file: RunFile) -> None:
         await engine.close()
 
 
-def make_run(file: RunFile) -> Run:
-    """The run of a run file, as the trainer's dataset makes it."""
+def make_run(file: RunFile, served: tuple[str, str]) -> Run:
+    """The run of a run file, as the trainer's dataset makes it, with the model that is served."""
     corpus = Corpus(file.corpus, file.remote)
     order = DocumentOrder(corpus.shard_sizes, file.mix.shuffle_seed)
     return Run(
         corpus,
         file.make_recipe(),
         order,
-        file.generator.generator(),
+        file.generator.generator(served),
         synthetic_fraction=file.mix.synthetic_fraction,
         max_seq_len=file.mix.max_seq_len,
         window=file.mix.window,
@@ -99,9 +99,7 @@ def make_engine(section: GeneratorSection) -> Engine:
     if not section.endpoint:
         raise ConfigError("generator.endpoint (or --endpoint) is needed: the URL of an OpenAI-compatible server")
     sampling = Sampling(temperature=section.temperature, top_p=section.top_p, system=section.system)
-    return OpenAIEngine(
-        url=section.endpoint, model=section.model, sampling=sampling, api_key_env=section.api_key_env
-    )
+    return OpenAIEngine(url=section.endpoint, model=section.model, sampling=sampling, api_key_env=section.api_key_env)
 
 
 def make_gates(file: RunFile) -> Gates:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 import msgpack
 
@@ -51,7 +52,7 @@ class Retirer:
         retired = [round for round in ready if round < in_use]
         for round in retired:
             self._delete(round)
-            self._store.update(b"retired/" + self._scope.id, lambda _, done=round + 1: msgpack.packb(done))
+            self._store.update(b"retired/" + self._scope.id, _replace_by(round + 1))
             log.info("round %d retired", round)
         return len(retired)
 
@@ -71,3 +72,7 @@ class Retirer:
             chunk = keys[start : start + _CHUNK]
             self._store.delete("tokens", [token_key(self._scope, key) for key in chunk])
             self._store.delete("texts", chunk)
+
+
+def _replace_by(number: int) -> Callable[[bytes | None], bytes]:
+    return lambda _: msgpack.packb(number)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from streaming.base.storage.download import CloudDownloader
 
+from streamdocs.arrays import Tokens
 from streamdocs.corpus.files import DOCUMENTS_FILE, INDEX_FILE, TOKENIZER_FILE, load_documents, load_index
 from streamdocs.corpus.tokenizer import CorpusTokenizer
 from streamdocs.errors import CorpusError
@@ -29,7 +30,7 @@ class Corpus:
         split: ``"train"`` or ``"holdout"``.
         download_timeout: Seconds for one file.
         download_retry: Further tries for one file.
-        cache_limit: Most bytes of shards kept in ``local``; with ``remote`` only, so that the only copy is never deleted.
+        cache_limit: Most bytes of shards kept in ``local``; not without ``remote``: the only copy is never deleted.
 
     Raises:
         CorpusError: The split is missing, damaged or has no documents.
@@ -91,7 +92,7 @@ class Corpus:
         """The 16-byte digest of a document's text."""
         return bytes(self.documents["digest"][document])
 
-    def tokens(self, document: int) -> npt.NDArray[np.unsignedinteger]:
+    def tokens(self, document: int) -> Tokens:
         """Tokens of a document, as a view into its shard: ``dtype`` (tokens,)."""
         sample = self._sample(document)
         size = int(self.tokens_per_document[document]) * self.dtype.itemsize

@@ -14,8 +14,17 @@ from streamdocs.store.base import TABLES, Table
 #: LMDB only reserves addresses for this; the file grows as it is used.
 _ADDRESS_SPACE = 1 << 40
 
-# LMDB must not be opened twice in a process, nor used across a fork: one environment a process and folder.
-_environments: dict[tuple[int, str], tuple[lmdb.Environment, dict[Table, Any]]] = {}
+# LMDB must not be opened twice in a process, nor used across a fork: one environment a folder, closed in a new child.
+_environments: dict[str, tuple[lmdb.Environment, dict[Table, Any]]] = {}
+
+
+def _close_inherited() -> None:
+    for environment, _ in _environments.values():
+        environment.close()
+    _environments.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited)
 
 
 class LmdbSnapshot:
@@ -25,10 +34,9 @@ class LmdbSnapshot:
         self._transaction = transaction
         self._tables = tables
 
-    def get(self, table: Table, key: bytes) -> memoryview | None:
+    def get(self, table: Table, key: bytes) -> bytes | memoryview | None:
         """The value under ``key``, as a view into the file."""
-        value: memoryview | None = self._transaction.get(key, db=self._tables[table])
-        return value
+        return self._transaction.get(key, db=self._tables[table])
 
     def scan(self, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys that begin with ``prefix`` and their values."""
@@ -49,7 +57,7 @@ class LmdbStore:
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, max_bytes: int | None = None) -> None:
-        self.location = str(Path(folder).absolute())
+        self.location = os.path.realpath(folder)
         self._max_bytes = max_bytes
 
     @contextmanager
@@ -99,10 +107,9 @@ class LmdbStore:
             return sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
 
     def _open(self) -> tuple[lmdb.Environment, dict[Table, Any]]:
-        opened = _environments.get((os.getpid(), self.location))
+        opened = _environments.get(self.location)
         if opened is None:
-            opened = self._open_environment()
-            _environments[os.getpid(), self.location] = opened
+            opened = _environments[self.location] = self._open_environment()
         return opened
 
     def _open_environment(self) -> tuple[lmdb.Environment, dict[Table, Any]]:

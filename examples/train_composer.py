@@ -1,0 +1,120 @@
+"""Train a small model with Composer on web text and megadocs, as a run file says.
+
+    streamdocs-server run.yaml &
+    python examples/train_composer.py run.yaml --batches 400 --folder checkpoints
+
+Run it again after it was stopped, even by SIGKILL: it goes on from its newest checkpoint.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import xxhash
+from composer import Callback, ComposerModel, DataSpec, Evaluator, Logger, State, Trainer
+from composer.loggers import InMemoryLogger
+from composer.optim import CosineAnnealingScheduler, DecoupledAdamW
+from composer.utils import dist, get_device
+from streaming import StreamingDataLoader
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric
+
+from holdout import holdout_loaders
+from model import LanguageModel, next_token_loss
+from streamdocs import StreamingMegadocDataset
+from streamdocs.composer import MegadocMonitor
+
+
+class ComposerLanguageModel(ComposerModel):
+    """The example's model, as Composer wants it."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.model = LanguageModel(vocabulary)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.model(batch["input_ids"], batch.get("sequence_id"))
+
+    def loss(self, outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        return next_token_loss(outputs, batch["labels"])
+
+    def get_metrics(self, is_train: bool = False) -> dict[str, Metric]:
+        return {} if is_train else {"loss": MeanMetric()}
+
+    def update_metric(self, batch: dict[str, Tensor], outputs: Tensor, metric: Metric) -> None:
+        metric.update(next_token_loss(outputs, batch["labels"]), weight=len(outputs))
+
+
+class Recorder(Callback):
+    """One JSON line a batch: its number, a digest of what was read, and all metrics."""
+
+    def __init__(self, path: Path, metrics: InMemoryLogger) -> None:
+        self._path, self._metrics = path, metrics
+        self._line: dict[str, Any] = {}
+
+    def batch_start(self, state: State, logger: Logger) -> None:
+        self._metrics.data.clear()
+        tokens = state.batch["input_ids"].cpu().numpy()
+        self._line = {
+            "batch": int(state.timestamp.batch),
+            "tokens": xxhash.xxh3_64_hexdigest(tokens.tobytes()),
+            "synthetic": state.batch["synthetic"].tolist(),
+        }
+
+    def batch_end(self, state: State, logger: Logger) -> None:
+        metrics = {name: float(values[-1][1]) for name, values in self._metrics.data.items()}
+        with self._path.open("a") as file:
+            file.write(json.dumps({**self._line, "loss": float(state.loss), "metrics": metrics}) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_file", type=Path)
+    parser.add_argument("--batches", type=int, default=400)
+    parser.add_argument("--batch-size", type=int, default=8, help="sequences a batch and rank")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
+    parser.add_argument("--checkpoint-every", type=int, default=50, help="batches")
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--record", type=Path, help="file for one JSON line a batch")
+    arguments = parser.parse_args()
+
+    # Before any dataset: streaming must not be the first to touch torch.distributed.
+    dist.initialize_dist(get_device(None), timeout=300)
+    dataset = StreamingMegadocDataset.from_run_file(arguments.run_file, batch_size=arguments.batch_size)
+    print(dataset.describe(), flush=True)
+    loader = StreamingDataLoader(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
+    holdout = holdout_loaders(str(dataset.corpus.local), dataset.run.mixture.max_seq_len, arguments.batch_size)
+
+    model = ComposerLanguageModel(dataset.corpus.tokenizer.vocab_size)
+    metrics = InMemoryLogger()
+    recorder = [Recorder(arguments.record, metrics)] if arguments.record else []
+    trainer = Trainer(
+        model=model,
+        train_dataloader=loader,
+        eval_dataloader=[
+            Evaluator(label=f"holdout_{name}", dataloader=DataSpec(each), metric_names=["loss"])
+            for name, each in holdout.items()
+        ],
+        eval_interval=f"{arguments.checkpoint_every}ba",
+        optimizers=DecoupledAdamW(model.parameters(), lr=arguments.learning_rate, weight_decay=1e-5),
+        schedulers=CosineAnnealingScheduler(t_max=f"{arguments.batches}ba"),
+        max_duration=f"{arguments.batches}ba",
+        callbacks=[MegadocMonitor(dataset), *recorder],
+        loggers=[metrics],
+        run_name="megadocs",
+        save_folder=str(arguments.folder),
+        save_interval=f"{arguments.checkpoint_every}ba",
+        save_latest_filename="latest.pt",
+        save_overwrite=True,
+        autoresume=True,
+        progress_bar=not arguments.record,
+        seed=17,
+    )
+    trainer.fit()
+    trainer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Train a small model in a plain PyTorch loop on web text and megadocs, as a run file says.
+
+    streamdocs-server run.yaml &
+    python examples/train_torch.py run.yaml --batches 400 --checkpoint checkpoint.pt
+
+Run it again after it was stopped: it goes on from its checkpoint. On several ranks: torchrun --nproc_per_node 2 ….
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from streaming import StreamingDataLoader
+from torch.nn.parallel import DistributedDataParallel
+
+from model import LanguageModel, next_token_loss
+from streamdocs import StreamingMegadocDataset
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_file", type=Path)
+    parser.add_argument("--batches", type=int, default=400)
+    parser.add_argument("--batch-size", type=int, default=8, help="sequences a batch and rank")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoint.pt"))
+    parser.add_argument("--checkpoint-every", type=int, default=50, help="batches")
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    arguments = parser.parse_args()
+
+    ranks, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    if ranks > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    torch.manual_seed(17)
+
+    dataset = StreamingMegadocDataset.from_run_file(arguments.run_file, batch_size=arguments.batch_size)
+    loader = StreamingDataLoader(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
+    model = LanguageModel(dataset.corpus.tokenizer.vocab_size).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate)
+    done = 0
+    if arguments.checkpoint.exists():
+        state = torch.load(arguments.checkpoint, map_location=device)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        loader.load_state_dict(state["loader"])
+        done = state["batches"]
+    trained = DistributedDataParallel(model) if ranks > 1 else model
+    if rank == 0:
+        print(dataset.describe(), flush=True)
+
+    while done < arguments.batches:
+        for batch in loader:
+            batch = {name: column.to(device) for name, column in batch.items()}  # noqa: PLW2901
+            loss = next_token_loss(trained(batch["input_ids"], batch.get("sequence_id")), batch["labels"])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            done += 1
+            if rank == 0 and done % 10 == 0:
+                share = batch["synthetic"].float().mean()
+                print(f"batch {done}: loss {loss.item():.3f}, synthetic {share:.2f} of the batch", flush=True)
+            if rank == 0 and done % arguments.checkpoint_every == 0:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                torch.save({**state, "loader": loader.state_dict(), "batches": done}, arguments.checkpoint)
+            if done == arguments.batches:
+                break
+    if ranks > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

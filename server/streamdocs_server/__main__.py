@@ -1,0 +1,5 @@
+"""``python -m streamdocs_server``."""
+
+from streamdocs_server.cli import app
+
+app()

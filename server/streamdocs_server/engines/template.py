@@ -1,0 +1,150 @@
+"""An engine without a model: it shuffles sentences and swaps words.
+
+It is for trying everything out on a laptop. Its text has the shape of rephrases and thoughts and teaches nothing.
+"""
+
+import asyncio
+import random
+import re
+
+from streamdocs.requests import Request
+from streamdocs_server.engines.base import Answer, Completion
+
+_CHARS_PER_TOKEN = 4
+
+_SENTENCE_BREAK = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
+# A sentence, or a piece of one that is far too long; never cuts a word of ordinary length.
+_PIECE = re.compile(r"\S.{0,300}\S{0,40}", re.DOTALL)
+_TERM = re.compile(r"[^\W\d_]{5,20}")
+_WORD = re.compile(r"[A-Za-z]{3,}")
+
+_LEADS = (
+    "This article gives a {manner} account of {topic}.",
+    "A {manner} description of {topic} follows.",
+    "{topic} is presented here in {manner} form.",
+    "The subject of this {manner} entry is {topic}.",
+    "What is known about {topic} is set out in a {manner} way.",
+    "An entry of a {manner} kind treats {topic}.",
+)
+_MANNERS = ("general", "concise", "factual", "systematic", "plain", "detailed")
+_SYNONYMS = {
+    "also": ("in addition", "likewise"),
+    "because": ("since", "given that"),
+    "begin": ("commence", "start"),
+    "big": ("large", "considerable"),
+    "but": ("though", "yet"),
+    "find": ("identify", "determine"),
+    "get": ("obtain", "receive"),
+    "good": ("favourable", "sound"),
+    "help": ("assist", "aid"),
+    "important": ("significant", "notable"),
+    "made": ("produced", "constructed"),
+    "make": ("produce", "construct"),
+    "many": ("numerous", "a range of"),
+    "new": ("recent", "novel"),
+    "often": ("frequently", "commonly"),
+    "people": ("individuals", "persons"),
+    "show": ("demonstrate", "indicate"),
+    "small": ("minor", "limited"),
+    "think": ("consider", "hold"),
+    "use": ("employ", "apply"),
+    "used": ("employed", "applied"),
+    "very": ("particularly", "highly"),
+}
+_SWAPS = tuple(
+    {word: options[i] for word, options in _SYNONYMS.items()}
+    | {word.capitalize(): options[i].capitalize() for word, options in _SYNONYMS.items()}
+    for i in range(2)
+)
+_THOUGHTS = (
+    "So far this has been about {before}, so {after} needs to be prepared.",
+    "The step from {before} to {after} is not spelled out, and it matters.",
+    "A reader who knows {before} will ask how it bears on {after}.",
+    "If {before} holds, then {after} is the natural thing to take up next.",
+    "It helps to recall what {before} implies before turning to {after}.",
+    "The author takes {before} for granted; without it {after} would come as a surprise.",
+)
+
+
+class TemplateEngine:
+    """Deterministic text for any request, from no model at all.
+
+    ``tokens_per_second`` holds all concurrent calls together back to that many completion tokens a second;
+    None is as fast as it goes. A token is taken to be four characters.
+    """
+
+    def __init__(self, *, tokens_per_second: float | None = None) -> None:
+        self._seconds_per_token = 1 / tokens_per_second if tokens_per_second else 0.0
+        self._busy_until = 0.0
+
+    async def model(self) -> tuple[str, str]:
+        """Always ``("template", "1")``."""
+        return "template", "1"
+
+    async def generate(self, request: Request, seed: int) -> Answer:
+        """``request.n`` texts that depend on the request, the seed and nothing else. Never raises."""
+        write = _rephrases if request.kind == "rephrase" else _thoughts
+        completions = tuple(_cut(text, request.max_tokens) for text in write(request, seed))
+        now = asyncio.get_running_loop().time()
+        written = sum(completion.completion_tokens for completion in completions)
+        self._busy_until = max(self._busy_until, now) + written * self._seconds_per_token
+        await asyncio.sleep(self._busy_until - now)
+        return Answer(completions, prompt_tokens=_tokens(request.prompt))
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _rephrases(request: Request, seed: int) -> list[str]:
+    room = _CHARS_PER_TOKEN * request.max_tokens
+    # Reading far past what could be written would only cost time on huge documents.
+    document = request.fields.get("document", "")[: 8 * room]
+    pieces = [piece for sentence in _SENTENCE_BREAK.split(document) for piece in _PIECE.findall(sentence)]
+    topic = (_terms(document[:1000]) or ["an untitled text"])[0]
+    texts = []
+    for index in range(request.n):
+        rng = random.Random(f"{seed}/{index}")
+        lead = _LEADS[(seed + index) % 6].format(manner=_MANNERS[(seed + index) // 6 % 6], topic=topic)
+        wanted = min(rng.uniform(0.5, 0.9) * len(document) - len(lead), room)
+        chosen: list[str] = []
+        length = 0
+        for piece in rng.sample(pieces, len(pieces)):
+            if chosen and length + len(piece) > wanted:
+                break
+            chosen.append(piece)
+            length += len(piece) + 1
+        body = _swap(" ".join(chosen), rng.choice(_SWAPS))
+        texts.append(f"{lead[0].upper()}{lead[1:]} {body}")
+    return texts
+
+
+def _swap(text: str, swaps: dict[str, str]) -> str:
+    return _WORD.sub(lambda word: swaps.get(word[0], word[0]), text)
+
+
+def _thoughts(request: Request, seed: int) -> list[str]:
+    before = _terms(request.fields.get("before", "")[-400:]) or ["what came before"]
+    after = _terms(request.fields.get("after", "")[:400]) or ["what comes next"]
+    texts = []
+    for index in range(request.n):
+        rng = random.Random(f"{seed}/{index}")
+        sentences = rng.sample(_THOUGHTS, rng.randint(2, 4))
+        texts.append(" ".join(s.format(before=rng.choice(before), after=rng.choice(after)) for s in sentences))
+    return texts
+
+
+def _terms(text: str) -> list[str]:
+    """The eight longest distinct words, the longest first: long words tell most about a text."""
+    return sorted(set(_TERM.findall(text)) - _SYNONYMS.keys(), key=lambda term: (-len(term), term))[:8]
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text) // _CHARS_PER_TOKEN)
+
+
+def _cut(text: str, max_tokens: int) -> Completion:
+    text = text.strip()
+    if _tokens(text) <= max_tokens:
+        return Completion(text, "stop", _tokens(text))
+    kept = text[: _CHARS_PER_TOKEN * max_tokens]
+    return Completion(kept, "length", _tokens(kept))

@@ -1,0 +1,197 @@
+"""The tokenizer of a corpus. Text is data: nothing that a document says becomes a special token."""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from streamdocs.arrays import Tokens
+from streamdocs.corpus.files import INDEX_FILE, TOKENIZER_FILE, load_index
+from streamdocs.errors import ConfigError, CorpusError
+from streamdocs.hashing import fingerprint
+
+# Tried in this order where there is no tokenizer_config.json to say.
+BOS_NAMES = ("<|begin_of_text|>", "<|begin▁of▁sentence|>", "<s>", "<bos>", "<|endoftext|>")
+EOS_NAMES = ("<|end_of_text|>", "<|end▁of▁sentence|>", "<|endoftext|>", "</s>", "<eos>")
+
+
+class CorpusTokenizer:
+    """A Hugging Face ``tokenizers`` tokenizer that encodes text and nothing but text.
+
+    Special-token strings in a text are spelled out in ordinary tokens, and so are all other added tokens
+    (``<think>``, ``<tool_call>``) but for runs of whitespace. No token is added, nothing is cut or padded.
+    ``bos`` is None where the tokenizer has none, or has one token for both ends: then ``eos`` separates documents.
+    Raises ``ConfigError`` where the file is not a tokenizer, or one whose model makes special tokens out of text.
+    """
+
+    def __init__(self, tokenizer_json: str, *, name: str, bos: int | None, eos: int) -> None:
+        self.name = name
+        self.bos = None if bos == eos else bos
+        self.eos = eos
+        try:
+            self._contents: dict[str, Any] = json.loads(tokenizer_json)
+            # The post-processor would add special tokens, and trims spaces off the offsets.
+            self._contents.update(truncation=None, padding=None, post_processor=None)
+            self._tokenizer = self._plain_text_tokenizer()
+        except Exception as error:  # tokenizers raises bare Exception
+            raise ConfigError(f"{name} is not a usable tokenizer.json: {error}") from error
+        self.vocab_size = max(self._tokenizer.get_vocab().values()) + 1
+        self.dtype: Literal["uint16", "uint32"] = "uint16" if self.vocab_size <= 1 << 16 else "uint32"
+        self._refuse_special_tokens_from_text()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A Tokenizer forgets in pickling that it is to take special tokens for text.
+        return {name: value for name, value in vars(self).items() if not isinstance(value, Tokenizer)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._tokenizer = self._plain_text_tokenizer()
+
+    @classmethod
+    def from_name_or_path(cls, source: str) -> "CorpusTokenizer":
+        """A ``tokenizer.json``, a folder with one, or whatever else ``transformers.AutoTokenizer`` knows by this name.
+
+        Raises ``ConfigError`` where there is no such tokenizer, no fast version of it or no end-of-sequence token.
+        """
+        path = Path(source)
+        file = path / TOKENIZER_FILE if path.is_dir() else path
+        return cls._from_file(file, source) if file.is_file() else cls._from_transformers(source)
+
+    @classmethod
+    def _from_file(cls, file: Path, name: str) -> "CorpusTokenizer":
+        config_file = file.with_name("tokenizer_config.json")
+        try:
+            contents = file.read_text("utf-8")
+            tokenizer = Tokenizer.from_str(contents)
+            config = json.loads(config_file.read_text("utf-8")) if config_file.is_file() else {}
+        except Exception as error:  # tokenizers raises bare Exception
+            raise ConfigError(f"{file} is not a usable tokenizer.json: {error}") from error
+        bos = _special_id(tokenizer, config, "bos_token", BOS_NAMES)
+        eos = _special_id(tokenizer, config, "eos_token", EOS_NAMES)
+        return cls(contents, name=name, bos=bos, eos=_require_eos(eos, name))
+
+    @classmethod
+    def _from_transformers(cls, name: str) -> "CorpusTokenizer":
+        try:
+            from transformers import AutoTokenizer  # noqa: PLC0415  (takes seconds)
+
+            found = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        except (ImportError, OSError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ConfigError(f"no tokenizer {name!r}, neither a path nor a Hugging Face name: {reason}") from error
+        if not found.is_fast:
+            raise ConfigError(f"the tokenizer {name!r} has no fast version: use one that comes with a tokenizer.json")
+        eos = _require_eos(found.eos_token_id, name)
+        return cls(found.backend_tokenizer.to_str(), name=name, bos=found.bos_token_id, eos=eos)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int) -> "CorpusTokenizer":
+        """A byte-level BPE tokenizer of at most ``vocab_size`` tokens, learned from texts; any text can be encoded."""
+        specials = [BOS_NAMES[0], EOS_NAMES[0]]
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        if vocab_size < len(alphabet) + len(specials):
+            raise ConfigError(f"a vocabulary of {vocab_size} is too small: at least {len(alphabet) + len(specials)}")
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer.to_str(), name="byte-level BPE", bos=0, eos=1)
+
+    @classmethod
+    def load(cls, corpus: str | Path) -> "CorpusTokenizer":
+        """The tokenizer of a corpus folder; ``CorpusError`` where its file is missing or not the one that was used."""
+        section = load_index(corpus)["tokenizer"]
+        path = Path(corpus) / TOKENIZER_FILE
+        try:
+            contents = path.read_text("utf-8")
+            tokenizer = cls(contents, name=section["name"], bos=section["bos"], eos=section["eos"])
+        except (OSError, ValueError) as error:
+            raise CorpusError(f"{path} cannot be read: {error}") from error
+        if tokenizer.digest != section["digest"]:
+            raise CorpusError(f"{path} is not the tokenizer of {INDEX_FILE}: it was changed after the corpus was made")
+        return tokenizer
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``tokenizer.json`` into a folder."""
+        contents = json.dumps(self._contents, ensure_ascii=False, indent=2)
+        (Path(folder) / TOKENIZER_FILE).write_text(contents, "utf-8")
+
+    def describe(self) -> dict[str, Any]:
+        """The tokenizer's section of ``corpus.json``."""
+        fields = ("name", "vocab_size", "bos", "eos", "dtype", "digest")
+        return {field: getattr(self, field) for field in fields}
+
+    @cached_property
+    def digest(self) -> str:
+        """The tokenizer's identity, as 32 hexadecimal digits: everything that decides which tokens a document gets."""
+        return fingerprint([self._contents, self.bos, self.eos])
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of each text, as arrays of ``dtype``; on all cores and without the interpreter lock."""
+        return [self._array(each.ids) for each in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_offsets(self, text: str) -> tuple[Tokens, list[tuple[int, int]]]:
+        """The tokens of a text, and of each the range of characters that it stands for.
+
+        The tokens of one character that takes several all have that character's range.
+        """
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return self._array(encoding.ids), encoding.offsets
+
+    def encode_marks(self, text: str) -> Tokens:
+        """The tokens of a string of the configuration (not of a document): here special tokens are recognised."""
+        return self._array(self._marks_tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> str:
+        """The text of tokens, special tokens by their names."""
+        text: str = self._tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
+        return text
+
+    def _array(self, ids: list[int]) -> Tokens:
+        return np.array(ids, dtype=self.dtype)
+
+    def _plain_text_tokenizer(self) -> Tokenizer:
+        # Runs of whitespace are how GPT-NeoX and its heirs write ordinary text.
+        tokens = [{**each, "special": not each["content"].isspace()} for each in self._contents["added_tokens"]]
+        tokenizer = Tokenizer.from_str(json.dumps({**self._contents, "added_tokens": tokens}))
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+    @cached_property
+    def _marks_tokenizer(self) -> Tokenizer:
+        return Tokenizer.from_str(json.dumps(self._contents))
+
+    def _refuse_special_tokens_from_text(self) -> None:
+        # A model (Unigram, say) may have the special tokens among its own pieces; only a trial can tell.
+        names = {each["id"]: each["content"] for each in self._contents["added_tokens"] if each["special"]}
+        names.update({i: self._tokenizer.id_to_token(i) for i in (self.bos, self.eos) if i is not None})
+        probes = [probe for name in names.values() for probe in (name, f"a{name} b")]
+        made = np.unique(np.concatenate([*self.encode_batch(probes), self._array([])]))
+        unknown = self._contents["model"].get("unk_token")
+        special = [names[i] for i in made.tolist() if i in names and names[i] != unknown]
+        if special:
+            raise ConfigError(f"the tokenizer {self.name} makes special tokens of plain text ({', '.join(special)})")
+
+
+def _special_id(tokenizer: Tokenizer, config: dict[str, Any], field: str, guesses: Sequence[str]) -> int | None:
+    if field in config:
+        token = config[field]
+        guesses = [token["content"] if isinstance(token, dict) else token] if token else []
+    return next((i for i in map(tokenizer.token_to_id, guesses) if i is not None), None)
+
+
+def _require_eos(eos: int | None, name: str) -> int:
+    if eos is None:
+        raise ConfigError(
+            f"the tokenizer {name!r} has no end-of-sequence token, and documents must end: "
+            "name one of its tokens as eos_token in a tokenizer_config.json beside its tokenizer.json"
+        )
+    return eos

@@ -1,0 +1,129 @@
+"""Prepare, generate beside training, kill both half-way, go on, and check that nothing of it shows in the batches."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from streamdocs.corpus import prepare_corpus
+from streamdocs.demo.report import report
+from streamdocs.demo.texts import reference_texts
+from streamdocs.errors import StreamdocsError
+
+log = logging.getLogger(__name__)
+
+BATCHES = 320
+BATCH_SIZE = 8
+DEADLINE = 280.0
+
+RUN: dict[str, Any] = {
+    "corpus": "corpus",
+    "store": "store",
+    "recipe": {"name": "stitch", "generations": 4, "per_round": 1},
+    "generator": {"engine": "template"},
+    "mix": {"synthetic_fraction": 0.75, "max_seq_len": 256, "window": 64, "shuffle_seed": 17},
+}
+#: Well below what training reads on two cores.
+TOKENS_PER_SECOND = 5_000
+
+
+class DemoError(StreamdocsError):
+    """A part of the demo did not do what it should; the message says which log to look at."""
+
+
+def run_demo(out: Path) -> dict[str, Any]:
+    """Run the demo in ``out``, which must be new or an earlier demo's; what ``summary.json`` says.
+
+    Raises:
+        DemoError: Something did not work; nothing is left running.
+    """
+    started = time.monotonic()
+    out = out.absolute()
+    _make_room(out)
+    texts = reference_texts()
+    (out / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    log.info("preparing %d documents that come with this Python", len(texts))
+    prepare_corpus([str(out / "texts.jsonl")], out / "corpus", train_tokenizer=2048, holdout=0.08, progress=False)
+    (out / "run.yaml").write_text(yaml.safe_dump(RUN, sort_keys=False))
+
+    train = [sys.executable, str(examples_folder() / "train_composer.py"), str(out / "run.yaml")]
+    train += [f"--batches={BATCHES}", f"--batch-size={BATCH_SIZE}", f"--folder={out / 'checkpoints'}"]
+    train += [f"--record={out / 'batches.jsonl'}", "--checkpoint-every=40"]
+    serve = [sys.executable, "-m", "streamdocs_server", str(out / "run.yaml")]
+    serve += [f"--tokens-per-second={TOKENS_PER_SECOND}"]
+
+    log.info(
+        "the template engine is a stand-in without a model; `streamdocs-server run.yaml --endpoint URL` uses a real one"
+    )
+    log.info("training %d batches while megadocs are being written; both are killed half-way", BATCHES)
+    deadline = started + DEADLINE
+    with _process(serve, out / "server.log") as server, _process(train, out / "train.log") as trainer:
+        _wait_for_batch(out, BATCHES // 2 + 13, trainer, deadline)
+        for process in (trainer, server):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    log.info("killed server and trainer (SIGKILL); starting both again")
+    with _process(serve, out / "server.log"), _process(train, out / "train.log") as trainer:
+        _wait_for_end(out, trainer, deadline)
+    return report(out, time.monotonic() - started)
+
+
+def examples_folder() -> Path:
+    """The examples, beside the package in a checkout and inside it in a wheel."""
+    package = Path(__file__).parents[1]
+    return next(folder for folder in (package / "examples", package.parent / "examples") if folder.is_dir())
+
+
+def _make_room(out: Path) -> None:
+    if out.exists() and any(out.iterdir()) and not (out / "run.yaml").is_file():
+        raise DemoError(f"{out} is not empty and no demo's folder; pick another with --out")
+    for path in sorted(out.rglob("*"), reverse=True) if out.exists() else []:
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _process(command: list[str], logfile: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process in a group of its own, gone with everything it started when the context ends."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
+    with logfile.open("ab") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for_batch(out: Path, batch: int, trainer: "subprocess.Popen[bytes]", deadline: float) -> None:
+    path = out / "batches.jsonl"
+    while not path.exists() or path.read_bytes().count(b"\n") < batch:
+        _check(out, trainer, deadline)
+        if trainer.poll() is not None:
+            raise DemoError(f"training ended before batch {batch}: see {out / 'train.log'}")
+        time.sleep(0.05)
+
+
+def _wait_for_end(out: Path, trainer: "subprocess.Popen[bytes]", deadline: float) -> None:
+    while trainer.poll() is None:
+        _check(out, trainer, deadline)
+        time.sleep(0.1)
+
+
+def _check(out: Path, trainer: "subprocess.Popen[bytes]", deadline: float) -> None:
+    if trainer.poll() not in (None, 0):
+        raise DemoError(f"training failed with exit code {trainer.returncode}: see {out / 'train.log'}")
+    if time.monotonic() > deadline:
+        raise DemoError(f"the demo took longer than {DEADLINE:.0f} s: see the logs in {out}")

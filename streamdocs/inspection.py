@@ -1,0 +1,68 @@
+"""``streamdocs inspect``: what a run reads, what exists of it, and where the tokens of one sequence come from."""
+
+import os
+
+from rich.console import Console
+from rich.table import Table
+
+from streamdocs.assembly import Segment
+from streamdocs.config import RunFile
+from streamdocs.corpus.reader import Corpus
+from streamdocs.dataset import StreamingMegadocDataset
+from streamdocs.progress import read_tallies, total
+
+_TEXT_WIDTH = 48
+
+
+def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -> None:
+    """Print tables about a run.
+
+    Raises:
+        StreamdocsError: The run file, the corpus or the store cannot be read.
+    """
+    RunFile.load(run_file)
+    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
+    console = Console()
+    console.print(dataset.describe(), highlight=False)
+    if dataset.run.scope and dataset.store:
+        console.print(rounds_table(dataset))
+        sealed = dataset.ledger.last_sealed() if dataset.ledger else None
+        if sealed:
+            size = dataset.run.mixture.window
+            console.print(f"{sealed.after.window} windows of {size} sequences are sealed")
+    if position is not None:
+        console.print(segments_table(dataset, position))
+
+
+def rounds_table(dataset: StreamingMegadocDataset) -> Table:
+    """What each round of generation holds."""
+    assert dataset.store is not None and dataset.run.scope is not None
+    rounds = read_tallies(dataset.store, dataset.run.scope)
+    table = Table("round", "documents", "generations", "tokens", "rejected", title="generations")
+    rows = [*((str(round), tally) for round, tally in sorted(rounds.items())), ("all", total(rounds.values()))]
+    for name, tally in rows:
+        rejected = ", ".join(f"{cause} {count:,}" for cause, count in tally.rejected.most_common())
+        table.add_row(name, *(f"{n:,}" for n in (tally.items, tally.generations, tally.tokens)), rejected)
+    return table
+
+
+def segments_table(dataset: StreamingMegadocDataset, position: int) -> Table:
+    """Every segment of a sequence, with the beginning of its text."""
+    tokens = dataset[position]["input_ids"].numpy()
+    table = Table("tokens", "kind", "document", "round/n", "from", "text", title=f"sequence {position}")
+    for segment in dataset.explain(position):
+        text = dataset.corpus.tokenizer.decode(tokens[segment.start : segment.stop])
+        table.add_row(*_cells(dataset.corpus, segment), repr(text[:_TEXT_WIDTH])[1:-1])
+    return table
+
+
+def _cells(corpus: Corpus, segment: Segment) -> tuple[str, ...]:
+    generation = "" if segment.generation is None else "{}/{}".format(*segment.generation)
+    digest = corpus.document_digest(segment.document).hex()[:8]
+    return (
+        f"{segment.start}:{segment.stop}",
+        segment.kind,
+        f"{segment.document} ({digest})",
+        generation,
+        str(segment.offset),
+    )

@@ -1,0 +1,32 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from streamdocs.corpus.cli import app
+from streamdocs.errors import ConfigError
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+
+
+def test_prepare_and_info(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"body": "one two"}\n{"body": "one two"}\n{"body": "three"}\n{\n')
+    corpus = tmp_path / "corpus"
+    options = ["--train-tokenizer", 300, "--text-field", "body", "--max-bad", 1]
+    result = run("prepare", tmp_path / "a.jsonl", "--out", corpus, *options)
+    assert result.exit_code == 0, result.output
+    for part in ("train documents", "not JSON", "duplicates", "byte-level BPE"):
+        assert part in result.output
+    facts = json.loads(run("info", corpus, "--json").stdout)
+    assert facts["splits"]["train"]["documents"] == 2
+    assert facts["splits"]["train"]["mean_tokens"] == facts["splits"]["train"]["tokens"] / 2
+    assert facts["report"]["bad"] == {"not JSON": 1}
+    assert facts["disk_bytes"] > 1000
+
+
+def test_errors_are_left_to_the_main_command(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
+    with pytest.raises(ConfigError, match="either --tokenizer"):
+        run("prepare", tmp_path / "a.jsonl", "--out", tmp_path / "corpus")

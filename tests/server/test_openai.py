@@ -1,0 +1,344 @@
+import asyncio
+import json
+import logging
+import threading
+import traceback
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from streamdocs.errors import ConfigError, EngineError, EngineUnavailableError
+from streamdocs.requests import Request
+from streamdocs_server.engines import Answer, Completion, RequestRefusedError, Sampling
+from streamdocs_server.engines.openai import OpenAIEngine
+
+URL = "http://engine:30000"
+KEY = "sk-very-secret-1234567890"
+
+
+def request(document: str = "A document.", n: int = 1) -> Request:
+    fields = {"document": document}
+    return Request(kind="rephrase", template="Rewrite: {document}", fields=fields, n=n, max_tokens=64)
+
+
+def choice(content: str | None = "A text.", finish_reason: str | None = "stop") -> dict:
+    return {"message": {"role": "assistant", "content": content}, "finish_reason": finish_reason}
+
+
+def chat(*choices: dict, usage: dict | None = None) -> httpx.Response:
+    return httpx.Response(200, json={"choices": list(choices) or [choice()], "usage": usage})
+
+
+class Server:
+    """Plays a list of responses and exceptions, the last one for ever, and keeps what it was sent."""
+
+    def __init__(self, *script: httpx.Response | Exception) -> None:
+        self.script = list(script)
+        self.received: list[httpx.Request] = []
+        self.slept: list[float] = []
+
+    def respond(self, received: httpx.Request) -> httpx.Response:
+        self.received.append(received)
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(step, Exception):
+            raise step
+        return httpx.Response(step.status_code, headers=step.headers, content=step.content)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    @property
+    def bodies(self) -> list[dict]:
+        return [json.loads(received.content) for received in self.received]
+
+    def engine(self, **arguments) -> OpenAIEngine:
+        transport = httpx.MockTransport(self.respond)
+        return OpenAIEngine(**{"url": URL, "model": "m", "transport": transport, "sleep": self.sleep} | arguments)
+
+    def generate(self, asked: Request | None = None, seed: int = 5, **arguments) -> Answer:
+        return asyncio.run(self.engine(**arguments).generate(asked or request(), seed))
+
+
+def test_one_request_asks_for_all_and_the_usage_is_split():
+    usage = {"prompt_tokens": 11, "completion_tokens": 8}
+    server = Server(chat(choice("a"), choice("b", "length"), choice("c"), usage=usage))
+    answer = server.generate(request(n=3), sampling=Sampling(temperature=0.5, top_p=0.9, system="Be brief."))
+    assert answer == Answer((Completion("a", "stop", 2), Completion("b", "length", 3), Completion("c", "stop", 3)), 11)
+    assert server.bodies == [
+        {
+            "model": "m",
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Rewrite: A document."},
+            ],
+            "n": 3,
+            "seed": 5,
+            "max_tokens": 64,
+            "temperature": 0.5,
+            "top_p": 0.9,
+        }
+    ]
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None, "completion_tokens": None}])
+def test_without_usage_tokens_are_estimated(usage: dict | None):
+    answer = Server(chat(choice(""), choice("eight ch"), usage=usage)).generate(request(n=2))
+    assert [completion.completion_tokens for completion in answer.completions] == [0, 2]
+    assert answer.prompt_tokens == 5
+
+
+@pytest.mark.parametrize("url", [URL, URL + "/", URL + "/v1", URL + "/v1/"])
+def test_the_url_may_end_in_v1(url: str):
+    server = Server(chat())
+    server.generate(url=url)
+    assert str(server.received[0].url) == URL + "/v1/chat/completions"
+
+
+@pytest.mark.parametrize("document", ["{document} {0} {", '"}], "role": "system"', "<|im_end|>\0", "\ud800", "日本語"])
+def test_a_document_is_data(document: str):
+    server = Server(chat())
+    server.generate(request(document))
+    assert server.bodies[0]["messages"] == [{"role": "user", "content": f"Rewrite: {document}"}]
+
+
+def test_missing_choices_are_asked_for_again_with_other_seeds():
+    server = Server(chat(choice("a"), choice("b")), chat(choice("c")), chat(choice("d"), choice("e")))
+    answer = server.generate(request(n=4), seed=2**40 + 5)
+    assert [completion.text for completion in answer.completions] == ["a", "b", "c", "d"]
+    assert [(body["n"], body["seed"]) for body in server.bodies] == [(4, 5), (2, 7), (1, 8)]
+    assert server.slept == []
+
+
+@pytest.mark.parametrize(
+    "left_out", [choice("part", "abort"), choice("x", "content_filter"), choice(None), choice("x", None)]
+)
+def test_a_choice_that_did_not_end_by_itself_is_asked_for_again(left_out: dict):
+    answer = Server(chat(left_out, choice("b")), chat(choice("c"))).generate(request(n=2))
+    assert [completion.text for completion in answer.completions] == ["b", "c"]
+
+
+def test_reasoning_that_took_all_tokens_is_an_empty_text():
+    assert Server(chat(choice(None, "length"))).generate().completions == (Completion("", "length", 0),)
+
+
+FAULTS = [
+    httpx.ConnectError("refused"),
+    httpx.ReadError("connection reset by peer"),
+    httpx.RemoteProtocolError("server disconnected"),
+    httpx.ConnectTimeout("timed out"),
+    httpx.Response(408),
+    httpx.Response(429),
+    httpx.Response(500, text="boom"),
+    httpx.Response(503),
+    httpx.Response(200, content=b"{"),
+    httpx.Response(200, content=b"[" * 10**5),
+    httpx.Response(200, content=b"\xff\xfe"),
+    httpx.Response(200, content=b'{"choices": [{"message": {"content": "\\ud800"}, "finish_reason": "stop"}]}'),
+    httpx.Response(200, headers={"content-encoding": "gzip"}, content=b""),
+    httpx.Response(200, json={}),
+    httpx.Response(200, json={"choices": []}),
+    httpx.Response(200, json={"choices": None}),
+    chat(choice(None)),
+    chat(choice("x", "abort")),
+    chat(choice("x", "abort"), choice("x", "content_filter")),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: repr(fault)[:40])
+def test_what_may_pass_is_retried_with_back_off(fault: httpx.Response | Exception):
+    server = Server(fault, fault, chat(choice("fine")))
+    assert server.generate().completions[0].text == "fine"
+    assert len(server.slept) == 2
+    assert all(0 <= slept <= 60 for slept in server.slept)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: repr(fault)[:40])
+def test_what_does_not_pass_is_unavailable_after_so_many_retries(fault: httpx.Response | Exception):
+    server = Server(fault)
+    with pytest.raises(EngineUnavailableError, match=rf"{URL}: .*Tried again 3 times.*Check that the server runs"):
+        server.generate(retries=3)
+    assert len(server.received) == 4
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("30", 30, 30),
+        (format_datetime(datetime.now(timezone.utc) + timedelta(hours=2)), 300, 300),
+        ("100000", 300, 300),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 1),
+        ("-5", 0, 1),
+        ("nan", 0, 1),
+        ("soon", 0, 1),
+        ("9" * 5000, 0, 1),
+    ],
+)
+def test_retry_after_is_obeyed_up_to_the_deadline(header: str, least: float, most: float):
+    server = Server(httpx.Response(429, headers={"Retry-After": header}), chat())
+    server.generate(timeout=300)
+    assert least <= server.slept[0] <= most
+
+
+def test_a_server_that_hangs_is_given_up_at_the_deadline():
+    async def hang(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(60)
+        return chat()
+
+    with pytest.raises(EngineUnavailableError, match=r"no complete answer within 0\.05 s"):
+        Server(chat()).generate(transport=httpx.MockTransport(hang), timeout=0.05, retries=1)
+
+
+def test_an_endless_answer_is_cut_off(monkeypatch):
+    monkeypatch.setattr("streamdocs_server.engines.openai._MAX_RESPONSE_BYTES", 2**20)
+    with pytest.raises(EngineUnavailableError, match="more than 1 MiB"):
+        Server(httpx.Response(200, content=b" " * 2**21)).generate(retries=0)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refused_request_is_not_retried(status: int):
+    server = Server(httpx.Response(status, json={"error": {"message": "prompt is too long" + "!" * 10**4}}))
+    with pytest.raises(RequestRefusedError, match=f"{status}.*prompt is too long") as caught:
+        server.generate()
+    assert len(server.received) == 1
+    assert len(str(caught.value)) < 500
+
+
+def test_filtered_content_counts_as_refused():
+    with pytest.raises(RequestRefusedError, match="filtered"):
+        Server(chat(choice("x", "content_filter"), choice(None, "content_filter"))).generate()
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 405])
+def test_a_wrong_configuration_is_not_retried(status: int):
+    server = Server(httpx.Response(status))
+    with pytest.raises(EngineError, match=f"{status}. Check the endpoint's URL, the model's name and the API key") as e:
+        server.generate()
+    assert type(e.value) is EngineError
+    assert len(server.received) == 1
+
+
+def models(*names: str) -> httpx.Response:
+    return httpx.Response(200, json={"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
+
+
+def test_the_configured_model_is_confirmed():
+    server = Server(httpx.Response(503), models("other", "m"))
+    assert asyncio.run(server.engine().model()) == ("m", "")
+    assert str(server.received[-1].url) == URL + "/v1/models"
+
+
+def test_the_only_model_is_taken_when_none_is_configured():
+    server = Server(models("served"), chat())
+    server.generate(model=None)
+    assert json.loads(server.received[1].content)["model"] == "served"
+
+
+@pytest.mark.parametrize(("model", "problem"), [("m", "no model 'm'"), (None, "several models")])
+def test_a_model_that_is_not_clear_is_an_error_with_all_names(model: str | None, problem: str):
+    with pytest.raises(EngineError, match=f"{problem}.*'first', 'second'"):
+        asyncio.run(Server(models("first", "second")).engine(model=model).model())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "engine:30000",
+        "ftp://engine",
+        "http://",
+        f"http://engine?key={KEY}",
+        f"http://user:{KEY}@engine",
+        f"http://u:{KEY}",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_and_not_shown(url: str):
+    with pytest.raises(ConfigError) as caught:
+        OpenAIEngine(url=url)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("value", [None, "", " ", f"{KEY}\nX: y", f"{KEY} {KEY}", f"{KEY}é"])
+def test_a_key_that_cannot_be_used_is_refused_and_not_shown(monkeypatch, value: str | None):
+    monkeypatch.delenv("ENGINE_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("ENGINE_KEY", value)
+    with pytest.raises(ConfigError, match="ENGINE_KEY") as caught:
+        OpenAIEngine(url=URL, api_key_env="ENGINE_KEY")
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 422, 500])
+def test_the_key_is_sent_and_shown_nowhere(monkeypatch, caplog, status: int):
+    monkeypatch.setenv("ENGINE_KEY", f"{KEY}\n")
+    caplog.set_level(logging.DEBUG)
+    server = Server(httpx.Response(status, json={"error": {"message": f"Incorrect API key: {KEY}"}}))
+    engine = server.engine(api_key_env="ENGINE_KEY", retries=1)
+    with pytest.raises(EngineError) as caught:
+        asyncio.run(engine.generate(request(), 0))
+    assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
+    assert KEY not in "".join(traceback.format_exception(caught.value)) + caplog.text + repr(engine)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """A small chat server that ignores `n`, as some do, and resets every third connection."""
+
+    protocol_version = "HTTP/1.1"
+    asked = 0
+
+    def do_GET(self) -> None:
+        self.answer({"data": [{"id": "tiny"}]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).asked += 1
+        if self.asked % 3 == 0:
+            self.close_connection = True
+            return
+        text = f"{body['messages'][0]['content']} {body['seed']}"
+        self.answer({"choices": [choice(text)], "usage": {"prompt_tokens": 3, "completion_tokens": 7}})
+
+    def answer(self, content: dict) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+def test_end_to_end_over_a_real_socket(monkeypatch, caplog):
+    async def no_sleep(_: float) -> None:
+        await asyncio.sleep(0)
+
+    async def talk(url: str) -> list[Answer]:
+        engine = OpenAIEngine(url=url, model="tiny", api_key_env="ENGINE_KEY", sleep=no_sleep)
+        assert await engine.model() == ("tiny", "")
+        answers = await asyncio.gather(*(engine.generate(request(f"é{i}", n=3), seed=10 * i) for i in range(8)))
+        await engine.close()
+        return answers
+
+    monkeypatch.setenv("ENGINE_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        answers = asyncio.run(talk(f"http://127.0.0.1:{server.server_port}/v1"))
+    finally:
+        server.shutdown()
+        server.server_close()
+    for i, answer in enumerate(answers):
+        assert answer.completions == tuple(Completion(f"Rewrite: é{i} {10 * i + k}", "stop", 7) for k in range(3))
+        assert answer.prompt_tokens == 9
+    assert "httpx" in {record.name for record in caplog.records}
+    assert KEY not in caplog.text
+
+
+def test_nobody_listening_is_unavailable():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        port = server.server_port
+    with pytest.raises(EngineUnavailableError, match="ConnectError"):
+        asyncio.run(OpenAIEngine(url=f"http://127.0.0.1:{port}", model="m", retries=0).generate(request(), 0))
