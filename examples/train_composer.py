@@ -54,7 +54,6 @@ class Recorder(Callback):
         self._line: dict[str, Any] = {}
 
     def batch_start(self, state: State, logger: Logger) -> None:
-        self._metrics.data.clear()
         tokens = state.batch["input_ids"].cpu().numpy()
         self._line = {
             "batch": int(state.timestamp.batch),
@@ -64,6 +63,7 @@ class Recorder(Callback):
 
     def batch_end(self, state: State, logger: Logger) -> None:
         metrics = {name: float(values[-1][1]) for name, values in self._metrics.data.items()}
+        self._metrics.data.clear()
         with self._path.open("a") as file:
             file.write(json.dumps({**self._line, "loss": float(state.loss), "metrics": metrics}) + "\n")
 

@@ -35,7 +35,7 @@ class GeneratorSection(_Section):
     tokens_per_second: float | None = None
 
     def generator(self, served: tuple[str, str] | None = None) -> Generator | None:
-        """The identity, with the model and revision that are ``served`` where the file does not say; None if unknown."""
+        """The identity, with the model and revision ``served`` where the file does not say; None if unknown."""
         model, revision = served or (self.model, self.revision)
         if model is None:
             return None

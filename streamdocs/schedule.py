@@ -108,6 +108,8 @@ class DocumentOrder:
         canonical_nodes: int = 1,
         block_size: int = 1 << 18,
     ) -> None:
+        if not 0 <= seed < 1 << 63:
+            raise ConfigError(f"shuffle_seed={seed}: a number from 0 to 2**63 - 1")
         self.documents = int(shard_sizes.sum())
         self.seed = seed
         self._arguments = (algorithm, np.asarray(shard_sizes, np.int64), canonical_nodes)

@@ -185,7 +185,7 @@ def test_running_again(tmp_path, tokenizer, capfd):
     before = (out / "corpus.json").stat().st_ino
     again = prepare_corpus([os.path.relpath(file)], out, tokenizer=tokenizer)
     assert again == report
-    assert "is there already" in capfd.readouterr().err
+    assert "is there already" in " ".join(capfd.readouterr().err.split())  # however it is wrapped
     with pytest.raises(CorpusError, match=r"its holdout, shard_bytes differ: .*--overwrite"):
         prepare([file], out, tokenizer, holdout=0.1, shard_bytes=100)
     write_lines(tmp_path / "a.jsonl", make_texts(21))

@@ -1,0 +1,37 @@
+# Everything runs in .venv, which is made on first use. uv is taken from the path, or installed beside it.
+UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
+RUN := .venv/bin
+export PYTHONPATH :=
+
+.PHONY: demo test check format bench clean
+
+demo: .venv/installed
+	$(RUN)/streamdocs demo
+
+test: .venv/installed
+	$(RUN)/pytest -n 2 --dist worksteal
+
+check: .venv/installed
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/pytest -n 2 --dist worksteal
+
+format: .venv/installed
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+bench: .venv/installed
+	$(RUN)/python benchmarks/loader.py
+
+clean:
+	rm -rf .venv .venv-uv demo
+
+.venv/installed: pyproject.toml constraints.txt | $(UV)
+	$(UV) venv --quiet --allow-existing .venv
+	$(UV) pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable '.[composer,server]' --group dev
+	touch $@
+
+.venv-uv/bin/uv:
+	python3 -m venv .venv-uv
+	.venv-uv/bin/pip install --quiet uv

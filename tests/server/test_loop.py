@@ -1,0 +1,290 @@
+"""The generation loop against a real store, with several servers and with killed ones."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+import yaml
+from conftest import OPEN_GATES, generate, make_loop, make_run
+
+from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
+from streamdocs.errors import EngineUnavailableError
+from streamdocs.heartbeat import newest_heartbeat, registered_generators
+from streamdocs.progress import read_tallies, read_watermark, total
+from streamdocs.schedule import BLOCK
+from streamdocs_server.engines import Answer, Completion, RequestRefusedError
+from streamdocs_server.engines.template import TemplateEngine
+from streamdocs_server.gates import Gates
+from streamdocs_server.leases import Leases
+
+
+class CountingEngine(TemplateEngine):
+    """The template engine, with a record of what it was asked."""
+
+    def __init__(self, delay: float = 0.0) -> None:
+        super().__init__()
+        self.asked, self.most_in_flight, self._now, self._delay = Counter(), 0, 0, delay
+
+    async def generate(self, request, seed):
+        self.asked[request.prompt] += request.n
+        self._now += 1
+        self.most_in_flight = max(self.most_in_flight, self._now)
+        await asyncio.sleep(self._delay)
+        self._now -= 1
+        return await super().generate(request, seed)
+
+
+def serve(*loops, timeout=60) -> None:
+    async def work():
+        await asyncio.wait_for(asyncio.gather(*(loop.run() for loop in loops)), timeout)
+
+    asyncio.run(work())
+
+
+def watermark_of(run, store) -> int:
+    with store.read() as snapshot:
+        return read_watermark(snapshot, run.scope)
+
+
+@pytest.mark.parametrize(
+    "recipe", [Stitch(generations=4, per_round=2), Stretch(generations=2), Rephrase(generations=2, per_round=1)]
+)
+def test_everything_is_generated_once_and_then_nothing(small_corpus, store, recipe):
+    run, engine = make_run(small_corpus, recipe), CountingEngine()
+    loop = make_loop(run, store, engine=engine)
+    serve(loop)
+    assert loop.finished and watermark_of(run, store) == recipe.cycle * 100
+    assert sum(engine.asked.values()) == 100 * recipe.generations
+    held = total(read_tallies(store, run.scope).values())
+    assert (held.items, held.generations) == (recipe.cycle * 100, 100 * recipe.generations)
+    assert held.tokens == loop.statistics.written.tokens > 0
+    again = CountingEngine()
+    serve(make_loop(run, store, engine=again))
+    assert not again.asked
+    assert [generator.model for generator in registered_generators(store)] == ["template"]
+    assert newest_heartbeat(store, run.scope) == 0  # it stopped and said so
+
+
+def test_two_servers_generate_everything_once(small_corpus, store):
+    run = make_run(small_corpus, Stitch(generations=2, per_round=1))
+    engines = [CountingEngine(0.002), CountingEngine(0.002)]
+    serve(*(make_loop(run, store, engine=e, name=f"elsewhere:{i}", max_in_flight=16) for i, e in enumerate(engines)))
+    asked = engines[0].asked + engines[1].asked
+    assert sum(asked.values()) == 200 and max(asked.values()) == 2
+    assert all(engine.asked for engine in engines)
+
+
+def test_blocks_come_in_the_order_in_which_they_are_wanted(small_corpus, store):
+    recipe = Stitch(generations=2, per_round=1)
+    run, engine = make_run(small_corpus, recipe), CountingEngine()
+    serve(make_loop(run, store, engine=engine, max_in_flight=1))
+    prompts = list(engine.asked)
+    expected = run.order.order("synthetic", 0)
+    documents = [next(d for d in range(100) if run.corpus.text(d) in prompt) for prompt in prompts[: 2 * BLOCK]]
+    assert sorted(documents) == sorted(expected[: 2 * BLOCK].tolist())
+
+
+def test_in_flight_is_bounded(small_corpus, store):
+    engine = CountingEngine(0.005)
+    serve(make_loop(make_run(small_corpus, Stitch(generations=1)), store, engine=engine, max_in_flight=7))
+    assert engine.most_in_flight == 7
+
+
+def test_the_lead_over_the_trainer_is_bounded(small_corpus, store):
+    recipe = Stitch(generations=2, per_round=1, rounds=None)
+    run = make_run(small_corpus, recipe)
+    loop = make_loop(run, store, max_lead=50)
+
+    def run_until_it_waits():
+        with pytest.raises(TimeoutError):
+            serve(loop, timeout=1.5)
+        assert loop.waits_for_trainer
+        return watermark_of(run, store)
+
+    ahead = run_until_it_waits()
+    # One cycle of rounds is wanted at once; then the lead, rounded up to whole blocks.
+    assert 100 + 50 <= ahead < 100 + 50 + BLOCK
+    dataset = StreamingMegadocDataset(
+        local=small_corpus,
+        store=store,
+        recipe=recipe,
+        generator=run.scope.generator,
+        synthetic_fraction=0.75,
+        max_seq_len=64,
+        window=32,
+        shuffle_seed=17,
+        batch_size=1,
+    )
+    dataset[40]
+    cursor = dataset.ledger.manifest(1).after.cursor
+    assert run_until_it_waits() >= 100 + 50 + cursor
+
+
+def test_rounds_retire_when_nobody_will_read_them(small_corpus, store, monkeypatch):
+    monkeypatch.setattr("streamdocs_server.retire._GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("streamdocs_server.loop._BEAT_SECONDS", 0.1)
+    recipe = Stitch(generations=2, per_round=1, rounds=6)
+    run = make_run(small_corpus, recipe)
+    dataset = StreamingMegadocDataset(
+        local=small_corpus,
+        store=store,
+        recipe=recipe,
+        generator=run.scope.generator,
+        synthetic_fraction=0.75,
+        max_seq_len=64,
+        window=32,
+        shuffle_seed=17,
+        batch_size=4,
+        keep_checkpoints=1,
+    )
+    generate(run, store, blocks=run.scope.generation_order.blocks_per_round)
+    first = dataset[0]["input_ids"]
+    loop = make_loop(run, store, max_lead=10**6)
+
+    def rounds_held() -> set[int]:
+        held = set()
+        with store.read() as snapshot:
+            for round in range(6):
+                keys = [run.scope.keyring.key(run.corpus.document_digest(d), round) for d in range(100)]
+                held |= {round} if any(snapshot.get("texts", key.digest) for key in keys) else set()
+        return held
+
+    with pytest.raises(TimeoutError):
+        serve(loop, timeout=3)
+    # Without a checkpoint the run may be started over, so round 0 stays and holds everything up.
+    assert rounds_held() == {0, 1, 2}
+    assert (dataset[0]["input_ids"] == first).all()
+
+    position = 0
+    for _ in range(12):
+        position += 32 * 4
+        dataset[position]
+        dataset.state_dict(position, True)
+        with pytest.raises(TimeoutError):
+            serve(loop, timeout=0.8)
+        assert len(rounds_held()) <= recipe.cycle + 1  # never more than one round above those in use
+    assert rounds_held() == {3, 4, 5} or rounds_held() == {4, 5}
+    dataset[position]
+
+
+def test_rejected_generations_are_asked_for_again_and_then_recorded(small_corpus, store):
+    class Stubborn(CountingEngine):
+        async def generate(self, request, seed):
+            answer = await super().generate(request, seed)
+            bad = Completion("I'm sorry, but I can't assist with that.", "stop", 9)
+            return Answer((bad, *answer.completions[1:]), answer.prompt_tokens)
+
+    run, engine = make_run(small_corpus, Stitch(generations=3)), Stubborn()
+    loop = make_loop(run, store, engine=engine)
+    loop._resolver = type(loop._resolver)(run.scope, store, engine, OPEN_GATES, attempts=3)
+    serve(loop)
+    held = total(read_tallies(store, run.scope).values())
+    assert held.generations == 200 and held.rejected == {"refusal": 100}
+    assert set(engine.asked.values()) == {3 + 1 + 1}
+
+
+def test_a_refused_document_is_recorded_and_others_go_on(small_corpus, store):
+    class Refusing(CountingEngine):
+        async def generate(self, request, seed):
+            if "Document 7 " in request.prompt:
+                raise RequestRefusedError("too long")
+            return await super().generate(request, seed)
+
+    run = make_run(small_corpus, Stitch(generations=2))
+    serve(make_loop(run, store, engine=Refusing()))
+    held = total(read_tallies(store, run.scope).values())
+    assert held.rejected == {"refused by the server": 2} and held.generations == 198
+
+
+def test_an_engine_that_is_gone_stops_the_loop_and_loses_nothing(small_corpus, store):
+    class Failing(CountingEngine):
+        async def generate(self, request, seed):
+            if sum(self.asked.values()) >= 60:
+                raise EngineUnavailableError("connection refused")
+            return await super().generate(request, seed)
+
+    run, failing = make_run(small_corpus, Stitch(generations=1)), Failing()
+    with pytest.raises(EngineUnavailableError):
+        serve(make_loop(run, store, engine=failing, max_in_flight=4))
+    rest = CountingEngine()
+    serve(make_loop(run, store, engine=rest))
+    assert sum(rest.asked.values()) <= 100 - 60 + 4  # at most what was in flight is asked for again
+    assert watermark_of(run, store) == 100
+
+
+def test_leases(small_corpus, store, monkeypatch):
+    run = make_run(small_corpus, Stitch(generations=1))
+    ours, theirs = Leases(store, run.scope, "here:1"), Leases(store, run.scope, "there:1")
+    assert theirs.acquire(3) and not ours.acquire(3) and ours.acquire(4)
+    theirs.release(3)
+    assert ours.acquire(3)
+    monkeypatch.setattr("streamdocs_server.leases.LEASE_SECONDS", -1.0)
+    ours.renew()
+    assert theirs.acquire(3)  # it ran out
+
+
+def test_killed_and_restarted_it_asks_for_nothing_that_is_stored(small_corpus, tmp_path):
+    run_file = tmp_path / "run.yaml"
+    fields = {
+        "corpus": str(small_corpus),
+        "store": "store",
+        "recipe": {"name": "stitch", "generations": 2, "per_round": 1},
+        "mix": {"max_seq_len": 64, "window": 32, "shuffle_seed": 17},
+        "server": {"max_in_flight": 8, "gates": {"max_repeated_ngrams": 1, "min_ratio": None}},
+    }
+    run_file.write_text(yaml.safe_dump(fields))
+    command = [sys.executable, "-m", "streamdocs_server", str(run_file), "--tokens-per-second=6000"]
+    from streamdocs.store import LmdbStore
+
+    store = LmdbStore(tmp_path / "store")
+    run = make_run(small_corpus, Stitch(generations=2, per_round=1))
+    seen = 0
+    for attempt in range(3):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while watermark_of(run, store) < seen + 30 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert watermark_of(run, store) >= seen + 30, attempt
+        seen = watermark_of(run, store)
+    keys = [k for d in range(100) for r in (0, 1) for k in [run.scope.keyring.key(run.corpus.document_digest(d), r)]]
+    with store.read() as snapshot:
+        stored = sum(snapshot.get("texts", key.digest) is not None for key in keys)
+    engine = CountingEngine()
+    serve(make_loop(run, store, engine=engine))
+    assert sum(engine.asked.values()) == 200 - stored < 200
+
+
+def test_sigterm_gives_everything_back(small_corpus, tmp_path):
+    run_file = tmp_path / "run.yaml"
+    fields = {"corpus": str(small_corpus), "store": "store", "recipe": {"name": "stitch", "generations": 1}}
+    run_file.write_text(yaml.safe_dump(fields))
+    command = [sys.executable, "-m", "streamdocs_server", str(run_file), "--tokens-per-second=100"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    from streamdocs.store import LmdbStore
+
+    store = LmdbStore(tmp_path / "store")
+
+    def notes() -> set[bytes]:
+        with store.read() as snapshot:
+            return {key.split(b"/")[0] for key, _ in snapshot.scan("notes", b"")}
+
+    deadline = time.monotonic() + 60
+    while b"lease" not in notes() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    assert notes() == {b"generator"}
+
+
+def test_default_gates_accept_what_the_template_engine_writes(small_corpus, store):
+    run = make_run(small_corpus, Stitch(generations=2))
+    serve(make_loop(run, store, gates=Gates()))
+    held = total(read_tallies(store, run.scope).values())
+    assert held.generations > 150

@@ -1,0 +1,404 @@
+"""The dataset as users meet it: through DataLoaders, in several processes, stopped and resumed."""
+
+import json
+import multiprocessing
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from conftest import OPEN_GATES, TEMPLATE, generate, make_corpus, make_run, make_texts
+from streaming import StreamingDataLoader, StreamingDataset
+from torch.utils.data import DataLoader
+
+from streamdocs import Generator, Rephrase, Stitch, StreamingMegadocDataset, Stretch
+from streamdocs.errors import (
+    ConfigError,
+    CorpusError,
+    FingerprintError,
+    MissingGenerationError,
+    StoreError,
+    WaitTimeoutError,
+)
+from streamdocs.heartbeat import register_generator
+from streamdocs.ledger import token_key
+from streamdocs.store import LmdbStore
+
+STITCH = Stitch(generations=2)
+
+
+def make_dataset(corpus, store=None, **options) -> StreamingMegadocDataset:
+    defaults = {
+        "recipe": STITCH,
+        "generator": TEMPLATE,
+        "synthetic_fraction": 0.75 if store else 0,
+        "max_seq_len": 64,
+        "window": 32,
+        "shuffle_seed": 17,
+        "batch_size": 4,
+        "wait_timeout": 5,
+    }
+    return StreamingMegadocDataset(local=corpus, store=store, **{**defaults, **options})
+
+
+def batches_of(dataset, workers=0, **options) -> list[dict[str, torch.Tensor]]:
+    return list(StreamingDataLoader(dataset, batch_size=dataset.batch_size, num_workers=workers, **options))
+
+
+def tokens_of(batches) -> list[bytes]:
+    return [batch["input_ids"].numpy().tobytes() for batch in batches]
+
+
+@pytest.fixture
+def full_store(small_corpus, store):
+    """Everything is generated for STITCH on the small corpus."""
+    generate(make_run(small_corpus, STITCH), store)
+    return store
+
+
+def test_is_a_streaming_dataset_and_a_plain_one(small_corpus, full_store):
+    dataset = make_dataset(small_corpus, full_store)
+    assert isinstance(dataset, StreamingDataset)
+    sample = dataset[3]
+    assert {name: (column.dtype, column.shape) for name, column in sample.items()} == {
+        "input_ids": (torch.int64, (64,)),
+        "labels": (torch.int64, (64,)),
+        "synthetic": (torch.bool, ()),
+    }
+    batches = list(DataLoader(dataset, batch_size=4))
+    assert len(batches) * 4 == len(dataset) == dataset.epoch_size
+    assert batches[0]["input_ids"].shape == (4, 64)
+
+
+@pytest.mark.parametrize("recipe", [STITCH, Stretch(generations=4, per_round=2), Rephrase(generations=3)])
+def test_nothing_depends_on_the_number_of_workers(small_corpus, store, recipe):
+    generate(make_run(small_corpus, recipe), store, blocks=4)
+    epochs = {}
+    for workers in (0, 1, 3):
+        dataset = make_dataset(small_corpus, store, recipe=recipe)
+        loader = StreamingDataLoader(dataset, batch_size=4, num_workers=workers)
+        epochs[workers] = [tokens_of(loader), tokens_of(loader)]
+    assert epochs[0] == epochs[1] == epochs[3]
+    assert epochs[0][0] != epochs[0][1]
+
+
+@pytest.mark.parametrize("options", [{"persistent_workers": True}, {"multiprocessing_context": "spawn"}])
+def test_workers_of_every_kind(small_corpus, full_store, options):
+    expected = make_dataset(small_corpus, full_store)
+    loader = StreamingDataLoader(make_dataset(small_corpus, full_store), batch_size=4, num_workers=2, **options)
+    for _ in range(2 if "persistent_workers" in options else 1):  # spawning takes long
+        assert tokens_of(loader) == tokens_of(batches_of(expected))
+
+
+def test_every_web_token_is_read_exactly_once_a_pass(small_corpus):
+    dataset = make_dataset(small_corpus, max_seq_len=50, batch_size=1, window=1)
+    passes = dataset.run.web_tokens * 2
+    rows = torch.cat([dataset[p]["input_ids"] for p in range(-(-passes // 50))]).numpy()
+    tokenizer = dataset.corpus.tokenizer
+    documents = [dataset.corpus.tokens(d).tolist() for d in range(100)]
+    expected = Counter(tuple([tokenizer.bos, *tokens, tokenizer.eos]) for tokens in documents)
+    for start in (0, dataset.run.web_tokens):
+        one = rows[start : start + dataset.run.web_tokens]
+        ends = np.flatnonzero(one == tokenizer.eos) + 1
+        assert Counter(tuple(part.tolist()) for part in np.split(one, ends)[:-1]) == expected
+
+
+def test_the_mix_is_exact_in_every_batch(small_corpus, full_store):
+    for fraction in ("0.1", "0.75", "0.9", "1"):
+        dataset = make_dataset(small_corpus, full_store, synthetic_fraction=fraction, batch_size=8)
+        for batch in batches_of(dataset):
+            assert abs(int(batch["synthetic"].sum()) - 8 * float(fraction)) < 1
+
+
+def test_web_text_is_the_same_whatever_is_mixed_in(small_corpus, full_store):
+    def web(**options) -> list[bytes]:
+        # Nothing is shuffled in a window of one, so web sequences come in the order of their stream.
+        dataset = make_dataset(small_corpus, batch_size=1, window=1, **options)
+        rows = [dataset[p] for p in range(dataset.epoch_size)]
+        return [row["input_ids"].numpy().tobytes() for row in rows if not row["synthetic"]]
+
+    alone = web()
+    for fraction in (0.5, 0.75):
+        assert web(store=full_store, synthetic_fraction=fraction)[: len(alone)] == alone
+    filled = web(store=full_store, synthetic_fraction=0.5, recipe=Stitch(generations=8), when_behind="web")
+    assert set(alone) < set(filled)
+
+
+def test_explain_accounts_for_every_token(small_corpus, store):
+    recipes = (Stitch(generations=2, per_round=1), Stretch(generations=3), Rephrase(generations=2))
+    for recipe in recipes:
+        generate(make_run(small_corpus, recipe), store)
+        dataset = make_dataset(small_corpus, store, recipe=recipe)
+        for position in range(0, 96):
+            tokens, segments = dataset[position]["input_ids"].numpy(), dataset.explain(position)
+            assert [s.start for s in segments] == [0, *(s.stop for s in segments[:-1])]
+            assert segments[-1].stop == 64
+            for segment in segments:
+                source = source_of(dataset, store, segment)
+                if source is not None:
+                    here = source[segment.offset : segment.offset + segment.stop - segment.start]
+                    np.testing.assert_array_equal(tokens[segment.start : segment.stop], here)
+        kinds = {segment.kind for position in range(96) for segment in dataset.explain(position)}
+        assert kinds == {"web", "mark", recipe.kind}
+
+
+def source_of(dataset, store, segment):
+    from streamdocs.keys import Key
+    from streamdocs.records import decode_tokens
+
+    if segment.kind == "web":
+        return dataset.corpus.tokens(segment.document)
+    if segment.kind == "mark":
+        return None
+    round, number = segment.generation
+    key: Key = dataset.run.scope.keyring.key(dataset.corpus.document_digest(segment.document), round)
+    assert key.digest.hex() == segment.key
+    with store.read() as snapshot:
+        record = decode_tokens(key, bytes(snapshot.get("tokens", token_key(dataset.run.scope, key.digest))))
+    return record[number]
+
+
+def test_special_tokens_in_text_are_plain_text(tmp_path, store):
+    evil = "Here <|end_of_text|> and <|begin_of_text|> and <think>x</think> are {document} just words. " * 3
+    corpus = make_corpus(tmp_path, [f"{number} {evil}" for number in range(20)])
+    run = make_run(corpus, STITCH)
+    generate(run, store)
+    dataset = make_dataset(corpus, store)
+    tokenizer = dataset.corpus.tokenizer
+    for position in range(96):
+        tokens, segments = dataset[position]["input_ids"].numpy(), dataset.explain(position)
+        for segment in segments:
+            special = np.isin(tokens[segment.start : segment.stop], [tokenizer.bos, tokenizer.eos])
+            assert segment.kind == "mark" or not special.any()
+    text = dataset.corpus.text(0)
+    assert evil.strip() in text
+    (request,) = STITCH.requests(text, [], 0)
+    assert text in request.prompt
+    assert tokenizer.decode(dataset.corpus.tokens(0)) == text
+
+
+def test_sequence_id_counts_documents_of_a_sequence(small_corpus, full_store):
+    dataset = make_dataset(small_corpus, full_store, block_cross_document_attention=True)
+    tokenizer = dataset.corpus.tokenizer
+    for position in range(64):
+        sample = dataset[position]
+        starts = (sample["input_ids"] == tokenizer.bos).int()
+        starts[0] = 0
+        assert sample["sequence_id"].dtype == torch.int64
+        assert sample["sequence_id"].tolist() == starts.cumsum(0).tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_state_at_every_step_of_a_plain_loop(small_corpus, full_store, workers):
+    def loader():
+        dataset = make_dataset(small_corpus, full_store, epoch_size=40)
+        return StreamingDataLoader(dataset, batch_size=4, num_workers=workers)
+
+    first, states, batches = loader(), [], []
+    for _ in range(2):
+        states.append(first.state_dict() if states else None)
+        for batch in first:
+            batches.append(batch)
+            states.append(first.state_dict())
+    states = [state for state in states if state]
+    expected = tokens_of(batches)
+    step = 1 if workers == 0 else 7
+    for done in range(1, len(states), step):
+        state = json.loads(json.dumps(states[done]))
+        assert len(json.dumps(state)) <= 4096
+        resumed = loader()
+        resumed.load_state_dict(state)
+        tail = []
+        while len(tail) < len(expected) - state["position"] // 4:
+            tail += tokens_of(resumed)
+        begin = state["position"] // 4
+        assert tail[: len(expected) - begin] == expected[begin:]
+
+
+def test_composers_checkpoint_at_the_end_of_an_epoch_is_the_next_epochs_beginning(small_corpus):
+    dataset = make_dataset(small_corpus, epoch_size=16)
+    batches_of(dataset)
+    # Composer's clock has moved on: no samples of the new epoch, counted from its beginning.
+    state = dataset.state_dict(0, True)
+    assert (state["epoch"], state["sample_in_epoch"], state["position"]) == (1, 0, 16)
+    assert dataset.state_dict(16, True) == dataset.state_dict(16, False) == state
+    resumed = make_dataset(small_corpus, epoch_size=16)
+    resumed.load_state_dict(state)
+    assert tokens_of(batches_of(resumed)) == tokens_of(batches_of(dataset))
+
+
+def test_another_batch_size_goes_on_at_the_same_sequence(small_corpus, full_store):
+    dataset = make_dataset(small_corpus, full_store)
+    iterator = iter(StreamingDataLoader(dataset, batch_size=4))
+    next(iterator)
+    resumed = make_dataset(small_corpus, full_store, batch_size=2)
+    resumed.load_state_dict(dataset.state_dict(4, True))
+    one = torch.cat([batch["input_ids"] for batch in batches_of(resumed)])
+    assert torch.equal(one[:4], dataset_rows(dataset, range(4, 8)))
+
+
+def dataset_rows(dataset, positions) -> torch.Tensor:
+    return torch.stack([dataset[p]["input_ids"] for p in positions])
+
+
+def test_another_runs_state_is_refused(small_corpus, large_corpus, full_store):
+    state = make_dataset(small_corpus, full_store).state_dict(0, True)
+    others = {
+        "corpus": {"corpus": large_corpus},
+        "recipe": {"recipe": Stitch(generations=2, web="first")},
+        "generator": {"generator": Generator(model="other")},
+        "shuffle": {"shuffle_seed": 18},
+        "synthetic_fraction": {"synthetic_fraction": 0.5},
+        "max_seq_len": {"max_seq_len": 128},
+        "window": {"window": 16},
+        "name": {"name": "second"},
+    }
+    for field, options in others.items():
+        other = make_dataset(**{"corpus": small_corpus, "store": full_store, **options})
+        with pytest.raises(FingerprintError, match=f"{field}: .* in the state, .* here"):
+            other.load_state_dict(state)
+
+
+def test_a_state_of_another_store_is_refused(small_corpus, full_store, tmp_path):
+    dataset = make_dataset(small_corpus, full_store)
+    dataset_rows(dataset, range(64))
+    state = dataset.state_dict(64, True)
+    other = LmdbStore(tmp_path / "other")
+    generate(make_run(small_corpus, STITCH), other)
+    with pytest.raises(StoreError, match="window 1 was never sealed"):
+        make_dataset(small_corpus, other).load_state_dict(state)
+    make_dataset(small_corpus, full_store).load_state_dict(state)
+
+
+def test_sealed_windows_replay_whatever_was_generated_since(small_corpus, store):
+    recipe = Stitch(generations=4, per_round=1)
+    run = make_run(small_corpus, recipe)
+    generate(run, store, blocks=6)
+    dataset = make_dataset(small_corpus, store, recipe=recipe)
+    before = dataset_rows(dataset, range(128))
+    generate(run, store)
+    after = make_dataset(small_corpus, store, recipe=recipe)
+    assert torch.equal(dataset_rows(after, range(128)), before)
+    used = [dataset.ledger.manifest(window).units.counts.mean() for window in range(3)]
+    assert after.ledger.manifest(6).units.counts.mean() == 4 > max(used)
+
+
+def test_windows_are_sealed_once_by_whoever_is_first(small_corpus, full_store):
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        found = pool.starmap(seal_in_a_process, [(str(small_corpus), full_store.location)] * 4)
+    assert len(set(found)) == 1
+
+
+def seal_in_a_process(corpus: str, store: str) -> bytes:
+    return make_dataset(corpus, store).ledger.manifest(5).pack()
+
+
+def test_a_lost_generation_is_an_error_that_says_which(small_corpus, full_store):
+    dataset = make_dataset(small_corpus, full_store)
+    dataset_rows(dataset, range(32))
+    with full_store.read() as snapshot:
+        keys = [key for key, _ in snapshot.scan("tokens", b"")]
+    full_store.delete("tokens", keys)
+    again = make_dataset(small_corpus, full_store)
+    with pytest.raises(MissingGenerationError, match=r"window 0 .* of document \d+, .* Restore the store"):
+        dataset_rows(again, range(32))
+
+
+def test_waiting_ends_with_the_deadline(small_corpus, store):
+    dataset = make_dataset(small_corpus, store, wait_timeout=0.3, when_behind="wait")
+    with pytest.raises(WaitTimeoutError, match="window 0 waits for generations.*none came"):
+        dataset[0]
+    assert make_dataset(small_corpus, store, wait_timeout=0.3, when_behind="web")[0] is not None
+
+
+def test_waiting_notices_that_no_generator_runs(small_corpus, store, monkeypatch):
+    monkeypatch.setattr("streamdocs.ledger.HEARTBEAT_TIMEOUT", 0.2)
+    dataset = make_dataset(small_corpus, store, wait_timeout=60)
+    with pytest.raises(WaitTimeoutError, match="no generator is running: start `streamdocs-server`"):
+        dataset[0]
+
+
+def test_the_generator_is_found_in_the_store(small_corpus, store):
+    with pytest.raises(WaitTimeoutError, match="no generator registered"):
+        make_dataset(small_corpus, store, generator=None, wait_timeout=0.2)
+    register_generator(store, TEMPLATE)
+    assert make_dataset(small_corpus, store, generator=None).run.scope.generator == TEMPLATE
+    register_generator(store, Generator(model="other"))
+    with pytest.raises(ConfigError, match="several generators.*other"):
+        make_dataset(small_corpus, store, generator=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": None}, "batch_size is needed"),
+        ({"when_behind": "hope"}, "'wait', 'reuse' or 'web'"),
+        ({"synthetic_fraction": 0.5, "store": None}, "needs a store and a recipe"),
+        ({"synthetic_fraction": 1.5}, "synthetic_fraction=1.5"),
+    ],
+)
+def test_arguments_that_cannot_mean_what_was_asked(small_corpus, store, options, message):
+    with pytest.raises(ConfigError, match=message):
+        make_dataset(small_corpus, **{"store": store, **options})
+
+
+def test_evaluation_reads_the_same_every_epoch(tmp_path):
+    corpus = make_corpus(tmp_path, make_texts(200), holdout=0.2)
+    dataset = make_dataset(corpus, split="holdout", evaluation=True)
+    assert tokens_of(batches_of(dataset)) == tokens_of(batches_of(dataset))
+    train = {bytes(digest) for digest in make_dataset(corpus).corpus.documents["digest"]}
+    assert not train & {bytes(digest) for digest in dataset.corpus.documents["digest"]}
+
+
+def test_a_remote_corpus_is_downloaded_as_it_is_read(large_corpus, tmp_path):
+    here, cached = tmp_path / "cache", tmp_path / "small-cache"
+    expected = make_dataset(large_corpus)
+    assert tokens_of(batches_of(make_dataset(here, remote=str(large_corpus)))) == tokens_of(batches_of(expected))
+    limit = 5 * max(path.stat().st_size for path in (large_corpus / "train").glob("*.mds"))
+    small = make_dataset(cached, remote=str(large_corpus), cache_limit=limit)
+    assert tokens_of(batches_of(small)) == tokens_of(batches_of(make_dataset(large_corpus)))
+    assert sum(path.stat().st_size for path in (cached / "train").glob("*.mds")) <= limit
+    with pytest.raises(CorpusError, match="not a corpus"):
+        make_dataset(tmp_path / "nothing")
+    with pytest.raises(CorpusError, match="cannot be downloaded"):
+        make_dataset(tmp_path / "nothing", remote=str(tmp_path / "nowhere"), download_retry=0)
+
+
+def test_nothing_named_is_left_in_shared_memory(small_corpus, full_store, tmp_path):
+    script = f"""
+import sys; sys.path[:0] = {[p for p in sys.path if p]!r}
+from test_dataset import make_dataset, batches_of
+batches_of(make_dataset({str(small_corpus)!r}, {full_store.location!r}), workers=2)
+from pathlib import Path
+print([p.name for p in Path("/dev/shm").iterdir() if "filelock" in p.name or p.name[:6].isdigit()])
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert found.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_replication_gives_neighbouring_ranks_the_same(small_corpus, monkeypatch):
+    def rank(number: int, **options) -> list[bytes]:
+        monkeypatch.setenv("RANK", str(number))
+        monkeypatch.setenv("WORLD_SIZE", "4")
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+        return tokens_of(batches_of(make_dataset(small_corpus, batch_size=2, **options)))
+
+    assert rank(0, replication=2) == rank(1, replication=2) != rank(2, replication=2)
+    assert len({len(rank(number)) for number in range(4)}) == 1
+    together = [b"".join(rows) for rows in zip(*(rank(number) for number in range(4)), strict=True)]
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    monkeypatch.setenv("RANK", "0")
+    assert tokens_of(batches_of(make_dataset(small_corpus, batch_size=8))) == together
+
+
+def test_it_says_what_it_will_read(small_corpus, full_store):
+    text = make_dataset(small_corpus, full_store).describe()
+    assert "1.00 passes over 100 documents" in text and "stitch of 2 generations" in text
+    assert "synthetic" not in make_dataset(small_corpus).describe()
+
+
+def test_gates_are_open_in_these_tests():
+    assert OPEN_GATES.check("x", "stop", STITCH.requests("a document", [], 0)[0]).text == "x"

@@ -1,0 +1,78 @@
+import pickle
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamdocs.errors import ConfigError
+from streamdocs.recipes import Rephrase, Stitch
+from streamdocs.schedule import BLOCK, DocumentOrder, GenerationOrder, Mixture
+
+fractions = st.decimals(0, 1, places=4).map(lambda number: Fraction(str(number)))
+
+
+@given(fractions, st.integers(1, 300), st.integers(0, 10**9), st.integers(1, 200))
+def test_the_mix_is_exact_in_every_run_of_sequences(fraction, window, start, batch):
+    mixture = Mixture(fraction, 8, window, 1)
+    synthetic = mixture.synthetic_before(start + batch) - mixture.synthetic_before(start)
+    assert floor(batch * fraction) <= synthetic <= ceil(batch * fraction)
+    assert mixture.synthetic_before(start) + mixture.web_before(start) == start
+
+
+@given(fractions, st.integers(1, 100), st.integers(0, 10**6))
+def test_a_window_holds_its_sequences_once_each(fraction, window, number):
+    mixture = Mixture(fraction, 8, window, 1)
+    plan = mixture.plan(number)
+    for kind, rows in zip((False, True), mixture.rows(number), strict=True):
+        assert sorted(plan.row[plan.synthetic == kind].tolist()) == list(range(len(rows)))
+    positions = range(number * window, (number + 1) * window)
+    assert plan.synthetic.tolist() == [floor((p + 1) * fraction) > floor(p * fraction) for p in positions]
+
+
+def test_mixtures_that_cannot_be():
+    for fraction in (Fraction(-1, 2), Fraction(3, 2), Fraction(1, 3_000_001)):
+        with pytest.raises(ConfigError, match="synthetic_fraction"):
+            Mixture(fraction, 8, 8, 1)
+    with pytest.raises(ConfigError, match="at least 1"):
+        Mixture(Fraction(1, 2), 0, 8, 1)
+
+
+def test_an_epoch_is_a_pass_over_the_web_tokens():
+    assert Mixture(Fraction(3, 4), 100, 8, 1).epoch_sequences(1000) == 40
+    assert Mixture(Fraction(0), 100, 8, 1).epoch_sequences(1001) == 11
+    assert Mixture(Fraction(1), 100, 8, 1).epoch_sequences(1000) == 10
+
+
+def test_document_order():
+    with pytest.raises(ConfigError, match="shuffle_seed=-1"):
+        DocumentOrder(np.array([30]), -1)
+    order = DocumentOrder(np.array([30, 40, 50]), 1)
+    orders = [order.order(*which) for which in (("web", 0), ("web", 1), ("synthetic", 0), ("filler", 0))]
+    assert all(sorted(each.tolist()) == list(range(120)) for each in orders)
+    assert len({each.tobytes() for each in orders}) == 4
+    again = pickle.loads(pickle.dumps(order))
+    np.testing.assert_array_equal(again.order("web", 1), orders[1])
+    assert again.identity == order.identity != DocumentOrder(np.array([30, 40, 50]), 2).identity
+    np.testing.assert_array_equal(order.order("synthetic", 3)[order.rank(3)], np.arange(120))
+    in_order = DocumentOrder(np.array([30, 40, 50]), 1, shuffle=False)
+    np.testing.assert_array_equal(in_order.order("web", 5), np.arange(120))
+
+
+@pytest.mark.parametrize("recipe", [Stitch(generations=4, per_round=1), Rephrase(generations=4, per_round=2)])
+@pytest.mark.parametrize("documents", [1, BLOCK, BLOCK + 1, 100])
+def test_generation_order(recipe, documents):
+    order = DocumentOrder(np.array([documents]), 1)
+    generation = GenerationOrder(recipe, order)
+    exists = np.full(documents, -1)
+    for number in range(recipe.cycle * generation.blocks_per_round):
+        watermark = generation.first_item(number)
+        np.testing.assert_array_equal(generation.newest_round(np.arange(documents), watermark), exists)
+        assert generation.block_of_item(watermark) == number
+        block = generation.block(number)
+        exists[generation.documents_of(block)] += 1
+        assert (exists[generation.documents_of(block)] == block.round).all()
+    assert generation.first_item(number + 1) == generation.total_items == recipe.cycle * documents
+    assert generation.generations_per_document(generation.total_items) == recipe.generations

@@ -1,0 +1,93 @@
+import multiprocessing
+import os
+import pickle
+
+import pytest
+
+from streamdocs.errors import ConfigError, StoreError, StoreFullError
+from streamdocs.store import LmdbStore, open_store
+
+
+def get(store, table, key):
+    with store.read() as snapshot:
+        value = snapshot.get(table, key)
+        return None if value is None else bytes(value)
+
+
+def test_the_first_writer_wins(store):
+    assert store.add("windows", {b"a": b"1", b"b": b"2"}) == 2
+    assert store.add("windows", {b"a": b"9", b"c": b"3"}) == 1
+    assert [get(store, "windows", key) for key in (b"a", b"b", b"c", b"d")] == [b"1", b"2", b"3", None]
+    assert store.add_all({"texts": {b"a": b"x"}, "tokens": {b"a": b"y"}}) == 2
+    assert (get(store, "texts", b"a"), get(store, "tokens", b"a"), get(store, "blocks", b"a")) == (b"x", b"y", None)
+
+
+def test_a_snapshot_is_one_moment(store):
+    store.add("texts", {b"a": b"1"})
+    with store.read() as snapshot:
+        store.delete("texts", [b"a"])
+        store.add("texts", {b"b": b"2"})
+        assert bytes(snapshot.get("texts", b"a")) == b"1" and snapshot.get("texts", b"b") is None
+    assert get(store, "texts", b"a") is None
+
+
+def test_scan_gives_what_begins_with_a_prefix(store):
+    store.add("notes", {key: key.upper() for key in (b"a", b"ab", b"abc", b"b", b"\xff", b"\xff\xff")})
+    with store.read() as snapshot:
+        assert [key for key, _ in snapshot.scan("notes", b"ab")] == [b"ab", b"abc"]
+        assert dict(snapshot.scan("notes", b"\xff")) == {b"\xff": b"\xff", b"\xff\xff": b"\xff\xff"}
+        assert list(snapshot.scan("notes", b"x")) == []
+        assert len(list(snapshot.scan("notes", b""))) == 6
+
+
+def test_delete_counts_what_there_was(store):
+    store.add("texts", {b"a": b"1"})
+    assert store.delete("texts", [b"a", b"b"]) == 1
+
+
+def count_up(location: str) -> None:
+    store = LmdbStore(location)
+    for _ in range(100):
+        store.update(b"counter", lambda old: str(int(old or b"0") + 1).encode())
+
+
+def test_updates_of_many_processes_are_all_counted(store):
+    store.update(b"counter", lambda old: b"0")  # open here, before the fork
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        pool.map(count_up, [store.location] * 4)
+    assert get(store, "notes", b"counter") == b"400"
+    assert store.update(b"counter", lambda old: None) is None
+    assert get(store, "notes", b"counter") is None
+
+
+def test_pickled_and_opened_again(store):
+    store.add("texts", {b"a": b"1"})
+    assert get(pickle.loads(pickle.dumps(store)), "texts", b"a") == b"1"
+    os.symlink(store.location, store.location + "-link")
+    assert get(LmdbStore(store.location + "-link"), "texts", b"a") == b"1"
+
+
+def test_a_full_store_says_so_and_loses_nothing(tmp_path):
+    store = LmdbStore(tmp_path / "store", max_bytes=1 << 18)
+    store.add("texts", {b"kept": b"1"})
+    with pytest.raises(StoreFullError, match="is full at 262144 bytes"):
+        store.add("texts", {b"large": bytes(1 << 20)})
+    assert get(store, "texts", b"kept") == b"1"
+    store.add("texts", {b"small": b"2"})
+
+
+def test_freed_space_is_used_again(store):
+    for _ in range(3):
+        store.add("texts", {bytes([number]): bytes(10_000) for number in range(100)})
+        full = store.size()
+        store.delete("texts", [bytes([number]) for number in range(100)])
+        assert store.size() < full / 10
+    assert os.path.getsize(f"{store.location}/data.mdb") < 3 * full
+
+
+def test_what_cannot_be_a_store(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be opened"), open_store(str(tmp_path / "file" / "store")).read():
+        pass
+    with pytest.raises(ConfigError, match="only folders"):
+        open_store("mysql://host")
