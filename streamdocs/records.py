@@ -18,29 +18,28 @@ from streamdocs.keys import Key
 
 Buffer = bytes | memoryview
 
-_MAGIC = b"sdt1"
-# magic, item size, number of generations, second hash of the key, checksum of all that follows
-_HEADER = struct.Struct("<4sHH8s8s8x")
+# Before both kinds of record: what it is, the second hash of the key, the checksum of all that follows.
+_HEADER = struct.Struct("<4s4x8s8s")
+_TOKENS, _TEXT = b"sdk1", b"sdx1"
+# Before tokens: bytes of a token, number of generations; then the length of each, then the tokens of all.
+_SHAPE = struct.Struct("<II")
 
 
 def encode_tokens(key: Key, generations: Sequence[Tokens]) -> bytes:
     """Tokens of a round: one array for each generation, empty where it was rejected. All of one dtype."""
+    shape = _SHAPE.pack(generations[0].dtype.itemsize, len(generations))
     lengths = np.array([len(tokens) for tokens in generations], "<u4")
-    body = b"".join([lengths.tobytes(), *(tokens.tobytes() for tokens in generations)])
-    item_size = generations[0].dtype.itemsize
-    return _HEADER.pack(_MAGIC, item_size, len(generations), key.check, xxhash.xxh3_64_digest(body)) + body
+    return _seal(_TOKENS, key, b"".join([shape, lengths.tobytes(), *(tokens.tobytes() for tokens in generations)]))
 
 
 def decode_tokens(key: Key, record: Buffer | None) -> list[Tokens] | None:
     """Tokens of a round, as views into ``record``; None where the record is missing, damaged or another key's."""
-    if record is None or len(record) < _HEADER.size:
+    body = _unseal(_TOKENS, key, record)
+    if body is None:
         return None
-    magic, item_size, count, check, checksum = _HEADER.unpack_from(record)
-    body = memoryview(record)[_HEADER.size :]
-    if magic != _MAGIC or check != key.check or xxhash.xxh3_64_digest(body) != checksum:
-        return None
-    lengths = np.frombuffer(body, "<u4", count)
-    tokens: Tokens = np.frombuffer(body[4 * count :], "<u2" if item_size == 2 else "<u4")
+    item_size, count = _SHAPE.unpack_from(body)
+    lengths = np.frombuffer(body, "<u4", count, _SHAPE.size)
+    tokens: Tokens = np.frombuffer(body[_SHAPE.size + 4 * count :], f"<u{item_size}")
     ends = np.cumsum(lengths).tolist()
     return [tokens[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
@@ -61,17 +60,25 @@ class TextRecord:
 
 
 def encode_text(key: Key, record: TextRecord) -> bytes:
-    """Compressed, with a checksum (zstd's own)."""
-    packed = msgpack.packb([key.check, record.texts, record.causes, record.attempts])
-    return zstandard.ZstdCompressor(level=9, write_checksum=True).compress(packed)
+    """Texts of a round, compressed."""
+    packed = msgpack.packb([record.texts, record.causes, record.attempts])
+    return _seal(_TEXT, key, zstandard.compress(packed, level=9))
 
 
 def decode_text(key: Key, record: Buffer | None) -> TextRecord | None:
     """Texts of a round; None where the record is missing, damaged or another key's."""
-    if record is None:
+    body = _unseal(_TEXT, key, record)
+    return None if body is None else TextRecord(*msgpack.unpackb(zstandard.decompress(body)))
+
+
+def _seal(kind: bytes, key: Key, body: bytes) -> bytes:
+    return _HEADER.pack(kind, key.check, xxhash.xxh3_64_digest(body)) + body
+
+
+def _unseal(kind: bytes, key: Key, record: Buffer | None) -> memoryview | None:
+    if record is None or len(record) < _HEADER.size:
         return None
-    try:
-        check, texts, causes, attempts = msgpack.unpackb(zstandard.decompress(record, max_output_size=1 << 30))
-    except (zstandard.ZstdError, msgpack.UnpackException, ValueError):
-        return None
-    return TextRecord(texts, causes, attempts) if check == key.check else None
+    found, check, checksum = _HEADER.unpack_from(record)
+    body = memoryview(record)[_HEADER.size :]
+    intact = found == kind and check == key.check and xxhash.xxh3_64_digest(body) == checksum
+    return body if intact else None

@@ -17,7 +17,7 @@ from streamdocs_server.gates import Gates
 from streamdocs_server.loop import GenerationLoop
 from streamdocs_server.resolve import Resolver
 
-TEMPLATE = Generator(model="template")
+TEMPLATE = Generator(model="template", revision="1")
 #: Accepts whatever is text: tests of mixing should not depend on what the template engine writes.
 OPEN_GATES = Gates(min_ratio=None, max_ratio=None, min_thought=0, max_repeated_lines=1, max_repeated_ngrams=1)
 

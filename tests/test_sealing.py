@@ -96,7 +96,9 @@ def test_every_available_unit_is_read_once_a_pass(recipe, data):
     reads = Counter(units)
     # Endless passes over the same units: after the last whole one, some were read once more.
     assert max(reads.values()) - min(reads.values()) <= 1
-    newest = GenerationOrder(recipe, DocumentOrder(np.array([DOCUMENTS]), 5)).newest_round(np.arange(DOCUMENTS), watermark)
+    newest = GenerationOrder(recipe, DocumentOrder(np.array([DOCUMENTS]), 5)).newest_round(
+        np.arange(DOCUMENTS), watermark
+    )
     accepted = {
         document
         for document in range(DOCUMENTS)

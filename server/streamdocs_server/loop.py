@@ -87,12 +87,12 @@ class GenerationLoop:
                     blocks.add(asyncio.create_task(self._resolve_block(number)))
                 if self.finished:
                     return
-                done, blocks = await asyncio.wait(
+                done, _ = await asyncio.wait(
                     {*blocks, *helpers}, timeout=_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
                 for task in done:
                     task.result()
-                blocks -= set(helpers)
+                blocks -= done
         finally:
             await _cancel({*blocks, *helpers})
             for number in list(self.leases.held):
