@@ -9,10 +9,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from conftest import OPEN_GATES, TEMPLATE, generate, make_corpus, make_run, make_texts
 from streaming import StreamingDataLoader, StreamingDataset
 from torch.utils.data import DataLoader
 
+from conftest import OPEN_GATES, TEMPLATE, generate, make_corpus, make_run, make_texts
 from streamdocs import Generator, Rephrase, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs.errors import (
     ConfigError,
@@ -98,7 +98,7 @@ def test_every_web_token_is_read_exactly_once_a_pass(small_corpus):
     rows = torch.cat([dataset[p]["input_ids"] for p in range(-(-passes // 50))]).numpy()
     tokenizer = dataset.corpus.tokenizer
     documents = [dataset.corpus.tokens(d).tolist() for d in range(100)]
-    expected = Counter(tuple([tokenizer.bos, *tokens, tokenizer.eos]) for tokens in documents)
+    expected = Counter((tokenizer.bos, *tokens, tokenizer.eos) for tokens in documents)
     for start in (0, dataset.run.web_tokens):
         one = rows[start : start + dataset.run.web_tokens]
         ends = np.flatnonzero(one == tokenizer.eos) + 1
@@ -308,7 +308,7 @@ def test_a_lost_generation_is_an_error_that_says_which(small_corpus, full_store)
 
 def test_waiting_ends_with_the_deadline(small_corpus, store):
     dataset = make_dataset(small_corpus, store, wait_timeout=0.3, when_behind="wait")
-    with pytest.raises(WaitTimeoutError, match="window 0 waits for generations.*none came"):
+    with pytest.raises(WaitTimeoutError, match=r"window 0 waits for generations.*none came"):
         dataset[0]
     assert make_dataset(small_corpus, store, wait_timeout=0.3, when_behind="web")[0] is not None
 
@@ -316,7 +316,7 @@ def test_waiting_ends_with_the_deadline(small_corpus, store):
 def test_waiting_notices_that_no_generator_runs(small_corpus, store, monkeypatch):
     monkeypatch.setattr("streamdocs.ledger.HEARTBEAT_TIMEOUT", 0.2)
     dataset = make_dataset(small_corpus, store, wait_timeout=60)
-    with pytest.raises(WaitTimeoutError, match="no generator is running: start `streamdocs-server`"):
+    with pytest.raises(WaitTimeoutError, match=r"no generator is running: start `streamdocs-server`"):
         dataset[0]
 
 
@@ -326,7 +326,7 @@ def test_the_generator_is_found_in_the_store(small_corpus, store):
     register_generator(store, TEMPLATE)
     assert make_dataset(small_corpus, store, generator=None).run.scope.generator == TEMPLATE
     register_generator(store, Generator(model="other"))
-    with pytest.raises(ConfigError, match="several generators.*other"):
+    with pytest.raises(ConfigError, match=r"several generators.*other"):
         make_dataset(small_corpus, store, generator=None)
 
 

@@ -4,13 +4,24 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from streamdocs.errors import ConfigError
+
+PACKAGED = ("rephrase", "thought")
+
 _FOLDER = Path(__file__).parent
 
 
 def load_prompt(name_or_path: str | Path) -> str:
-    """Text of a packaged prompt (``"rephrase"``, ``"thought"``) or of a file of the user's own."""
-    packaged = _FOLDER / f"{name_or_path}.txt"
-    return (packaged if packaged.is_file() else Path(name_or_path)).read_text(encoding="utf-8")
+    """Text of a packaged prompt (``"rephrase"``, ``"thought"``) or of a file of the user's own.
+
+    Raises:
+        ConfigError: There is no such file, or it is not text.
+    """
+    path = _FOLDER / f"{name_or_path}.txt" if name_or_path in PACKAGED else Path(name_or_path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"prompt {path} cannot be read: {error}") from error
 
 
 def placeholders(template: str) -> set[str]:

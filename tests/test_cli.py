@@ -1,0 +1,62 @@
+"""The two commands, as a user types them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import streamdocs
+
+BIN = Path(sys.executable).parent
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / command[0], *command[1:]], capture_output=True, text=True, cwd=cwd, timeout=120, check=False
+    )
+
+
+def test_exported_names():
+    exported = {name: getattr(streamdocs, name) for name in streamdocs.__all__}
+    assert sorted(exported) == [
+        "Generator",
+        "Recipe",
+        "Rephrase",
+        "RunFile",
+        "Segment",
+        "Stitch",
+        "StreamingMegadocDataset",
+        "Stretch",
+    ]
+
+
+def test_prepare_generate_and_inspect(tmp_path):
+    texts = [
+        f"Document {n}. The river rises in the north and runs past {n} old stone towns to the sea." for n in range(40)
+    ]
+    (tmp_path / "texts").mkdir()
+    for number, text in enumerate(texts):
+        (tmp_path / "texts" / f"{number}.txt").write_text(text)
+    prepared = run("streamdocs", "prepare", "texts", "--out", "corpus", "--train-tokenizer", "300", cwd=tmp_path)
+    assert prepared.returncode == 0, prepared.stderr
+    (tmp_path / "run.yaml").write_text(
+        "{corpus: corpus, store: store, recipe: {name: stretch, generations: 2}, mix: {max_seq_len: 32, window: 16}}"
+    )
+    served = run("streamdocs-server", "run.yaml", cwd=tmp_path)
+    assert served.returncode == 0 and "all rounds are done" in served.stderr
+    assert "stand-in" in served.stderr
+    shown = run("streamdocs", "inspect", "run.yaml", "--position", "5", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    for expected in ("an epoch reads", "generations", "80", "thought", "<think>", "sequence 5"):
+        assert expected in shown.stdout
+
+
+def test_errors_are_one_line(tmp_path):
+    for command in (
+        ("streamdocs", "info", "nowhere"),
+        ("streamdocs", "inspect", "nowhere.yaml"),
+        ("streamdocs-server", "nowhere.yaml"),
+    ):
+        failed = run(*command, cwd=tmp_path)
+        assert failed.returncode == 1
+        assert failed.stderr.startswith("error: ") and "Traceback" not in failed.stderr
+        assert "nowhere" in failed.stderr

@@ -1,0 +1,92 @@
+"""Through Composer: checkpoints in and between epochs, several ranks, and what the callback says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import generate, make_corpus, make_run, make_texts
+from streamdocs import Stitch
+from streamdocs.store import LmdbStore
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+RECIPE = {"name": "stitch", "generations": 2}
+
+
+@pytest.fixture(scope="module")
+def run_file(tmp_path_factory) -> Path:
+    """A run over a small corpus with everything generated; an epoch has some 15 batches."""
+    folder = tmp_path_factory.mktemp("run")
+    corpus = make_corpus(folder, make_texts(60), holdout=0.2)
+    generate(make_run(corpus, Stitch(generations=2)), LmdbStore(folder / "store"))
+    mix = {"max_seq_len": 256, "window": 32, "shuffle_seed": 17}
+    fields = {
+        "corpus": "corpus",
+        "store": "store",
+        "recipe": RECIPE,
+        "generator": {"model": "template", "revision": "1"},
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump({**fields, "mix": mix}))
+    return folder / "run.yaml"
+
+
+def train(program: str, run_file: Path, *options: str, ranks: int = 1) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / program), str(run_file), *options]
+    if ranks > 1:
+        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={ranks}", *command[1:]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NODE_RANK": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_stopped_in_and_between_epochs_it_reads_what_an_uninterrupted_run_reads(run_file, tmp_path):
+    def options(folder: str, batches: int) -> list[str]:
+        folder = tmp_path / folder
+        return [f"--batches={batches}", f"--folder={folder}", f"--record={folder}.jsonl", "--checkpoint-every=9"]
+
+    whole = [*options("whole", 36)]
+    train("train_composer.py", run_file, *whole)
+    expected = lines_of(tmp_path / "whole.jsonl")
+    assert len({line["tokens"] for line in expected}) == 36  # more than one epoch, and no batch twice
+    # The learning rate follows max_duration, so the losses differ; what is read must not.
+    per_epoch = next(i for i, line in enumerate(expected) if line["metrics"]["time/batch_in_epoch"] == 0 and i)
+    for stop in (per_epoch // 2, per_epoch, 2 * per_epoch + 5):
+        train("train_composer.py", run_file, *options("parts", stop))
+    train("train_composer.py", run_file, *options("parts", 36))
+    found = {line["batch"]: line["tokens"] for line in lines_of(tmp_path / "parts.jsonl")}
+    assert found == {line["batch"]: line["tokens"] for line in expected}
+
+    first = expected[0]["metrics"]
+    assert first["megadocs/synthetic_fraction"] == 0.75
+    assert first["megadocs/generations_per_document"] == 2
+    assert first["megadocs/waited_seconds"] == 0
+    assert 0 < first["megadocs/reuse"] < 1
+    assert {"loss/web", "loss/synthetic"} <= set(first)
+    assert expected[10]["metrics"]["megadocs/reuse"] > first["megadocs/reuse"]
+    assert any("metrics/holdout_long/loss" in line["metrics"] for line in expected)
+
+
+def test_a_plain_loop_goes_on_after_a_stop(run_file, tmp_path):
+    def losses(done) -> list[str]:
+        return [line for line in done.stdout.splitlines() if line.startswith("batch ")]
+
+    whole = train("train_torch.py", run_file, "--batches=40", f"--checkpoint={tmp_path / 'a.pt'}")
+    options = ["--checkpoint-every=10", f"--checkpoint={tmp_path / 'b.pt'}"]
+    parts = [train("train_torch.py", run_file, f"--batches={batches}", *options) for batches in (20, 40)]
+    assert losses(whole) == [line for part in parts for line in losses(part)] != []
+
+
+def test_two_ranks_read_what_one_rank_reads(run_file, tmp_path):
+    alone = train("train_torch.py", run_file, "--batches=20", "--batch-size=8", f"--checkpoint={tmp_path / 'a.pt'}")
+    options = ["--batches=20", "--batch-size=4", f"--checkpoint={tmp_path / 'b.pt'}", "--checkpoint-every=1000"]
+    together = train("train_torch.py", run_file, *options, ranks=2)
+    assert "an epoch reads" in alone.stdout and "an epoch reads" in together.stdout

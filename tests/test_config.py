@@ -1,0 +1,65 @@
+import pytest
+import yaml
+
+from streamdocs import RunFile, Stitch, Stretch
+from streamdocs.errors import ConfigError
+
+RUN = {"corpus": "corpus", "store": "store", "recipe": {"name": "stitch", "generations": 4}}
+
+
+def load(tmp_path, **changes) -> RunFile:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump({**RUN, **changes}))
+    return RunFile.load(path)
+
+
+def test_defaults_and_relative_paths(tmp_path):
+    run = load(tmp_path)
+    assert (run.corpus, run.store) == (str(tmp_path / "corpus"), str(tmp_path / "store"))
+    assert run.make_recipe() == Stitch(generations=4)
+    arguments = run.dataset_arguments()
+    assert arguments["generator"] is None  # found in the store
+    assert arguments["synthetic_fraction"] == 0.75 and arguments["window"] == 2048
+
+
+def test_a_prompt_of_the_users_own(tmp_path):
+    (tmp_path / "mine.txt").write_text("From {before} to {after}.")
+    run = load(tmp_path, recipe={"name": "stretch", "generations": 2, "prompt": "mine.txt"})
+    assert run.make_recipe() == Stretch(generations=2, prompt="From {before} to {after}.")
+
+
+def test_the_generator_is_named_by_the_file_or_by_who_serves(tmp_path):
+    section = load(tmp_path, generator={"engine": "openai", "temperature": 0.5}).generator
+    assert section.generator() is None
+    assert section.generator(("m", "r")).model == "m" and section.generator(("m", "r")).revision == "r"
+    named = load(tmp_path, generator={"model": "m", "revision": "mine"}).generator
+    assert named.generator(("m", "r")).revision == "mine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"mix": {"window": "wide"}}, r"mix\.window"),
+        ({"mix": {"when_behind": "hope"}}, r"mix\.when_behind"),
+        ({"recipe": {"name": "blend"}}, "'blend'; it is one of rephrase, stitch, stretch"),
+        ({"recipe": {"name": "stitch", "generations": 4, "sauce": 1}}, "recipe stitch: .*sauce"),
+        ({"recipe": {"name": "stitch"}}, "recipe stitch: .*generations"),
+        ({"recipe": {"name": "stitch", "generations": 4, "prompt": "none.txt"}}, r"none\.txt"),
+        ({"server": {"max_in_flight": 0}}, r"server\.max_in_flight"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, **changes)
+
+
+def test_a_file_that_is_none(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        RunFile.load(tmp_path / "missing.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        RunFile.load(tmp_path / "bad.yaml")
+    (tmp_path / "list.yaml").write_text("[1]")
+    with pytest.raises(ConfigError, match=r"list\.yaml"):
+        RunFile.load(tmp_path / "list.yaml")
