@@ -17,10 +17,12 @@ from streamdocs.assembly import Assembler, Segment
 from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
 from streamdocs.cursor import Cursor
+from streamdocs.describe import describe_run
 from streamdocs.errors import ConfigError, FingerprintError, WaitTimeoutError
 from streamdocs.heartbeat import registered_generators
 from streamdocs.keys import Generator
 from streamdocs.ledger import Ledger
+from streamdocs.progress import read_tallies, total
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.run import Run
 from streamdocs.schedule import DocumentOrder
@@ -201,9 +203,8 @@ class StreamingMegadocDataset(StreamingDataset):
 
     def describe(self) -> str:
         """In numbers, what an epoch of this run reads."""
-        from streamdocs.describe import describe_run  # noqa: PLC0415
-
-        return describe_run(self.run, self.epoch_size)
+        stored = read_tallies(self.store, self.run.scope) if self.store and self.run.scope else {}
+        return describe_run(self.run, self.epoch_size, total(stored.values()))
 
     def mixed_until(self, position: int) -> dict[str, float]:
         """What the run has mixed before ``position``.

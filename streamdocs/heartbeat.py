@@ -15,6 +15,17 @@ def beat(store: Store, scope: GenerationScope, server: str) -> None:
     store.update(_prefix(scope) + server.encode(), lambda _: msgpack.packb(time.time()))
 
 
+def register_scope(store: Store, scope: GenerationScope) -> None:
+    """Make it known that somebody generates for, or reads, a scope."""
+    store.update(b"scope/" + scope.id, lambda _: b"")
+
+
+def is_only_scope(store: Store, scope: GenerationScope) -> bool:
+    """Whether nothing but this scope uses the store."""
+    with store.read() as snapshot:
+        return all(key.endswith(scope.id) for key, _ in snapshot.scan("notes", b"scope/"))
+
+
 def stop_beating(store: Store, scope: GenerationScope, server: str) -> None:
     """Say that a server has stopped."""
     store.update(_prefix(scope) + server.encode(), lambda _: None)

@@ -10,7 +10,7 @@ import msgpack
 
 from streamdocs.errors import FingerprintError, MissingGenerationError, StoreError, WaitTimeoutError
 from streamdocs.hashing import digest128
-from streamdocs.heartbeat import newest_heartbeat
+from streamdocs.heartbeat import newest_heartbeat, register_scope
 from streamdocs.progress import Tally, block_key, read_watermark
 from streamdocs.records import decode_tokens
 from streamdocs.run import GenerationScope, Run
@@ -193,6 +193,7 @@ class Ledger:
     def _publish(self, window: int, manifest: Manifest) -> Manifest:
         key, packed = self._key(window), manifest.pack()
         if not window:  # until enough checkpoints were taken, the run may be started over
+            register_scope(self.store, self.scope)
             self.store.update(self._marks_key, lambda old: old or _pack([1, []]))
         if self.store.add("windows", {key: packed}):
             return manifest
@@ -212,7 +213,8 @@ class Ledger:
             silent = time.time() - newest_heartbeat(self.store, self.scope)
             if silent > HEARTBEAT_TIMEOUT:
                 raise WaitTimeoutError(
-                    f"{what} and no generator is running: start `streamdocs-server` with this run file"
+                    f"{what} and no generator of this corpus, recipe and seed is running: "
+                    "start `streamdocs-server` with this run file"
                 )
 
     def _key(self, window: int) -> bytes:

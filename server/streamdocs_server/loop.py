@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from streamdocs.heartbeat import beat, register_generator, stop_beating
+from streamdocs.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.ledger import Ledger
 from streamdocs.progress import Tally, block_key, read_watermark
 from streamdocs.run import Run
@@ -78,6 +78,7 @@ class GenerationLoop:
             StoreError: The store cannot be written.
         """
         register_generator(self._store, self._scope.generator)
+        register_scope(self._store, self._scope)
         helpers = [asyncio.create_task(self._beat()), asyncio.create_task(self._retire())]
         blocks: set[asyncio.Task[None]] = set()
         try:

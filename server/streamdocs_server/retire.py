@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgpack
 
+from streamdocs.heartbeat import is_only_scope
 from streamdocs.ledger import token_key, windows_in_use
 from streamdocs.progress import read_watermark
 from streamdocs.run import GenerationScope
@@ -40,7 +41,12 @@ class Retirer:
         return 0 if found is None else int(msgpack.unpackb(found))
 
     def retire(self) -> int:
-        """Delete what can be deleted; how many rounds that was."""
+        """Delete what can be deleted; how many rounds that was.
+
+        Another recipe, corpus or seed over the same store may share generations: then all of them stay.
+        """
+        if not is_only_scope(self._store, self._scope):
+            return 0
         first = self.retired_rounds
         with self._store.read() as snapshot:
             complete = read_watermark(snapshot, self._scope) // self._scope.order.documents

@@ -43,7 +43,8 @@ def report(out: Path, seconds: float) -> dict[str, Any]:
         "resumed_identically": resumed_identically(lines, dataset, batch_size),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    _plot(out / "demo.png", consumed)
+    killed_at = next((a["batch"] for a, b in zip(lines, lines[1:], strict=False) if b["batch"] <= a["batch"]), None)
+    _plot(out / "demo.png", consumed, killed_at)
     _print(summary, out, seconds)
     return summary
 
@@ -93,7 +94,7 @@ def series(consumed: dict[int, dict[str, Any]], metric: str) -> list[tuple[int, 
     return [(batch, value) for batch, value in found if value is not None]
 
 
-def _plot(path: Path, consumed: dict[int, dict[str, Any]]) -> None:
+def _plot(path: Path, consumed: dict[int, dict[str, Any]], killed_at: int | None) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415  (after the backend is chosen)
 
@@ -107,6 +108,9 @@ def _plot(path: Path, consumed: dict[int, dict[str, Any]]) -> None:
         top.plot(
             *zip(*held_out, strict=True), style, color="tab:green", label=f"held-out web, {half}"
         ) if held_out else None
+    if killed_at:
+        for axes in (top, middle, bottom):
+            axes.axvline(killed_at, color="black", linewidth=0.8, label="both killed" if axes is top else None)
     top.set_ylabel("loss (nats a token)")
     top.legend()
     middle.plot(*zip(*series(consumed, "megadocs/generations_per_document"), strict=True), color="tab:purple")

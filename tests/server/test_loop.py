@@ -15,13 +15,14 @@ import yaml
 from conftest import OPEN_GATES, generate, make_loop, make_run
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs.errors import EngineUnavailableError
-from streamdocs.heartbeat import newest_heartbeat, registered_generators
+from streamdocs.heartbeat import newest_heartbeat, register_scope, registered_generators
 from streamdocs.progress import read_tallies, read_watermark, total
 from streamdocs.schedule import BLOCK
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates import Gates
 from streamdocs_server.leases import Leases
+from streamdocs_server.retire import Retirer
 
 
 class CountingEngine(TemplateEngine):
@@ -168,6 +169,11 @@ def test_rounds_retire_when_nobody_will_read_them(small_corpus, store, monkeypat
         with contextlib.suppress(TimeoutError):
             serve(make_loop(run, store, max_lead=10**6), timeout=0.8)
         assert len(rounds_held()) <= recipe.cycle + 1  # never more than one round above those in use
+        other = make_run(small_corpus, recipe, seed=18)
+        if position == 32 * 4:
+            register_scope(store, other.scope)
+            assert Retirer(store, run.scope).retire() == 0  # somebody else may need them
+            store.update(b"scope/" + other.scope.id, lambda _: None)
     assert rounds_held() <= {3, 4, 5}
     dataset[position]
 
@@ -280,7 +286,7 @@ def test_sigterm_gives_everything_back(small_corpus, tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 0
-    assert notes() == {b"generator"}
+    assert notes() == {b"generator", b"scope"}
 
 
 def test_default_gates_accept_what_the_template_engine_writes(small_corpus, store):
