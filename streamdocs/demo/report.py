@@ -1,6 +1,7 @@
 """What the demo shows at its end: a check of every batch, a table, a plot and ``summary.json``."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def report(out: Path, seconds: float) -> dict[str, Any]:
         "resumed_identically": resumed_identically(lines, dataset, batch_size),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    killed_at = next((a["batch"] for a, b in zip(lines, lines[1:], strict=False) if b["batch"] <= a["batch"]), None)
+    killed_at = next((a["batch"] for a, b in pairwise(lines) if b["batch"] <= a["batch"]), None)
     _plot(out / "demo.png", consumed, killed_at)
     _print(summary, out, seconds)
     return summary
