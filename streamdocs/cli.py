@@ -7,7 +7,7 @@ import typer
 
 from streamdocs.console import error_exit, set_up_logging
 from streamdocs.corpus import cli as corpus
-from streamdocs.errors import StreamdocsError
+from streamdocs.errors import ConfigError, StreamdocsError
 
 commands = typer.Typer(no_args_is_help=True, add_completion=False, help="Web text and megadocs for pre-training.")
 commands.command()(corpus.prepare)
@@ -28,8 +28,10 @@ def inspect(
 @commands.command()
 def demo(out: Annotated[Path, typer.Option(help="Folder for what it makes.")] = Path("demo")) -> None:
     """Watch a model train on web text and megadocs that are being written meanwhile. Takes minutes, needs no model."""
-    from streamdocs.demo.run import run_demo  # noqa: PLC0415
-
+    try:
+        from streamdocs.demo.run import run_demo  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(f"the demo needs {error.name}: pip install 'streamdocs[composer,server]'") from error
     run_demo(out)
 
 

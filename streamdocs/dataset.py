@@ -60,7 +60,7 @@ class StreamingMegadocDataset(StreamingDataset):
         epoch_size: Sequences an epoch; default one pass over the web tokens.
         replication: As in StreamingDataset.
         download_retry, download_timeout, cache_limit: As in StreamingDataset.
-        wait_timeout: Seconds that any wait for generations may take.
+        wait_timeout: Seconds to wait for generations without any progress.
         keep_checkpoints: Newest states whose generations are kept while rounds retire.
         name: Keeps the sealed windows of runs apart that are the same in everything else.
 

@@ -62,7 +62,7 @@ class Ledger:
         run: The run; it reads something synthetic.
         store: Where windows and generations are.
         when_behind: What to do where generations are missing.
-        wait_timeout: Seconds that a window may take to be sealed.
+        wait_timeout: Seconds that sealing a window waits without any progress.
     """
 
     def __init__(self, run: Run, store: Store, when_behind: WhenBehind, wait_timeout: float) -> None:
@@ -174,16 +174,21 @@ class Ledger:
         return manifest
 
     def _seal(self, window: int, state: State, known_watermark: int) -> Manifest:
-        started, parent = time.monotonic(), os.getppid()
-        pause, next_report = _POLL_SECONDS[0], _REPORT_SECONDS
+        started = progressed = time.monotonic()
+        parent, pause, next_report, watermark = os.getppid(), _POLL_SECONDS[0], _REPORT_SECONDS, known_watermark
         while True:
             with self.store.read() as snapshot:
-                result = self._sealer.seal(state, StoreShelf(snapshot, self.scope, known_watermark))
+                shelf = StoreShelf(snapshot, self.scope, watermark)
+                result = self._sealer.seal(state, shelf)
             waited = time.monotonic() - started
             if isinstance(result, Manifest):
                 self.waited_seconds += waited if pause > _POLL_SECONDS[0] else 0
                 return self._publish(window, result)
-            self._check_wait(window, result, waited, parent)
+            if shelf.watermark > watermark:
+                watermark, progressed = shelf.watermark, time.monotonic()
+            if os.getppid() != parent:
+                raise WaitTimeoutError(f"window {window}: the process that reads it is gone")
+            self._check_wait(window, result, time.monotonic() - progressed)
             if waited > next_report:
                 next_report += _REPORT_SECONDS
                 log.info("waited %.0f s for generations of window %d: %s", waited, window, result.missing)
@@ -203,19 +208,16 @@ class Ledger:
                 raise StoreError(f"window {window} vanished from store {self.store.location} while it was read")
             return Manifest.unpack(winner)
 
-    def _check_wait(self, window: int, result: NotYet, waited: float, parent: int) -> None:
-        if os.getppid() != parent:
-            raise WaitTimeoutError(f"window {window}: the process that reads it is gone")
+    def _check_wait(self, window: int, result: NotYet, silent: float) -> None:
+        """Whether to go on waiting, ``silent`` seconds after the last sign of progress."""
         what = f"window {window} waits for generations in store {self.store.location} ({result.missing})"
-        if waited > self._wait_timeout:
-            raise WaitTimeoutError(f"{what}: none came in {waited:.0f} s; see the server's log, or raise wait_timeout")
-        if waited > HEARTBEAT_TIMEOUT:
-            silent = time.time() - newest_heartbeat(self.store, self.scope)
-            if silent > HEARTBEAT_TIMEOUT:
-                raise WaitTimeoutError(
-                    f"{what} and no generator of this corpus, recipe and seed is running: "
-                    "start `streamdocs-server` with this run file"
-                )
+        if silent > self._wait_timeout:
+            raise WaitTimeoutError(f"{what}: none came in {silent:.0f} s; see the server's log, or raise wait_timeout")
+        if silent > HEARTBEAT_TIMEOUT < time.time() - newest_heartbeat(self.store, self.scope):
+            raise WaitTimeoutError(
+                f"{what} and no generator of this corpus, recipe and seed is running: start `streamdocs-server` "
+                "with the same run file"
+            )
 
     def _key(self, window: int) -> bytes:
         return window_key(self.run.ledger_id, window)

@@ -12,8 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import composer  # noqa: F401  (what it starts needs it: say so early)
 import yaml
 
+import streamdocs_server  # noqa: F401
 from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.report import report
 from streamdocs.demo.texts import reference_texts
@@ -55,7 +57,7 @@ def run_demo(out: Path) -> dict[str, Any]:
     prepare_corpus([str(out / "texts.jsonl")], out / "corpus", train_tokenizer=2048, holdout=0.08, progress=False)
     (out / "run.yaml").write_text(yaml.safe_dump(RUN, sort_keys=False))
 
-    train = [sys.executable, str(examples_folder() / "train_composer.py"), str(out / "run.yaml")]
+    train = [sys.executable, _example("train_composer.py"), str(out / "run.yaml")]
     train += [f"--batches={BATCHES}", f"--batch-size={BATCH_SIZE}", f"--folder={out / 'checkpoints'}"]
     train += [f"--record={out / 'batches.jsonl'}", "--checkpoint-every=40"]
     serve = [sys.executable, "-m", "streamdocs_server", str(out / "run.yaml")]
@@ -77,10 +79,11 @@ def run_demo(out: Path) -> dict[str, Any]:
     return report(out, time.monotonic() - started)
 
 
-def examples_folder() -> Path:
-    """The examples, beside the package in a checkout and inside it in a wheel."""
-    package = Path(__file__).parents[1]
-    return next(folder for folder in (package / "examples", package.parent / "examples") if folder.is_dir())
+def _example(name: str) -> str:
+    path = Path(__file__).parents[2] / "examples" / name
+    if not path.is_file():
+        raise DemoError(f"the demo runs {path}, which is not there: clone the repository and run `make demo` in it")
+    return str(path)
 
 
 def _make_room(out: Path) -> None:
