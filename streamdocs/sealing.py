@@ -4,7 +4,7 @@ A pure function of the state after the window before and of what the store holds
 reads the manifest, so a sealed window replays bit for bit whatever has been generated since.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal, NamedTuple, Protocol
@@ -112,6 +112,19 @@ class _Candidate(NamedTuple):
     cursor: int
 
 
+class _Taken(NamedTuple):
+    """Units, the token at which each ends, and the place in the sweeps after the last."""
+
+    units: list[Unit]
+    ends: Ints
+    sweep: int
+    cursor: int
+
+    @property
+    def tokens(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+
 class Sealer:
     """Seals windows of one run.
 
@@ -143,58 +156,43 @@ class Sealer:
         """The manifest of window ``state.window``, or what is missing."""
         rows = len(self._mixture.rows(state.window)[1])
         wanted = rows * self._mixture.max_seq_len + state.skip
-        units, ends, sweep, cursor = self._take(state, shelf, wanted)
-        have = int(ends[-1]) if len(ends) else 0
-        if have < wanted and self._when_behind != "web":
-            return self._not_yet(sweep, cursor, shelf.watermark)
-        if self._starts_too_early(state, units, ends, sweep, wanted, shelf.watermark):
-            return self._not_yet(0, shelf.watermark, shelf.watermark)
-        unit_rows = min(rows, (have - state.skip) // self._mixture.max_seq_len)
-        return self._manifest(state, units, ends, rows, unit_rows, sweep, cursor, shelf.watermark)
+        taken = self._take(state, shelf, wanted)
+        lacking = taken.tokens < wanted and self._when_behind != "web"
+        if lacking or self._starts_too_early(state, taken, wanted, shelf.watermark):
+            return self._not_yet(taken, shelf.watermark)
+        return self._manifest(state, taken, rows, shelf.watermark)
 
-    def _take(self, state: State, shelf: Shelf, wanted: int) -> tuple[list[Unit], Ints, int, int]:
-        """Units until ``wanted`` tokens are there, where each ends, and the place after the last."""
-        units, sweep, cursor = list(state.carry), state.sweep, state.cursor
-        ends = np.cumsum(self._lengths(units))
+    def _take(self, state: State, shelf: Shelf, wanted: int) -> _Taken:
+        """Units until ``wanted`` tokens are there, or as many as there are."""
+        taken = _Taken(list(state.carry), np.cumsum(self._lengths(state.carry)), state.sweep, state.cursor)
         candidates = self._candidates(state, shelf)
-        while (have := int(ends[-1]) if len(ends) else 0) < wanted and (chunk := list(islice(candidates, _CHUNK))):
-            chunk_ends = have + np.cumsum(self._lengths([candidate.unit for candidate in chunk]))
-            used = min(int(np.searchsorted(chunk_ends, wanted)) + 1, len(chunk))
-            units += [candidate.unit for candidate in chunk[:used]]
-            ends = np.concatenate([ends, chunk_ends[:used]])
-            _, sweep, cursor = chunk[used - 1]
-        return units, ends, sweep, cursor
+        while taken.tokens < wanted and (chunk := list(islice(candidates, _CHUNK))):
+            ends = taken.tokens + np.cumsum(self._lengths([candidate.unit for candidate in chunk]))
+            used = min(int(np.searchsorted(ends, wanted)) + 1, len(chunk))
+            units = taken.units + [candidate.unit for candidate in chunk[:used]]
+            last = chunk[used - 1]
+            taken = _Taken(units, np.concatenate([taken.ends, ends[:used]]), last.sweep, last.cursor)
+        return taken
 
-    def _manifest(
-        self,
-        state: State,
-        units: list[Unit],
-        ends: Ints,
-        rows: int,
-        unit_rows: int,
-        sweep: int,
-        cursor: int,
-        watermark: int,
-    ) -> Manifest:
+    def _manifest(self, state: State, taken: _Taken, rows: int, watermark: int) -> Manifest:
+        unit_rows = min(rows, (taken.tokens - state.skip) // self._mixture.max_seq_len)
         read = state.skip + unit_rows * self._mixture.max_seq_len
-        done = int(np.searchsorted(ends, read, side="right"))  # units read to their end
-        carry_skip = read - (int(ends[done - 1]) if done else 0)
+        done = int(np.searchsorted(taken.ends, read, side="right"))  # units read to their end
+        skip = read - (int(taken.ends[done - 1]) if done else 0)
+        new_units = taken.units[len(state.carry) :]
         after = State(
             window=state.window + 1,
-            sweep=sweep,
-            cursor=cursor,
-            carry=tuple(units[done:]),
-            skip=carry_skip,
+            sweep=taken.sweep,
+            cursor=taken.cursor,
+            carry=tuple(taken.units[done:]),
+            skip=skip,
             filler_rows=state.filler_rows + rows - unit_rows,
-            # A unit counts in the window in which it is begun.
-            generated_tokens=state.generated_tokens
-            + sum(g.tokens for unit in units[len(state.carry) :] for g in unit.generations),
+            generated_tokens=state.generated_tokens + sum(g.tokens for unit in new_units for g in unit.generations),
             synthetic_rows=state.synthetic_rows + unit_rows,
         )
-        begun = done + (carry_skip > 0)
-        return Manifest(state, after, Units.of(units[:begun]), unit_rows, watermark)
+        return Manifest(state, after, Units.of(taken.units[: done + (skip > 0)]), unit_rows, watermark)
 
-    def _lengths(self, units: list[Unit]) -> Ints:
+    def _lengths(self, units: Sequence[Unit]) -> Ints:
         arrays = Units.of(units)
         return self._packer.unit_tokens(arrays, self._document_tokens[arrays.documents])
 
@@ -247,24 +245,20 @@ class Sealer:
     def _generations(document: int, round: int, shelf: Shelf) -> list[Generation]:
         return [Generation(round, number, tokens) for number, tokens in enumerate(shelf.lengths(document, round))]
 
-    def _starts_too_early(
-        self, state: State, units: list[Unit], ends: Ints, sweep: int, wanted: int, watermark: int
-    ) -> bool:
+    def _starts_too_early(self, state: State, taken: _Taken, wanted: int, watermark: int) -> bool:
         """With "reuse": whether too little exists yet to begin a run on."""
         begins = state.sweep == state.cursor == 0 and not state.carry
         if self._when_behind != "reuse" or not begins or not wanted or watermark >= self._order.documents:
             return False
-        distinct = {unit: int(tokens) for unit, tokens in zip(units, np.diff(ends, prepend=0), strict=True)}
+        distinct = dict(zip(taken.units, np.diff(taken.ends, prepend=0).tolist(), strict=True))
         return sum(distinct.values()) * MOST_READS_IN_FIRST_WINDOW < wanted
 
-    def _not_yet(self, sweep: int, cursor: int, watermark: int) -> NotYet:
+    def _not_yet(self, taken: _Taken, watermark: int) -> NotYet:
         documents = self._order.documents
-        wanted = self._generation_order.wanted_items(sweep, cursor % documents + 1)
-        return NotYet(
-            f"{watermark} of {documents} documents x rounds resolved"
-            if self._when_behind == "reuse"
-            else f"item {wanted} in the order of generation is wanted, {watermark} are resolved"
-        )
+        if self._when_behind == "reuse":
+            return NotYet(f"too little to start on: {watermark} of {documents} documents have generations")
+        item = self._generation_order.wanted_items(taken.sweep, taken.cursor + 1)
+        return NotYet(f"item {item} in the order of generation is wanted, {watermark} are resolved")
 
 
 def _state(fields: dict[str, Any]) -> State:

@@ -129,7 +129,7 @@ def test_tokens_add_up_while_generations_grow(recipe, when_behind, data):
         assert when_behind == "web" or manifest.unit_rows == rows
         read += manifest.unit_rows * LENGTH
         left = tokens - state.skip - manifest.unit_rows * LENGTH
-        carried = sealer._lengths(list(manifest.after.carry))
+        carried = sealer._lengths(manifest.after.carry)
         # What is cut off at the end of the window is exactly what the next one begins with.
         if manifest.after.skip:
             assert left == carried[0] - manifest.after.skip
