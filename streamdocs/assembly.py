@@ -1,14 +1,13 @@
 """Assembly: the tokens of sequences, copied straight from shards and records into the batch."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from streamdocs.arrays import Ints, Tokens
+from streamdocs.arrays import Bools, Ints, Tokens
 from streamdocs.ledger import Ledger, lost_generation, token_key
 from streamdocs.packing import Packer, Pieces, Units, is_document_part
 from streamdocs.recipes import Part
@@ -35,13 +34,20 @@ class Segment(NamedTuple):
     key: str | None = None
 
 
-class _Span(NamedTuple):
-    piece: int
-    start: int
-    stop: int
-    offset: int
+class Spans(NamedTuple):
+    """What rows are made of, in order: the span's piece, and which tokens of its row and of its source it is.
+
+    row, piece, start, stop, offset: int64 (spans,).
+    """
+
+    row: Ints
+    piece: Ints
+    start: Ints
+    stop: Ints
+    offset: Ints
 
 
+@dataclass(frozen=True)
 class Track:
     """Packed units, from which sequences are cut: row r is the r-th ``length`` tokens after the first ``skip``.
 
@@ -52,24 +58,24 @@ class Track:
         length: Tokens a row.
     """
 
-    def __init__(self, stream: Stream, units: Units, pieces: Pieces, skip: int, length: int) -> None:
-        self.stream = stream
-        self.skip = skip
-        self.length = length
-        # Lists, because single numbers are read far faster from them than from arrays.
-        self.rounds, self.numbers = units.rounds.tolist(), units.numbers.tolist()
-        self.part, self.unit, self.document = pieces.part.tolist(), pieces.unit.tolist(), pieces.document.tolist()
-        self.generation, self.start = pieces.generation.tolist(), pieces.start.tolist()
-        self.end, self.size = pieces.end.tolist(), pieces.length.tolist()
+    stream: Stream
+    units: Units
+    pieces: Pieces
+    skip: int
+    length: int
 
-    def spans(self, row: int) -> Iterator[_Span]:
-        """Which tokens of which pieces a row is made of."""
-        begin = self.skip + row * self.length
-        stop = begin + self.length
-        for piece in range(bisect_right(self.end, begin), bisect_left(self.end, stop) + 1):
-            piece_start = self.end[piece] - self.size[piece]
-            first, last = max(begin, piece_start), min(stop, self.end[piece])
-            yield _Span(piece, first - begin, last - begin, self.start[piece] + first - piece_start)
+    def spans(self, rows: Ints) -> Spans:
+        """What some rows are made of, one row after the other."""
+        pieces = self.pieces
+        begin = self.skip + rows * self.length
+        first = np.searchsorted(pieces.end, begin, side="right")
+        counts = np.searchsorted(pieces.end, begin + self.length, side="left") + 1 - first
+        row = np.repeat(np.arange(len(rows)), counts)
+        piece = np.arange(len(row)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+        piece_start = pieces.end[piece] - pieces.length[piece]
+        start = np.maximum(begin[row], piece_start)
+        stop = np.minimum(begin[row] + self.length, pieces.end[piece])
+        return Spans(row, piece, start - begin[row], stop - begin[row], pieces.start[piece] + start - piece_start)
 
 
 class OpenWindow(NamedTuple):
@@ -82,14 +88,32 @@ class OpenWindow(NamedTuple):
     filler: Track | None
     unit_rows: int
 
-    def locate(self, place: int) -> tuple[Track, int]:
-        """Track and row of the sequence at a place of the window."""
-        row = int(self.plan.row[place])
-        if not self.plan.synthetic[place]:
-            return self.web, row
-        track = self.units if row < self.unit_rows else self.filler
-        assert track is not None
-        return track, row if row < self.unit_rows else row - self.unit_rows
+    def locate(self, places: Ints) -> Iterator[tuple[Track, Ints, Ints]]:
+        """For each track, which of ``places`` it serves and with which of its rows, in the order of the rows."""
+        rows, synthetic = self.plan.row[places], self.plan.synthetic[places]
+        from_units = synthetic & (rows < self.unit_rows)
+        shares = (
+            (self.web, ~synthetic, 0),
+            (self.units, from_units, 0),
+            (self.filler, synthetic & ~from_units, self.unit_rows),
+        )
+        for track, here, before in shares:
+            if track and here.any():
+                at = np.flatnonzero(here)
+                at = at[np.argsort(rows[at])]
+                yield track, at, rows[at] - before
+
+
+class Sequences(NamedTuple):
+    """Sequences as they are read.
+
+    tokens: uint16 or uint32 (sequences, max_seq_len). synthetic: bool (sequences,).
+    document: int64 (sequences, max_seq_len), each token's document, counted within its sequence; None unless asked.
+    """
+
+    tokens: Tokens
+    synthetic: Bools
+    document: Ints | None
 
 
 class Assembler:
@@ -107,56 +131,61 @@ class Assembler:
         self._window = lru_cache(maxsize=2)(self._open_window)
         self._web_ends = lru_cache(maxsize=4)(self._cumulative_web_tokens)
 
-    def read(
-        self, positions: Sequence[int], sequence_ids: bool = False
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64] | None]:
-        """Sequences at ``positions``.
+    def read(self, positions: Sequence[int], *, documents: bool = False) -> Sequences:
+        """Sequences at ``positions``, with ``documents`` also the document of each token.
 
-        Returns:
-            input_ids int64 (positions, max_seq_len), synthetic bool (positions,), and with ``sequence_ids`` the number
-            of each token's document within its sequence, int64 (positions, max_seq_len).
+        The more at a time, the cheaper each: a record is looked up once.
 
         Raises:
             WaitTimeoutError: A window could not be sealed in time.
             MissingGenerationError: A sealed window refers to a generation that is gone.
         """
-        tokens = np.empty((len(positions), self._length), np.int64)
-        synthetic = np.empty(len(positions), np.bool_)
-        ids = np.empty_like(tokens) if sequence_ids else None
         # Windows first: opening one may wait for generations, and a snapshot should not be held meanwhile.
-        located = [self._locate(position) for position in positions]
+        numbers, places = np.divmod(np.asarray(positions, np.int64), self._run.mixture.window)
+        windows = {number: self._window(number) for number in np.unique(numbers).tolist()}
+        shape = (len(positions), self._length)
+        found = Sequences(
+            np.empty(shape, self._run.corpus.dtype),
+            np.zeros(len(positions), np.bool_),
+            np.empty(shape, np.int64) if documents else None,
+        )
         with _Sources(self._run, self._ledger) as sources:
-            for at, (window, track, row) in enumerate(located):
-                synthetic[at] = track.stream == "synthetic"
-                first_unit = -1
-                for piece, start, stop, offset in track.spans(row):
-                    source = sources.tokens(track, piece, window)
-                    tokens[at, start:stop] = source[offset : offset + stop - start]
-                    if ids is not None:
-                        first_unit = track.unit[piece] if first_unit < 0 else first_unit
-                        ids[at, start:stop] = track.unit[piece] - first_unit
-        return tokens, synthetic, ids
+            for number, window in windows.items():
+                here = np.flatnonzero(numbers == number)
+                for track, at, rows in window.locate(places[here]):
+                    self._fill(found, here[at], track, rows, number, sources)
+        return found
+
+    def _fill(self, found: Sequences, at: Ints, track: Track, rows: Ints, window: int, sources: "_Sources") -> None:
+        spans = track.spans(rows)
+        parts = [
+            sources.tokens(track, piece, window)[offset : offset + size]
+            for piece, offset, size in zip(
+                spans.piece.tolist(), spans.offset.tolist(), (spans.stop - spans.start).tolist(), strict=True
+            )
+        ]
+        found.tokens[at] = np.concatenate(parts).reshape(len(at), self._length)
+        found.synthetic[at] = track.stream == "synthetic"
+        if found.document is not None:
+            unit = np.repeat(track.pieces.unit[spans.piece], spans.stop - spans.start).reshape(len(at), self._length)
+            found.document[at] = unit - unit[:, :1]
 
     def explain(self, position: int) -> list[Segment]:
         """The segments of the sequence at ``position``, from its first token to its last."""
-        _, track, row = self._locate(position)
-        return [self._segment(track, span) for span in track.spans(row)]
-
-    def _locate(self, position: int) -> tuple[int, Track, int]:
         number, place = divmod(position, self._run.mixture.window)
-        return number, *self._window(number).locate(place)
+        ((track, _, rows),) = self._window(number).locate(np.array([place]))
+        spans = track.spans(rows)
+        columns = (column.tolist() for column in (spans.piece, spans.start, spans.stop, spans.offset))
+        return [self._segment(track, *span) for span in zip(*columns, strict=True)]
 
-    def _segment(self, track: Track, span: _Span) -> Segment:
-        part, document = track.part[span.piece], track.document[span.piece]
+    def _segment(self, track: Track, piece: int, start: int, stop: int, offset: int) -> Segment:
+        part, document = int(track.pieces.part[piece]), int(track.pieces.document[piece])
         if part == Part.GENERATION and self._run.scope:
-            at = track.generation[span.piece]
-            round, number = track.rounds[at], track.numbers[at]
+            at = track.pieces.generation[piece]
+            round, number = int(track.units.rounds[at]), int(track.units.numbers[at])
             key = self._run.scope.keyring.key(self._run.corpus.document_digest(document), round)
-            return Segment(
-                self._run.recipe.kind, span.start, span.stop, document, span.offset, (round, number), key.digest.hex()
-            )
-        kind = "web" if is_document_part(part) else "mark"
-        return Segment(kind, span.start, span.stop, document, span.offset)
+            return Segment(self._run.recipe.kind, start, stop, document, offset, (round, number), key.digest.hex())
+        return Segment("web" if is_document_part(part) else "mark", start, stop, document, offset)
 
     def _open_window(self, number: int) -> OpenWindow:
         mixture = self._run.mixture
@@ -217,12 +246,12 @@ class _Sources:
 
     def tokens(self, track: Track, piece: int, window: int) -> Tokens:
         """All tokens of what a piece is cut from."""
-        part = track.part[piece]
+        part, document = int(track.pieces.part[piece]), int(track.pieces.document[piece])
         if part == Part.GENERATION:
-            at = track.generation[piece]
-            return self._round(track.document[piece], track.rounds[at], window)[track.numbers[at]]
+            at = track.pieces.generation[piece]
+            return self._round(document, int(track.units.rounds[at]), window)[track.units.numbers[at]]
         if is_document_part(part):
-            return self._run.corpus.tokens(track.document[piece])
+            return self._run.corpus.tokens(document)
         return self._run.constants[Part(part)]
 
     def _round(self, document: int, round: int, window: int) -> list[Tokens]:

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 from streaming import StreamingDataset
 from streaming.base.util import bytes_to_int, number_abbrev_to_int
@@ -30,6 +32,9 @@ from streamdocs.sealing import WhenBehind
 from streamdocs.store import Store, open_store
 
 log = logging.getLogger(__name__)
+
+#: Batches of a window that are read at a time: sequences near each other share records.
+_READ_AHEAD = 64
 
 
 class StreamingMegadocDataset(StreamingDataset):
@@ -187,8 +192,11 @@ class StreamingMegadocDataset(StreamingDataset):
             position, stop = 0, self.epoch_size
         global_batch = self.batch_size * world.num_ranks
         first = position + world.rank * self.batch_size + worker * global_batch
-        for start in range(first, stop, global_batch * world.workers_per_rank):
-            yield from self._samples(range(start, start + self.batch_size))
+        starts = range(first, stop, global_batch * world.workers_per_rank)
+        for _, in_window in groupby(starts, key=lambda start: start // self.run.mixture.window):
+            batches = list(in_window)
+            for some in (batches[i : i + _READ_AHEAD] for i in range(0, len(batches), _READ_AHEAD)):
+                yield from self._samples([start + row for start in some for row in range(self.batch_size)])
 
     @cached_property
     def ledger(self) -> Ledger | None:
@@ -268,19 +276,18 @@ class StreamingMegadocDataset(StreamingDataset):
     def _assembler(self) -> Assembler:
         return Assembler(self.run, self.ledger)
 
-    def _samples(self, positions: "range | list[int]") -> Iterator[dict[str, torch.Tensor]]:
-        ledger = self.ledger
-        waited = ledger.waited_seconds if ledger else 0.0
-        tokens, synthetic, ids = self._assembler.read(positions, self.block_cross_document_attention)
-        if ledger and ledger.waited_seconds > waited:
-            self.cursor.add_waited(World.detect().worker_of_rank, ledger.waited_seconds - waited)
-        columns = {"input_ids": tokens, "synthetic": synthetic}
-        if ids is not None:
-            columns["sequence_id"] = ids
-        tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
-        for row in range(len(positions)):
-            sample = {name: tensor[row] for name, tensor in tensors.items()}
-            yield {**sample, "labels": sample["input_ids"]}
+    def _samples(self, positions: list[int]) -> Iterator[dict[str, torch.Tensor]]:
+        waited = self.ledger.waited_seconds if self.ledger else 0.0
+        sequences = self._assembler.read(positions, documents=self.block_cross_document_attention)
+        if self.ledger and self.ledger.waited_seconds > waited:
+            self.cursor.add_waited(World.detect().worker_of_rank, self.ledger.waited_seconds - waited)
+        synthetic = torch.from_numpy(sequences.synthetic)
+        for row, tokens in enumerate(sequences.tokens):
+            input_ids = torch.from_numpy(tokens.astype(np.int64))
+            sample = {"input_ids": input_ids, "labels": input_ids, "synthetic": synthetic[row]}
+            if sequences.document is not None:
+                sample["sequence_id"] = torch.from_numpy(sequences.document[row])
+            yield sample
 
     def _epoch_sequences(self, epoch_size: int | str | None) -> int:
         """Sequences an epoch, rounded up to whole global batches: the run is endless, so nothing is repeated for it."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+from bisect import bisect_right
 from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
@@ -60,13 +61,16 @@ class Corpus:
         self.digest: str = self.index["splits"][split]["digest"]
         for file in (DOCUMENTS_FILE, _SHARD_INDEX):
             self._fetch(f"{split}/{file}")
-        self.documents = load_documents(self.local, split)
+        # A plain view of the mapped file: items of np.memmap are slow.
+        self.documents = load_documents(self.local, split).view(np.ndarray)
+        self._digests = self.documents["digest"]
         self.tokens_per_document = self.documents["tokens"].astype(np.int64)
         shards = load_shards(self.local / split / _SHARD_INDEX)
         self._shard_files = [shard["raw_data"]["basename"] for shard in shards]
         self._shard_bytes = [int(shard["raw_data"]["bytes"]) for shard in shards]
         self.shard_sizes = np.array([shard["samples"] for shard in shards], np.int64)
-        self._first_document = np.cumsum(self.shard_sizes) - self.shard_sizes
+        # A list, because a single number is found far faster in it than in an array.
+        self._first_document: list[int] = (np.cumsum(self.shard_sizes) - self.shard_sizes).tolist()
         if not len(self.documents) or self.shard_sizes.sum() != len(self.documents):
             raise CorpusError(
                 f"{self.local / split}: {DOCUMENTS_FILE} and the shards disagree; prepare the corpus again"
@@ -90,7 +94,7 @@ class Corpus:
 
     def document_digest(self, document: int) -> bytes:
         """The 16-byte digest of a document's text."""
-        return bytes(self.documents["digest"][document])
+        return bytes(self._digests[document])
 
     def tokens(self, document: int) -> Tokens:
         """Tokens of a document, as a view into its shard: ``dtype`` (tokens,)."""
@@ -106,12 +110,12 @@ class Corpus:
         return bytes(sample[8 : 8 + int(self.documents["text_bytes"][document])]).decode()
 
     def _sample(self, document: int) -> npt.NDArray[np.uint8]:
-        shard = int(np.searchsorted(self._first_document, document, side="right")) - 1
+        shard = bisect_right(self._first_document, document) - 1
         mapped = self._mapped.get(shard)
         if mapped is None:
             mapped = self._mapped[shard] = self._map(shard)
         data, offsets = mapped
-        at = document - int(self._first_document[shard])
+        at = document - self._first_document[shard]
         return data[offsets[at] : offsets[at + 1]]
 
     def _map(self, shard: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
