@@ -9,13 +9,12 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-import torch
 from streaming import StreamingDataset
 from streaming.base.util import bytes_to_int, number_abbrev_to_int
 from streaming.base.world import World
 
 from streamdocs.assembly import Assembler, Segment
+from streamdocs.batch import Sample
 from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
 from streamdocs.cursor import Cursor
@@ -179,11 +178,11 @@ class StreamingMegadocDataset(StreamingDataset):
         """Sequences an epoch and rank."""
         return self.length
 
-    def __getitem__(self, position: Any) -> dict[str, torch.Tensor]:
+    def __getitem__(self, position: Any) -> Sample:
         """The sequence at a position of the run."""
         return next(self._samples([int(position)]))
 
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+    def __iter__(self) -> Iterator[Sample]:
         """This worker's sequences of the next epoch, from where a loaded state says."""
         world = self._parallel_rank_world.detect_workers()
         worker = world.worker_of_rank
@@ -276,18 +275,14 @@ class StreamingMegadocDataset(StreamingDataset):
     def _assembler(self) -> Assembler:
         return Assembler(self.run, self.ledger)
 
-    def _samples(self, positions: list[int]) -> Iterator[dict[str, torch.Tensor]]:
+    def _samples(self, positions: list[int]) -> Iterator[Sample]:
         waited = self.ledger.waited_seconds if self.ledger else 0.0
         sequences = self._assembler.read(positions, documents=self.block_cross_document_attention)
         if self.ledger and self.ledger.waited_seconds > waited:
             self.cursor.add_waited(World.detect().worker_of_rank, self.ledger.waited_seconds - waited)
-        synthetic = torch.from_numpy(sequences.synthetic)
         for row, tokens in enumerate(sequences.tokens):
-            input_ids = torch.from_numpy(tokens.astype(np.int64))
-            sample = {"input_ids": input_ids, "labels": input_ids, "synthetic": synthetic[row]}
-            if sequences.document is not None:
-                sample["sequence_id"] = torch.from_numpy(sequences.document[row])
-            yield sample
+            document = None if sequences.document is None else sequences.document[row]
+            yield Sample(tokens, sequences.synthetic[row], document)
 
     def _epoch_sequences(self, epoch_size: int | str | None) -> int:
         """Sequences an epoch, rounded up to whole global batches: the run is endless, so nothing is repeated for it."""
