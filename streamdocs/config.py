@@ -51,7 +51,7 @@ class GeneratorSection(_Section):
 class MixSection(_Section):
     """What the trainer reads."""
 
-    synthetic_fraction: float = 0.75
+    synthetic_fraction: float | str = 0.75
     max_seq_len: int = 2048
     when_behind: Literal["wait", "reuse", "web"] = "reuse"
     window: int = 2048

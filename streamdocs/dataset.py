@@ -26,7 +26,7 @@ from streamdocs.ledger import Ledger
 from streamdocs.progress import read_tallies, total
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.run import Run
-from streamdocs.schedule import DocumentOrder
+from streamdocs.schedule import DocumentOrder, exact_fraction
 from streamdocs.sealing import WhenBehind
 from streamdocs.store import Store, open_store
 
@@ -130,7 +130,8 @@ class StreamingMegadocDataset(StreamingDataset):
             cache_limit=limit,
         )
         self.store: Store | None = open_store(store) if isinstance(store, str | os.PathLike) else store
-        synthetic = float(synthetic_fraction) > 0
+        fraction = exact_fraction(synthetic_fraction)
+        synthetic = fraction > 0
         if synthetic and (self.store is None or recipe is None):
             raise ConfigError(f"synthetic_fraction={synthetic_fraction} needs a store and a recipe")
         order = DocumentOrder(
@@ -149,7 +150,7 @@ class StreamingMegadocDataset(StreamingDataset):
             recipe or Rephrase(generations=1),
             order,
             generator if synthetic else None,
-            synthetic_fraction=synthetic_fraction,
+            synthetic_fraction=fraction,
             max_seq_len=max_seq_len,
             window=window,
             name=name,
@@ -192,8 +193,9 @@ class StreamingMegadocDataset(StreamingDataset):
         global_batch = self.batch_size * world.num_ranks
         first = position + world.rank * self.batch_size + worker * global_batch
         starts = range(first, stop, global_batch * world.workers_per_rank)
-        for _, in_window in groupby(starts, key=lambda start: start // self.run.mixture.window):
-            batches = list(in_window)
+        # By the window of the last row: batches that are ready do not wait for one that reaches into the next window.
+        for _, group in groupby(starts, key=lambda start: (start + self.batch_size - 1) // self.run.mixture.window):
+            batches = list(group)
             for some in (batches[i : i + _READ_AHEAD] for i in range(0, len(batches), _READ_AHEAD)):
                 yield from self._samples([start + row for start in some for row in range(self.batch_size)])
 

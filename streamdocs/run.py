@@ -53,7 +53,7 @@ class Run:
         order: DocumentOrder,
         generator: Generator | None,
         *,
-        synthetic_fraction: float | str,
+        synthetic_fraction: Fraction,
         max_seq_len: int,
         window: int,
         name: str = "",
@@ -62,7 +62,7 @@ class Run:
         self.recipe = recipe
         self.order = order
         self.scope = GenerationScope(corpus, recipe, generator, order) if generator else None
-        self.mixture = Mixture(Fraction(str(synthetic_fraction)), max_seq_len, window, order.seed)
+        self.mixture = Mixture(synthetic_fraction, max_seq_len, window, order.seed)
         self.constants = _constants(corpus, recipe)
         self.unit_packer = Packer(recipe, recipe.layout, self.constants)
         self.web_packer = Packer(recipe, WEB_LAYOUT, self.constants)

@@ -25,6 +25,23 @@ Stream = Literal["web", "synthetic", "filler"]
 BLOCK = 16
 
 
+def exact_fraction(number: float | str) -> Fraction:
+    """The share that a number says: 0.75 as 3/4, and "1/3" as it is.
+
+    Raises:
+        ConfigError: It is not a number from 0 to 1, or one of more than six decimals.
+    """
+    try:
+        fraction = Fraction(str(number))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ConfigError(f"synthetic_fraction={number!r} is not a number") from error
+    if not 0 <= fraction <= 1 or fraction.denominator > 10**6:
+        raise ConfigError(
+            f"synthetic_fraction={number}: from 0 to 1 with at most six decimals, or a fraction like '1/3'"
+        )
+    return fraction
+
+
 class WindowPlan(NamedTuple):
     """What each position of a window holds.
 
@@ -53,8 +70,6 @@ class Mixture:
     seed: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1 or self.fraction.denominator > 10**6:
-            raise ConfigError(f"synthetic_fraction={float(self.fraction)}: a number from 0 to 1 of at most 6 decimals")
         if self.max_seq_len < 1 or self.window < 1:
             raise ConfigError(f"max_seq_len={self.max_seq_len}, window={self.window}: both are at least 1")
 

@@ -10,7 +10,7 @@ from streamdocs.corpus import prepare_corpus
 from streamdocs.corpus.reader import Corpus
 from streamdocs.keys import Generator
 from streamdocs.run import Run
-from streamdocs.schedule import DocumentOrder
+from streamdocs.schedule import DocumentOrder, exact_fraction
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates import Gates
@@ -53,7 +53,16 @@ def make_run(
     """A run as the dataset makes it."""
     opened = Corpus(corpus)
     order = DocumentOrder(opened.shard_sizes, seed)
-    return Run(opened, recipe, order, TEMPLATE, synthetic_fraction=fraction, max_seq_len=length, window=window, **more)
+    return Run(
+        opened,
+        recipe,
+        order,
+        TEMPLATE,
+        synthetic_fraction=exact_fraction(fraction),
+        max_seq_len=length,
+        window=window,
+        **more,
+    )
 
 
 def make_loop(run: Run, store: LmdbStore, *, engine=None, gates=OPEN_GATES, name="test:1", **limits) -> GenerationLoop:

@@ -15,7 +15,7 @@ from streamdocs.console import error_exit, set_up_logging
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
 from streamdocs.run import Run
-from streamdocs.schedule import DocumentOrder
+from streamdocs.schedule import DocumentOrder, exact_fraction
 from streamdocs.store import open_store
 from streamdocs_server.engines import Engine, Sampling
 from streamdocs_server.gates import Gates
@@ -80,7 +80,7 @@ def make_run(file: RunFile, served: tuple[str, str]) -> Run:
         file.make_recipe(),
         order,
         file.generator.generator(served),
-        synthetic_fraction=file.mix.synthetic_fraction,
+        synthetic_fraction=exact_fraction(file.mix.synthetic_fraction),
         max_seq_len=file.mix.max_seq_len,
         window=file.mix.window,
         name=file.mix.name,
