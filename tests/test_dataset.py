@@ -312,14 +312,14 @@ def test_waiting_ends_with_the_deadline(small_corpus, store):
 
 
 def test_what_is_ready_does_not_wait_for_the_next_window(small_corpus, store):
-    run = make_run(small_corpus, STITCH, window=30)
+    run = make_run(small_corpus, STITCH, window=70)
     generate(run, store, blocks=1)
-    options = {"wait_timeout": 0.3, "when_behind": "wait", "window": 30}
-    assert make_dataset(small_corpus, store, **options)[29] is not None
+    options = {"wait_timeout": 0.3, "when_behind": "wait", "window": 70}
+    assert make_dataset(small_corpus, store, **options)[69] is not None
     with pytest.raises(WaitTimeoutError, match="window 1"):
-        make_dataset(small_corpus, store, **options)[30]
+        make_dataset(small_corpus, store, **options)[70]
     iterator = iter(StreamingDataLoader(make_dataset(small_corpus, store, **options), batch_size=4))
-    for _ in range(30 // 4):
+    for _ in range(70 // 4):
         next(iterator)
     with pytest.raises(WaitTimeoutError, match="window 1"):
         next(iterator)
