@@ -22,7 +22,7 @@ format: .venv/installed
 	$(RUN)/ruff check --fix .
 
 bench: .venv/installed
-	$(RUN)/python benchmarks/loader.py
+	$(RUN)/python benchmarks/loader.py --json
 
 clean:
 	rm -rf .venv .venv-uv demo

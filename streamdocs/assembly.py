@@ -11,7 +11,7 @@ from streamdocs.arrays import Bools, Ints, Tokens
 from streamdocs.ledger import Ledger, lost_generation, token_key
 from streamdocs.packing import Packer, Pieces, Units, is_document_part
 from streamdocs.recipes import Part
-from streamdocs.records import decode_tokens
+from streamdocs.records import TokenRecord, decode_tokens
 from streamdocs.run import Run
 from streamdocs.schedule import Stream, WindowPlan
 from streamdocs.store import Snapshot
@@ -158,12 +158,7 @@ class Assembler:
 
     def _fill(self, found: Sequences, at: Ints, track: Track, rows: Ints, window: int, sources: "_Sources") -> None:
         spans = track.spans(rows)
-        parts = [
-            sources.tokens(track, piece, window)[offset : offset + size]
-            for piece, offset, size in zip(
-                spans.piece.tolist(), spans.offset.tolist(), (spans.stop - spans.start).tolist(), strict=True
-            )
-        ]
+        parts = sources.parts(track, spans, window)
         found.tokens[at] = np.concatenate(parts).reshape(len(at), self._length)
         found.synthetic[at] = track.stream == "synthetic"
         if found.document is not None:
@@ -233,35 +228,61 @@ class _Sources:
         self._ledger = ledger
         self._reading: Any = ledger.store.read() if ledger else None
         self._snapshot: Snapshot | None = None
-        self._rounds: dict[tuple[int, int], list[Tokens]] = {}
+        self._documents: dict[int, Tokens] = {}
+        self._records: dict[tuple[int, int], TokenRecord] = {}
+        self._generations: dict[tuple[int, int, int], Tokens] = {}
 
     def __enter__(self) -> "_Sources":
         self._snapshot = self._reading.__enter__() if self._reading else None
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._rounds.clear()
+        self._records.clear()
+        self._generations.clear()
         if self._reading:
             self._reading.__exit__(*exception)
 
-    def tokens(self, track: Track, piece: int, window: int) -> Tokens:
-        """All tokens of what a piece is cut from."""
-        part, document = int(track.pieces.part[piece]), int(track.pieces.document[piece])
-        if part == Part.GENERATION:
-            at = track.pieces.generation[piece]
-            return self._round(document, int(track.units.rounds[at]), window)[track.units.numbers[at]]
-        if is_document_part(part):
-            return self._run.corpus.tokens(document)
-        return self._run.constants[Part(part)]
+    def parts(self, track: Track, spans: Spans, window: int) -> list[Tokens]:
+        """The tokens of each span, as views into shards and records."""
+        pieces, units = track.pieces, track.units
+        columns = (pieces.part, pieces.document, pieces.generation)
+        part_columns = [column[spans.piece].tolist() for column in columns]
+        stops = (spans.offset + spans.stop - spans.start).tolist()
+        rounds, numbers = units.rounds.tolist(), units.numbers.tolist()
+        constants = {int(part): tokens for part, tokens in self._run.constants.items()}
+        parts = []
+        for part, document, at, start, stop in zip(*part_columns, spans.offset.tolist(), stops, strict=True):
+            if part == Part.GENERATION:
+                source = self._generation(document, rounds[at], numbers[at], window)
+            elif part in constants:
+                source = constants[part]
+            else:
+                source = self._document(document)
+            parts.append(source[start:stop])
+        return parts
 
-    def _round(self, document: int, round: int, window: int) -> list[Tokens]:
-        found = self._rounds.get((document, round))
-        if found is None:
-            assert self._ledger is not None and self._snapshot is not None
+    def _document(self, document: int) -> Tokens:
+        tokens = self._documents.get(document)
+        if tokens is None:
+            tokens = self._documents[document] = self._run.corpus.tokens(document)
+        return tokens
+
+    def _generation(self, document: int, round: int, number: int, window: int) -> Tokens:
+        tokens = self._generations.get((document, round, number))
+        if tokens is None:
+            record = self._record(document, round)
+            tokens = None if record is None else record.generation(number)
+            if tokens is None:
+                raise lost_generation(window, document, round, self._ledger.store.location if self._ledger else "")
+            self._generations[document, round, number] = tokens
+        return tokens
+
+    def _record(self, document: int, round: int) -> TokenRecord | None:
+        record = self._records.get((document, round))
+        if record is None and self._ledger and self._snapshot:
             scope = self._ledger.scope
             key = scope.keyring.key(self._run.corpus.document_digest(document), round)
-            found = decode_tokens(key, self._snapshot.get("tokens", token_key(scope, key.digest)))
-            if found is None:
-                raise lost_generation(window, document, round, self._ledger.store.location)
-            self._rounds[document, round] = found
-        return found
+            record = decode_tokens(key, self._snapshot.get("tokens", token_key(scope, key.digest)))
+            if record is not None:
+                self._records[document, round] = record
+        return record

@@ -42,12 +42,12 @@ class StoreShelf:
     def lengths(self, document: int, round: int) -> list[int]:
         """Tokens of each generation of a round of a document; empty where the record is missing or damaged."""
         key = self._scope.keyring.key(self._scope.corpus.document_digest(document), round)
-        generations = decode_tokens(key, self._snapshot.get("tokens", token_key(self._scope, key.digest)))
-        if generations is None:
+        record = decode_tokens(key, self._snapshot.get("tokens", token_key(self._scope, key.digest)))
+        if record is None:
             self.misses += 1
             log.warning("document %d, round %d: the record is lost or damaged; left out", document, round)
             return []
-        return [len(tokens) for tokens in generations]
+        return record.lengths
 
 
 def token_key(scope: GenerationScope, key_digest: bytes) -> bytes:

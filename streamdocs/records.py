@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import msgpack
 import numpy as np
+import numpy.typing as npt
 import xxhash
 import zstandard
 
@@ -18,30 +19,58 @@ from streamdocs.keys import Key
 
 Buffer = bytes | memoryview
 
-# Before both kinds of record: what it is, the second hash of the key, the checksum of all that follows.
+# Before both kinds of record: what it is, the second hash of the key, a checksum of what follows.
 _HEADER = struct.Struct("<4s4x8s8s")
 _TOKENS, _TEXT = b"sdk1", b"sdx1"
-# Before tokens: bytes of a token, number of generations; then the length of each, then the tokens of all.
+# Of a token record, what the checksum is of: bytes of a token, number of generations; length and checksum of each.
 _SHAPE = struct.Struct("<II")
+_GENERATION = np.dtype([("tokens", "<u4"), ("checksum", "<u8")])
+
+
+class TokenRecord:
+    """Tokens of a round of one document, as views into the record.
+
+    Every generation has a checksum of its own, so that reading one costs no look at the others.
+
+    Args:
+        table: Length and checksum of each generation.
+        tokens: All of them end to end.
+    """
+
+    def __init__(self, table: npt.NDArray[np.void], tokens: Tokens) -> None:
+        self.lengths: list[int] = table["tokens"].tolist()
+        self._ends: list[int] = np.cumsum(table["tokens"]).tolist()
+        self._checksums: list[int] = table["checksum"].tolist()
+        self._tokens = tokens
+
+    def generation(self, number: int) -> Tokens | None:
+        """Tokens of a generation, none where it was rejected; None where they are damaged."""
+        tokens = self._tokens[self._ends[number] - self.lengths[number] : self._ends[number]]
+        return tokens if xxhash.xxh3_64_intdigest(tokens.data) == self._checksums[number] else None
 
 
 def encode_tokens(key: Key, generations: Sequence[Tokens]) -> bytes:
     """Tokens of a round: one array for each generation, empty where it was rejected. All of one dtype."""
     shape = _SHAPE.pack(generations[0].dtype.itemsize, len(generations))
-    lengths = np.array([len(tokens) for tokens in generations], "<u4")
-    return _seal(_TOKENS, key, b"".join([shape, lengths.tobytes(), *(tokens.tobytes() for tokens in generations)]))
+    bodies = [tokens.tobytes() for tokens in generations]
+    table = [(len(tokens), xxhash.xxh3_64_intdigest(body)) for tokens, body in zip(generations, bodies, strict=True)]
+    return b"".join([_seal(_TOKENS, key, shape + np.array(table, _GENERATION).tobytes()), *bodies])
 
 
-def decode_tokens(key: Key, record: Buffer | None) -> list[Tokens] | None:
-    """Tokens of a round, as views into ``record``; None where the record is missing, damaged or another key's."""
-    body = _unseal(_TOKENS, key, record)
-    if body is None:
+def decode_tokens(key: Key, record: Buffer | None) -> TokenRecord | None:
+    """A round's tokens; None where the record is missing, damaged before its tokens, or another key's."""
+    if record is None or len(record) < _HEADER.size + _SHAPE.size:
         return None
-    item_size, count = _SHAPE.unpack_from(body)
-    lengths = np.frombuffer(body, "<u4", count, _SHAPE.size)
-    tokens: Tokens = np.frombuffer(body[_SHAPE.size + 4 * count :], f"<u{item_size}")
-    ends = np.cumsum(lengths).tolist()
-    return [tokens[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    item_size, count = _SHAPE.unpack_from(record, _HEADER.size)
+    end = _HEADER.size + _SHAPE.size + count * _GENERATION.itemsize
+    head = _unseal(_TOKENS, key, memoryview(record)[:end])
+    if head is None:
+        return None
+    body = memoryview(record)[end:]
+    table = np.frombuffer(head, _GENERATION, count, _SHAPE.size)
+    if int(table["tokens"].sum()) * item_size != len(body):
+        return None
+    return TokenRecord(table, np.frombuffer(body, f"<u{item_size}"))
 
 
 @dataclass(frozen=True)

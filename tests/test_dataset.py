@@ -155,7 +155,7 @@ def source_of(dataset, store, segment):
     assert key.digest.hex() == segment.key
     with store.read() as snapshot:
         record = decode_tokens(key, bytes(snapshot.get("tokens", token_key(dataset.run.scope, key.digest))))
-    return record[number]
+    return record.generation(number)
 
 
 def test_special_tokens_in_text_are_plain_text(tmp_path, store):

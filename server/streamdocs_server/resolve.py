@@ -58,7 +58,7 @@ class Resolver:
             text = decode_text(key, snapshot.get("texts", key.digest))
             tokens = decode_tokens(key, snapshot.get("tokens", where))
             if text and tokens:
-                return Resolved({}, tally(text, [len(each) for each in tokens]), 0)
+                return Resolved({}, tally(text, tokens.lengths), 0)
         asked = 0
         entries: Entries = {}
         if text is None:
