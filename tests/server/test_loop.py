@@ -11,8 +11,8 @@ from collections import Counter
 
 import pytest
 import yaml
-from conftest import OPEN_GATES, generate, make_loop, make_run
 
+from conftest import OPEN_GATES, generate, make_loop, make_run
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs.errors import EngineUnavailableError
 from streamdocs.heartbeat import newest_heartbeat, registered_generators
