@@ -118,12 +118,12 @@ class SGLangEngine(OpenAIEngine):
         # A server that says nothing and one reached as an "openai" engine must give the same keys.
         served = info.served_model_name or info.model_path, "" if revision == "default" else revision
         what = f"{self._url} serves {served[0]!r} (weights {info.model_path}, version {revision})"
+        if self._served not in (None, served):
+            raise EngineError(f"{what}, and served {self._served} before. Start that one again, or begin a new run.")
         if self._model not in (None, served[0]):
             raise EngineError(
                 f"{what}, but generator.model is {self._model!r}. Start that one, or change the run file."
             )
-        if self._served not in (None, served):
-            raise EngineError(f"{what}, and served {self._served} before. Start that one again, or begin a new run.")
         self._model, self._served, self._confirmed = served[0], served, time.monotonic()
         return served
 
