@@ -84,6 +84,7 @@ class ServerSection(_Section):
         gates: Limits of the gates, by name.
         attempts: How often a round is asked for before its rejected generations stay rejected.
         keep_checkpoints: As the dataset's.
+        drain: Seconds that documents in flight have to be finished after SIGINT or SIGTERM; a second one ends them.
     """
 
     max_in_flight: int = Field(default=64, ge=1)
@@ -91,6 +92,7 @@ class ServerSection(_Section):
     gates: dict[str, Any] = {}
     attempts: int = Field(default=2, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
+    drain: float = Field(default=5.0, ge=0)
 
 
 class RunFile(_Section):

@@ -76,7 +76,7 @@ async def serve_run(file: RunFile) -> None:
         resolver = Resolver(run.scope, store, engine, make_gates(file), file.server.attempts)
         limits = {"max_in_flight": file.server.max_in_flight, "max_lead": file.server.max_lead}
         loop = GenerationLoop(run, store, resolver, server_name(), **limits)  # type: ignore[arg-type]
-        await _until_signal(loop, View(loop, run.scope.generation_order.total_items))
+        await _until_signal(loop, View(loop, run.scope.generation_order.total_items), file.server.drain)
     finally:
         await engine.close()
 
@@ -156,11 +156,18 @@ def _check_same_model(store: Store, file: RunFile, served: tuple[str, str]) -> N
         )
 
 
-async def _until_signal(loop: GenerationLoop, view: View) -> None:
+async def _until_signal(loop: GenerationLoop, view: View, drain: float) -> None:
     working = asyncio.create_task(loop.run())
     showing = asyncio.create_task(view.show())
+    signals: list[int] = []
+
+    def stop(number: int) -> None:
+        signals.append(number)
+        loop.drain()
+        asyncio.get_running_loop().call_later(drain if len(signals) == 1 else 0, working.cancel)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     with contextlib.suppress(asyncio.CancelledError):
         await working
     showing.cancel()
