@@ -124,7 +124,9 @@ def make_engine(section: GeneratorSection) -> Engine:
     from streamdocs_server.engines.sglang import SGLangEngine, start_sglang  # noqa: PLC0415
 
     sampling = Sampling(temperature=section.temperature, top_p=section.top_p, system=section.system)
-    if section.engine == "sglang" and section.model_path and not section.endpoint:
+    if section.endpoint and section.model_path:
+        raise ConfigError("generator: endpoint uses a server that runs and model_path starts one; name one of the two")
+    if section.engine == "sglang" and section.model_path:
         server, url = start_sglang(section)
         return SGLangEngine(url=url, model=section.model, sampling=sampling, server=server)
     if not section.endpoint:

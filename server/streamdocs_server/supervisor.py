@@ -17,7 +17,8 @@ from streamdocs_server import launcher
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
-_TAIL_BYTES = 2000
+_TAIL_BYTES = 4096
+_TAIL_LINES = 12
 
 
 class Probe(Protocol):
@@ -201,7 +202,8 @@ class Supervisor:
     def _broken(self, what: str) -> EngineError:
         with self._log_file.open("rb") as output:
             output.seek(max(0, output.seek(0, 2) - _TAIL_BYTES))
-            tail = output.read().decode(errors="replace").strip()
+            lines = output.read().decode(errors="replace").strip().splitlines()
+        tail = "\n".join(lines[-_TAIL_LINES:])
         return EngineError(f"The server {what}. The end of its log, {self._log_file}:\n{tail}")
 
     def _give_up(self, error: EngineError) -> None:

@@ -126,6 +126,8 @@ def test_options_of_the_command_line_win_over_the_run_file():
     assert cli.with_options(GeneratorSection(), {"endpoint": "http://here"}).engine == "openai"
     with pytest.raises(ConfigError, match="give one of the two"):
         cli.with_options(section, {"model_path": "/models/m", "endpoint": "http://here"})
+    with pytest.raises(ConfigError, match="name one of the two"):
+        cli.make_engine(started.model_copy(update={"endpoint": "http://there"}))
     with pytest.raises(ConfigError, match=r"--endpoint URL.*--model PATH"):
         cli.make_engine(GeneratorSection(engine="sglang"))
 

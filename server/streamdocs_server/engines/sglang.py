@@ -18,8 +18,15 @@ from streamdocs_server.engines.openai import OpenAIEngine
 from streamdocs_server.supervisor import Supervisor
 
 #: For bulk generation. Longest prefix first keeps the requests of a document together in the radix cache; a cache
-#: report in every answer says what that saved; without sleeping on idle, a server that waits for us takes a core.
-_BULK = ["--schedule-policy=lpm", "--enable-cache-report", "--enable-metrics", "--sleep-on-idle"]
+#: report in every answer says what that saved; without sleeping on idle, a server that waits for us takes a core;
+#: a line for every batch would be hundreds of megabytes a day.
+_BULK = [
+    "--schedule-policy=lpm",
+    "--enable-cache-report",
+    "--enable-metrics",
+    "--sleep-on-idle",
+    "--log-level=warning",
+]
 #: With ``--device cpu``, on torch's own kernels: SGLang's for the CPU are in no wheel.
 _CPU = ["--attention-backend=torch_native", "--disable-overlap-schedule", "--dtype=float32", "--max-total-tokens=20000"]
 _CPU_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
@@ -161,7 +168,7 @@ def start_sglang(section: GeneratorSection) -> tuple[Supervisor, str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-    flags = [f"--model-path={section.model_path}", "--host=127.0.0.1", f"--port={port}", "--log-level-http=warning"]
+    flags = [f"--model-path={section.model_path}", "--host=127.0.0.1", f"--port={port}"]
     if section.model:
         flags.append(f"--served-model-name={section.model}")
     if Path(section.model_path).is_dir():
