@@ -1,21 +1,24 @@
-# Everything runs in .venv, which is made on first use. uv is taken from the path, or installed beside it.
+# Everything runs in .venv, and SGLang in .venv-sglang; both are made on first use. uv is taken from the path, or
+# installed beside them.
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo test check format bench clean
+.PHONY: demo sglang test check format bench clean
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
 
-test: .venv/installed
-	$(RUN)/pytest -n 2 --dist worksteal
+sglang: .venv-sglang/installed
 
-check: .venv/installed
+test: .venv/installed .venv-sglang/installed
+	$(RUN)/pytest -n 2 --dist loadgroup
+
+check: .venv/installed .venv-sglang/installed
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
-	$(RUN)/pytest -n 2 --dist worksteal
+	$(RUN)/pytest -n 2 --dist loadgroup
 
 format: .venv/installed
 	$(RUN)/ruff format .
@@ -25,11 +28,15 @@ bench: .venv/installed
 	$(RUN)/python benchmarks/loader.py --json
 
 clean:
-	rm -rf .venv .venv-uv demo
+	rm -rf .venv .venv-sglang .venv-uv demo
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing .venv
 	$(UV) pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable '.[composer,server]' --group dev
+	touch $@
+
+.venv-sglang/installed: server/sglang/setup-cpu.sh server/sglang/requirements-cpu.txt | $(UV)
+	UV=$(UV) server/sglang/setup-cpu.sh .venv-sglang
 	touch $@
 
 .venv-uv/bin/uv:

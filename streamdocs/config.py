@@ -20,12 +20,19 @@ class _Section(BaseModel):
 class GeneratorSection(_Section):
     """Who writes. What is not part of a generation's identity (engine, endpoint, rates) may change at any time.
 
-    ``engine``: ``template`` (built in, no model, for trying out) or ``openai`` (SGLang or any compatible endpoint).
+    ``engine``: ``template`` (built in, no model, for trying out), ``openai`` (any compatible endpoint) or ``sglang``
+    (an SGLang server at ``endpoint``, or started for ``model_path``, a folder or a hub's name).
     ``model``: its name; where it is left out, the server asks the endpoint, and the trainer looks into the store.
+    ``server_arguments``, ``server_log``: more flags for an SGLang that is started, and where its output goes.
+    ``sglang_python``: Python of the environment that has SGLang; default a ``.venv-sglang`` here or beside this one.
     """
 
-    engine: Literal["template", "openai"] = "template"
+    engine: Literal["template", "openai", "sglang"] = "template"
     model: str | None = None
+    model_path: str | None = None
+    server_arguments: tuple[str, ...] = ()
+    server_log: str = "sglang.log"
+    sglang_python: str | None = None
     revision: str = ""
     temperature: float = 1.0
     top_p: float = 1.0
@@ -33,6 +40,15 @@ class GeneratorSection(_Section):
     endpoint: str | None = None
     api_key_env: str | None = None
     tokens_per_second: float | None = None
+
+    def relative_to(self, folder: Path) -> "GeneratorSection":
+        """This, with its relative paths taken from ``folder``; a ``model_path`` that is not there is a hub's name."""
+        update = {"server_log": str(folder / self.server_log)}
+        if self.model_path and (folder / self.model_path).exists():
+            update["model_path"] = str(folder / self.model_path)
+        if self.sglang_python:
+            update["sglang_python"] = str(folder / self.sglang_python)
+        return self.model_copy(update=update)
 
     def generator(self, served: tuple[str, str] | None = None) -> Generator | None:
         """The identity, with the model and revision ``served`` where the file does not say; None if unknown."""
@@ -68,6 +84,7 @@ class ServerSection(_Section):
         gates: Limits of the gates, by name.
         attempts: How often a round is asked for before its rejected generations stay rejected.
         keep_checkpoints: As the dataset's.
+        drain: Seconds that documents in flight have to be finished after SIGINT or SIGTERM; a second one ends them.
     """
 
     max_in_flight: int = Field(default=64, ge=1)
@@ -75,6 +92,7 @@ class ServerSection(_Section):
     gates: dict[str, Any] = {}
     attempts: int = Field(default=2, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
+    drain: float = Field(default=5.0, ge=0)
 
 
 class RunFile(_Section):
@@ -108,7 +126,9 @@ class RunFile(_Section):
         if "prompt" in recipe:
             recipe["prompt"] = load_prompt(folder / recipe["prompt"])
         store = run.store if "://" in run.store else str(folder / run.store)
-        run = run.model_copy(update={"corpus": str(folder / run.corpus), "store": store, "recipe": recipe})
+        generator = run.generator.relative_to(folder)
+        update = {"corpus": str(folder / run.corpus), "store": store, "recipe": recipe, "generator": generator}
+        run = run.model_copy(update=update)
         run.make_recipe()
         return run
 

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import shlex
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -14,9 +15,10 @@ from streamdocs.config import GeneratorSection, RunFile
 from streamdocs.console import error_exit, set_up_logging
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
+from streamdocs.heartbeat import registered_generators
 from streamdocs.run import Run
 from streamdocs.schedule import DocumentOrder, exact_fraction
-from streamdocs.store import open_store
+from streamdocs.store import Store, open_store
 from streamdocs_server.engines import Engine, Sampling
 from streamdocs_server.gates import Gates
 from streamdocs_server.leases import server_name
@@ -31,19 +33,26 @@ log = logging.getLogger(__name__)
 @app.command()
 def serve(
     run_file: Annotated[Path, typer.Argument(help="The run file that the trainer reads too.")],
-    endpoint: Annotated[str | None, typer.Option(help="URL of an OpenAI-compatible server.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
+    model: Annotated[str | None, typer.Option(help="Start SGLang with the model at this path or hub name.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="URL of a running OpenAI-compatible server.")] = None,
+    model_name: Annotated[str | None, typer.Option(help="Name under which the model is served.")] = None,
+    sglang_python: Annotated[str | None, typer.Option(help="Python of the environment that has SGLang.")] = None,
+    sglang_arguments: Annotated[str | None, typer.Option(help="More flags for SGLang, as one string.")] = None,
     tokens_per_second: Annotated[float | None, typer.Option(help="Hold the template engine back to this.")] = None,
 ) -> None:
     """Write the generations of a run, in the order in which training will read them. Safe to kill at any time."""
     set_up_logging()
     try:
         run = RunFile.load(run_file)
-        given = {"endpoint": endpoint, "model": model, "tokens_per_second": tokens_per_second}
-        given = {name: value for name, value in given.items() if value is not None}
-        if endpoint:
-            given["engine"] = "openai"
-        generator = run.generator.model_copy(update=given)
+        given = {
+            "model_path": model,
+            "endpoint": endpoint,
+            "model": model_name,
+            "sglang_python": sglang_python,
+            "server_arguments": None if sglang_arguments is None else tuple(shlex.split(sglang_arguments)),
+            "tokens_per_second": tokens_per_second,
+        }
+        generator = with_options(run.generator, {name: value for name, value in given.items() if value is not None})
         asyncio.run(serve_run(run.model_copy(update={"generator": generator})))
     except StreamdocsError as error:
         error_exit(error)
@@ -63,10 +72,11 @@ async def serve_run(file: RunFile) -> None:
         run = make_run(file, served)
         assert run.scope is not None
         store = open_store(file.store)
+        _check_same_model(store, file, served)
         resolver = Resolver(run.scope, store, engine, make_gates(file), file.server.attempts)
         limits = {"max_in_flight": file.server.max_in_flight, "max_lead": file.server.max_lead}
         loop = GenerationLoop(run, store, resolver, server_name(), **limits)  # type: ignore[arg-type]
-        await _until_signal(loop, View(loop, run.scope.generation_order.total_items))
+        await _until_signal(loop, View(loop, run.scope.generation_order.total_items), file.server.drain)
     finally:
         await engine.close()
 
@@ -87,6 +97,22 @@ def make_run(file: RunFile, served: tuple[str, str]) -> Run:
     )
 
 
+def with_options(section: GeneratorSection, given: dict[str, Any]) -> GeneratorSection:
+    """A run file's generator section with the options of the command line, which win.
+
+    Raises:
+        ConfigError: Options that contradict each other.
+    """
+    if {"model_path", "endpoint"} <= given.keys():
+        raise ConfigError("--model starts a server and --endpoint uses one that runs: give one of the two")
+    if "model_path" in given:
+        given |= {"engine": "sglang", "endpoint": None}
+    elif "endpoint" in given:
+        # Any endpoint will do as an "openai" one; a run file that says "sglang" knows better.
+        given |= {"engine": "sglang" if section.engine == "sglang" else "openai", "model_path": None}
+    return section.model_copy(update=given)
+
+
 def make_engine(section: GeneratorSection) -> Engine:
     """The engine that a run file names."""
     if section.engine == "template":
@@ -95,11 +121,18 @@ def make_engine(section: GeneratorSection) -> Engine:
         log.info("the template engine is a stand-in without a model, for trying out; --endpoint uses a real one")
         return TemplateEngine(tokens_per_second=section.tokens_per_second)
     from streamdocs_server.engines.openai import OpenAIEngine  # noqa: PLC0415
+    from streamdocs_server.engines.sglang import SGLangEngine, start_sglang  # noqa: PLC0415
 
-    if not section.endpoint:
-        raise ConfigError("generator.endpoint (or --endpoint) is needed: the URL of an OpenAI-compatible server")
     sampling = Sampling(temperature=section.temperature, top_p=section.top_p, system=section.system)
-    return OpenAIEngine(url=section.endpoint, model=section.model, sampling=sampling, api_key_env=section.api_key_env)
+    if section.endpoint and section.model_path:
+        raise ConfigError("generator: endpoint uses a server that runs and model_path starts one; name one of the two")
+    if section.engine == "sglang" and section.model_path:
+        server, url = start_sglang(section)
+        return SGLangEngine(url=url, model=section.model, sampling=sampling, server=server)
+    if not section.endpoint:
+        raise ConfigError("generator.endpoint (--endpoint URL) or generator.model_path (--model PATH) is needed")
+    kind = SGLangEngine if section.engine == "sglang" else OpenAIEngine
+    return kind(url=section.endpoint, model=section.model, sampling=sampling, api_key_env=section.api_key_env)
 
 
 def make_gates(file: RunFile) -> Gates:
@@ -114,11 +147,29 @@ def make_gates(file: RunFile) -> Gates:
         raise ConfigError(f"server.gates: {error}") from error
 
 
-async def _until_signal(loop: GenerationLoop, view: View) -> None:
+def _check_same_model(store: Store, file: RunFile, served: tuple[str, str]) -> None:
+    """Refuse to fill a store with another model's text, unless the run file names that model."""
+    known = {(each.model, each.revision) for each in registered_generators(store)}
+    if file.generator.model is None and known and served not in known:
+        names = " and ".join(" ".join(each).strip() for each in sorted(known))
+        raise EngineError(
+            f"the engine serves {' '.join(served).strip()}, the store {file.store} has generations of {names}: serve "
+            "that model, or set generator.model (--model-name) to begin with the other one in the same store"
+        )
+
+
+async def _until_signal(loop: GenerationLoop, view: View, drain: float) -> None:
     working = asyncio.create_task(loop.run())
     showing = asyncio.create_task(view.show())
+    signals: list[int] = []
+
+    def stop(number: int) -> None:
+        signals.append(number)
+        loop.drain()
+        asyncio.get_running_loop().call_later(drain if len(signals) == 1 else 0, working.cancel)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     with contextlib.suppress(asyncio.CancelledError):
         await working
     showing.cancel()

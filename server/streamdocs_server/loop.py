@@ -64,14 +64,20 @@ class GenerationLoop:
         self.watermark = 0
         self.wanted = 0
         self.waits_for_trainer = False
+        self._asking = 0
+        self._draining = False
 
     @property
     def finished(self) -> bool:
         """Whether every item of every round is resolved."""
         return self.watermark == self._order.total_items
 
+    def drain(self) -> None:
+        """Begin no further document; ``run`` returns once those that are being asked for are stored."""
+        self._draining = True
+
     async def run(self) -> None:
-        """Generate until all rounds are done.
+        """Generate until all rounds are done, or drained.
 
         Raises:
             EngineError: The engine cannot be used any more; what was committed stays.
@@ -86,7 +92,7 @@ class GenerationLoop:
                 await asyncio.to_thread(self._look)
                 while len(blocks) < self._max_blocks and (number := self._next_block()) is not None:
                     blocks.add(asyncio.create_task(self._resolve_block(number)))
-                if self.finished:
+                if self.finished or (self._draining and not self._asking):
                     return
                 done, _ = await asyncio.wait(
                     {*blocks, *helpers}, timeout=_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
@@ -138,9 +144,15 @@ class GenerationLoop:
 
     async def _resolve(self, document: int, round: int) -> Tally:
         async with self._in_flight:
-            resolved = await self._resolver.resolve(document, round)
-            if resolved.entries:
-                await self._committer.add(resolved.entries)
+            if self._draining:
+                await asyncio.Event().wait()  # until run() returns, and cancels this
+            self._asking += 1
+            try:
+                resolved = await self._resolver.resolve(document, round)
+                if resolved.entries:
+                    await self._committer.add(resolved.entries)
+            finally:
+                self._asking -= 1
         if resolved.asked:
             self.statistics.written += resolved.tally
             self.statistics.asked += resolved.asked

@@ -289,6 +289,22 @@ def test_sigterm_gives_everything_back(small_corpus, tmp_path):
     assert notes() == {b"generator", b"scope"}
 
 
+def test_drained_it_stores_what_it_has_asked_for_and_begins_nothing_else(small_corpus, store):
+    class Draining(CountingEngine):
+        async def generate(self, request, seed):
+            if len(self.asked) == 12:
+                loop.drain()
+            return await super().generate(request, seed)
+
+    run, engine = make_run(small_corpus, Stitch(generations=1)), Draining(0.3)
+    loop = make_loop(run, store, engine=engine, max_in_flight=8)
+    serve(loop, timeout=10)
+    assert not loop.finished and loop.statistics.asked == len(engine.asked) < 100
+    rest = CountingEngine()
+    serve(make_loop(run, store, engine=rest))
+    assert len(rest.asked) == 100 - len(engine.asked) and not set(rest.asked) & set(engine.asked)
+
+
 def test_default_gates_accept_what_the_template_engine_writes(small_corpus, store):
     run = make_run(small_corpus, Stitch(generations=2))
     serve(make_loop(run, store, gates=Gates()))

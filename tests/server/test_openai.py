@@ -167,7 +167,7 @@ def test_what_does_not_pass_is_unavailable_after_so_many_retries(fault: httpx.Re
     ("header", "least", "most"),
     [
         ("30", 30, 30),
-        (format_datetime(datetime.now(timezone.utc) + timedelta(hours=2)), 300, 300),
+        pytest.param(format_datetime(datetime.now(timezone.utc) + timedelta(hours=2)), 300, 300, id="in two hours"),
         ("100000", 300, 300),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 1),
         ("-5", 0, 1),

@@ -190,14 +190,17 @@ class OpenAIEngine:
         prompt = "".join(message["content"] for message in body["messages"])
         return completions, _estimate(prompt) if usage.prompt_tokens is None else usage.prompt_tokens
 
-    async def _ask(self, method: str, path: str, body: dict[str, Any] | None, expected: type[_Body]) -> _Body:
+    async def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None, expected: type[_Body], timeout: float | None = None
+    ) -> _Body:
         """Send once and sort out what came back."""
+        timeout = timeout or self._timeout
         # As ASCII, so that a lone surrogate in a document is for the server to judge and not an encoding error here.
         content = None if body is None else json.dumps(body).encode("ascii")
         try:
-            response, answer = await asyncio.wait_for(self._send(method, path, content), self._timeout)
+            response, answer = await asyncio.wait_for(self._send(method, path, content), timeout)
         except asyncio.TimeoutError as error:
-            raise self._try_again(f"no complete answer within {self._timeout:g} s") from error
+            raise self._try_again(f"no complete answer within {timeout:g} s") from error
         except httpx.RequestError as error:
             raise self._try_again(f"{type(error).__name__} {error}") from error
         status = response.status_code

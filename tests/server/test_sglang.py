@@ -1,0 +1,368 @@
+"""The SGLang engine: against a transport where a fault has to be staged, and against the real server on a CPU."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from test_supervisor import wait_until
+
+from conftest import make_loop, make_run
+from streamdocs import Stitch
+from streamdocs.config import GeneratorSection, RunFile
+from streamdocs.errors import ConfigError, EngineError
+from streamdocs.keys import Generator
+from streamdocs.progress import read_tallies, read_watermark, total
+from streamdocs.requests import Request
+from streamdocs.store import LmdbStore
+from streamdocs_server import cli
+from streamdocs_server.engines.openai import OpenAIEngine
+from streamdocs_server.engines.sglang import Load, SGLangEngine, start_sglang
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-sglang/bin/python"
+needs_sglang = pytest.mark.skipif(not PYTHON.exists(), reason=f"no SGLang at {PYTHON}: `make sglang` puts it there")
+# One server for all of them, so all of them in one of xdist's processes.
+pytestmark = pytest.mark.xdist_group("sglang")
+
+
+def request(n: int = 1, max_tokens: int = 8, document: str = "A document about a river.") -> Request:
+    fields = {"document": document}
+    return Request(kind="rephrase", template="Rewrite: {document}", fields=fields, n=n, max_tokens=max_tokens)
+
+
+# With a transport in place of a server
+
+
+class Replies:
+    """A transport that answers as an SGLang server with one model, and fails where it is told to."""
+
+    def __init__(self, name: str = "a", version: str | None = "default") -> None:
+        self.info = {"model_path": f"/models/{name}", "served_model_name": name, "weight_version": version}
+        self.broken = 0
+        self.asked: Counter[str] = Counter()
+
+    def __call__(self, received: httpx.Request) -> httpx.Response:
+        self.asked[received.url.path] += 1
+        if received.url.path == "/model_info":
+            return httpx.Response(200, json=self.info)
+        if received.url.path == "/v1/loads":
+            load = {"num_running_reqs": 2, "num_waiting_reqs": 3, "num_used_tokens": 50}
+            return httpx.Response(200, json={"loads": [load, load]})
+        if self.broken:
+            self.broken -= 1
+            raise httpx.ReadError("connection reset by peer")
+        choice = {"message": {"content": "A text."}, "finish_reason": "stop"}
+        return httpx.Response(200, json={"choices": [choice]})
+
+    def engine(self, **arguments) -> SGLangEngine:
+        async def no_sleep(_: float) -> None:
+            await asyncio.sleep(0)
+
+        arguments = {"url": "http://engine", "transport": httpx.MockTransport(self), "sleep": no_sleep, **arguments}
+        return SGLangEngine(**arguments)
+
+
+@pytest.mark.parametrize(("version", "revision"), [("default", ""), (None, ""), ("step-7", "step-7")])
+def test_the_weight_version_is_the_revision_unless_nobody_set_one(version, revision):
+    assert asyncio.run(Replies("a", version).engine().model()) == ("a", revision)
+
+
+def test_another_model_than_configured_is_refused_with_both_names():
+    with pytest.raises(EngineError, match=r"serves 'a' \(weights /models/a.*generator\.model is 'b'"):
+        asyncio.run(Replies("a").engine(model="b").model())
+
+
+@pytest.mark.parametrize("change", [{"served_model_name": "b"}, {"weight_version": "step-8"}])
+def test_another_model_after_a_lost_connection_is_refused_with_both_names(change):
+    async def work() -> None:
+        replies = Replies("a")
+        engine = replies.engine()
+        await engine.model()
+        await asyncio.gather(*(engine.generate(request(), 0) for _ in range(8)))
+        assert replies.asked["/model_info"] == 1  # not once for every request
+        replies.broken = 1
+        await engine.generate(request(), 0)
+        assert replies.asked["/model_info"] == 2
+        replies.broken, replies.info = 1, replies.info | change
+        with pytest.raises(EngineError, match=r"serves '[ab]'.*and served \('a', ''\) before"):
+            await engine.generate(request(), 0)
+
+    asyncio.run(work())
+
+
+def test_another_model_is_noticed_without_a_lost_connection_too(monkeypatch):
+    async def work() -> None:
+        replies = Replies("a")
+        engine = replies.engine()
+        await engine.model()
+        replies.info |= {"served_model_name": "b"}
+        monkeypatch.setattr("streamdocs_server.engines.sglang._CONFIRMED_SECONDS", 0.0)
+        with pytest.raises(EngineError, match=r"serves 'b'.*and served \('a', ''\) before"):
+            await engine.generate(request(), 0)
+
+    asyncio.run(work())
+
+
+def test_the_load_is_that_of_all_replicas():
+    assert asyncio.run(Replies().engine().load()) == Load(running=4, waiting=6, used_tokens=100)
+
+
+def test_options_of_the_command_line_win_over_the_run_file():
+    section = GeneratorSection(engine="sglang", endpoint="http://there", model="m")
+    started = cli.with_options(section, {"model_path": "/models/m"})
+    assert (started.engine, started.model_path, started.endpoint) == ("sglang", "/models/m", None)
+    assert cli.with_options(section, {"endpoint": "http://here"}).engine == "sglang"
+    assert cli.with_options(GeneratorSection(), {"endpoint": "http://here"}).engine == "openai"
+    with pytest.raises(ConfigError, match="give one of the two"):
+        cli.with_options(section, {"model_path": "/models/m", "endpoint": "http://here"})
+    with pytest.raises(ConfigError, match="name one of the two"):
+        cli.make_engine(started.model_copy(update={"endpoint": "http://there"}))
+    with pytest.raises(ConfigError, match=r"--endpoint URL.*--model PATH"):
+        cli.make_engine(GeneratorSection(engine="sglang"))
+
+
+def test_no_environment_with_sglang_is_an_error_that_says_how_to_make_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    with pytest.raises(ConfigError, match=rf"No Python with SGLang at {tmp_path}/\.venv-sglang.*make sglang"):
+        start_sglang(GeneratorSection(model_path="/models/m"))
+    with pytest.raises(ConfigError, match="No Python with SGLang at /no/python"):
+        start_sglang(GeneratorSection(model_path="/models/m", sglang_python="/no/python"))
+
+
+def test_paths_of_the_run_file_are_relative_to_it(tmp_path):
+    (tmp_path / "tiny").mkdir()
+    section = GeneratorSection(model_path="tiny", sglang_python="env/bin/python").relative_to(tmp_path)
+    assert section.model_path == f"{tmp_path}/tiny" and section.server_log == f"{tmp_path}/sglang.log"
+    assert section.sglang_python == f"{tmp_path}/env/bin/python"
+    assert GeneratorSection(model_path="organisation/model").relative_to(tmp_path).model_path == "organisation/model"
+
+
+# With the real server
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    command = [str(PYTHON), str(ROOT / "server/sglang/tiny_model.py"), str(folder)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(command, check=True, env=environment | {"HF_HUB_OFFLINE": "1"}, timeout=120, capture_output=True)
+    return folder
+
+
+class Served:
+    """An event loop of its own with a supervised server in it."""
+
+    def __init__(self, model: Path, log: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        section = GeneratorSection(
+            engine="sglang",
+            model_path=str(model),
+            model="tiny",
+            server_arguments=("--device", "cpu"),
+            server_log=str(log),
+            sglang_python=str(PYTHON),
+        )
+        self.supervisor, self.url = start_sglang(section)
+        self.engine = self.run(self._make_engine())
+        self.run(self.engine.model())
+
+    async def _make_engine(self) -> SGLangEngine:
+        return SGLangEngine(url=self.url, model="tiny", server=self.supervisor)
+
+    def run(self, coroutine, timeout: float = 180):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
+
+    def close(self) -> None:
+        self.run(self.engine.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+@pytest.fixture(scope="session")
+def sglang(tiny_model, tmp_path_factory):
+    served = Served(tiny_model, tmp_path_factory.mktemp("log") / "sglang.log")
+    yield served
+    served.close()
+
+
+def processes(text: str) -> list[int]:
+    """Every living process in the group of the server whose command line has ``text``."""
+    groups, found = set(), []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            state, _, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            command = (folder / "cmdline").read_text()
+            if "sglang.launch_server" in command and "launcher.py" not in command and text in command:
+                groups.add(group)
+            if state != "Z":
+                found.append((int(folder.name), group))
+    return [pid for pid, group in found if group in groups]
+
+
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]
+
+
+@needs_sglang
+def test_generations_of_one_prompt_differ(sglang):
+    answer = sglang.run(sglang.engine.generate(request(n=4, max_tokens=16), seed=3))
+    assert len({completion.text for completion in answer.completions}) == 4
+    assert all(0 < completion.completion_tokens <= 16 for completion in answer.completions)
+    assert {completion.finish_reason for completion in answer.completions} <= {"stop", "length"}
+
+
+@needs_sglang
+def test_both_engines_know_the_model_by_the_same_name(sglang):
+    async def ask(kind, model):
+        engine = kind(url=sglang.url, model=model)
+        try:
+            return await engine.model()
+        finally:
+            await engine.close()
+
+    for model in (None, "tiny"):
+        assert asyncio.run(ask(SGLangEngine, model)) == asyncio.run(ask(OpenAIEngine, model)) == ("tiny", "")
+    for kind in (SGLangEngine, OpenAIEngine):
+        with pytest.raises(EngineError, match=r"(?s)(?=.*'tiny')(?=.*'large')"):
+            asyncio.run(ask(kind, "large"))
+
+
+@needs_sglang
+def test_new_weights_in_a_running_server_are_refused(sglang):
+    def set_version(version: str) -> None:
+        httpx.post(f"{sglang.url}/update_weight_version", json={"new_version": version}).raise_for_status()
+
+    async def ask() -> None:
+        engine = SGLangEngine(url=sglang.url)
+        assert await engine.model() == ("tiny", "")
+        await asyncio.to_thread(set_version, "step-2")
+        engine._confirmed = 0.0
+        with pytest.raises(EngineError, match=r"serves 'tiny' .*version step-2\), and served \('tiny', ''\) before"):
+            await engine.generate(request(), 0)
+        await engine.close()
+
+    try:
+        asyncio.run(ask())
+    finally:
+        set_version("default")
+
+
+@needs_sglang
+def test_load_progress_and_health(sglang):
+    async def look() -> tuple[Load, object, object]:
+        busy = [asyncio.create_task(sglang.engine.generate(request(n=4, max_tokens=400), i)) for i in range(8)]
+        most, marks = Load(0, 0, 0), []
+        while not all(task.done() for task in busy):
+            most = max(most, await sglang.engine.load())
+            marks.append(await sglang.engine.progress())
+            await asyncio.sleep(0.1)
+        await asyncio.gather(*busy)
+        return most, len(set(marks) - {None}), await sglang.engine.progress()
+
+    assert sglang.run(sglang.engine.healthy())
+    most, marks, after = sglang.run(look())
+    assert most.running >= 8 and most.used_tokens > 0
+    assert marks > 2 and after is None
+
+
+@needs_sglang
+def test_a_killed_scheduler_costs_nothing_but_time(sglang, small_corpus, store, monkeypatch):
+    written: Counter[bytes] = Counter()
+    answered: Counter[str] = Counter()
+    run = make_run(small_corpus, Stitch(generations=2, max_tokens=24))
+    add_all, generate = store.add_all, sglang.engine.generate
+
+    def counting_add_all(entries):
+        written.update(entries.get("texts", {}).keys())
+        return add_all(entries)
+
+    async def counting_generate(request, seed):
+        answer = await generate(request, seed)
+        answered[request.prompt] += 1
+        return answer
+
+    monkeypatch.setattr(store, "add_all", counting_add_all)
+    monkeypatch.setattr(sglang.engine, "generate", counting_generate)
+    before = sglang.supervisor.restarts
+
+    async def work() -> None:
+        working = asyncio.create_task(make_loop(run, store, engine=sglang.engine, max_in_flight=8).run())
+        await asyncio.to_thread(wait_until, lambda: sum(answered.values()) >= 30)
+        (scheduler,) = (pid for pid in processes(sglang.url.rpartition(":")[2]) if "scheduler" in name_of(pid))
+        os.kill(scheduler, signal.SIGKILL)
+        await working
+
+    sglang.run(work())
+    assert sglang.supervisor.restarts == before + 1
+    with store.read() as snapshot:
+        assert read_watermark(snapshot, run.scope) == 100
+    held = total(read_tallies(store, run.scope).values())
+    assert held.items == 100 and held.generations + sum(held.rejected.values()) == 200
+    assert len(written) == 100 and set(written.values()) == {1}
+    assert len(answered) == 100 and set(answered.values()) == {1}
+
+
+@needs_sglang
+def test_no_orphan_of_a_killed_sidecar_and_the_next_one_goes_on(tiny_model, small_corpus, tmp_path):
+    model = tmp_path / "tiny"
+    shutil.copytree(tiny_model, model)  # a path of its own, by which its processes are found
+    fields = {
+        "corpus": str(small_corpus),
+        "store": "store",
+        "recipe": {"name": "stitch", "generations": 2, "max_tokens": 24},
+        "generator": {"model": "tiny", "sglang_python": str(PYTHON)},
+        "mix": {"max_seq_len": 64, "window": 32, "shuffle_seed": 17},
+        "server": {"max_in_flight": 4, "gates": {"max_repeated_ngrams": 1, "min_ratio": None}},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(fields))
+    command = [sys.executable, "-m", "streamdocs_server", str(tmp_path / "run.yaml"), f"--model={model}"]
+    command += ["--sglang-arguments=--device cpu"]
+    store = LmdbStore(tmp_path / "store")
+    scope = cli.make_run(RunFile.load(tmp_path / "run.yaml"), ("tiny", "")).scope
+    keys = [scope.keyring.key(scope.corpus.document_digest(document), 0) for document in range(100)]
+
+    def stored() -> int:
+        with store.read() as snapshot:
+            return sum(snapshot.get("texts", key.digest) is not None for key in keys)
+
+    def serve_until(documents: int, number: int) -> tuple[int, float]:
+        """Exit status of a sidecar that gets the signal once so many documents are stored, and seconds to clear up."""
+        with (tmp_path / "sidecar.log").open("w") as errors:
+            sidecar = subprocess.Popen(command, stderr=errors)
+        try:
+            deadline = time.monotonic() + 120
+            while stored() < documents:
+                assert time.monotonic() < deadline and sidecar.poll() is None, (tmp_path / "sidecar.log").read_text()
+                time.sleep(0.02)
+            assert len(processes(str(model))) >= 3  # server, scheduler, detokenizer
+            sidecar.send_signal(number)
+            signalled = time.monotonic()
+            status = sidecar.wait(timeout=30)
+            while processes(str(model)):
+                assert time.monotonic() < signalled + 30, processes(str(model))
+                time.sleep(0.05)
+            return status, time.monotonic() - signalled
+        finally:
+            sidecar.kill()
+            sidecar.wait()
+
+    status, seconds = serve_until(10, signal.SIGKILL)
+    assert status == -signal.SIGKILL and seconds < 5 and 10 <= stored() < 100
+    status, seconds = serve_until(stored() + 10, signal.SIGTERM)
+    assert status == 0 and seconds < 25 and stored() < 100
+    with pytest.raises(EngineError, match=r"(?s)(?=.*serves template)(?=.*generations of tiny)"):
+        other = RunFile.load(tmp_path / "run.yaml").model_copy(update={"generator": GeneratorSection()})
+        asyncio.run(cli.serve_run(other))
+    assert Generator(model="tiny").fingerprint == scope.generator.fingerprint

@@ -1,0 +1,215 @@
+"""The supervisor with real processes: a stand-in for the server that starts at once and does as it is told."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from streamdocs.errors import ConfigError, EngineError
+from streamdocs_server.supervisor import Limits, Supervisor
+
+FAKE = Path(__file__).with_name("fake_server.py")
+QUICK = Limits(start=20, hang=1.0, probe=0.1, answer=2, stop=2, back_off=0.05, failures=3)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, seconds=15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not within the deadline"
+        time.sleep(0.02)
+
+
+async def until(condition) -> None:
+    await asyncio.to_thread(wait_until, condition)
+
+
+class FakeServer:
+    """A supervisor of the stand-in, and its probe."""
+
+    def __init__(self, folder: Path, *flags: str, limits: Limits = QUICK) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.log = folder / "server.log"
+        command = [sys.executable, str(FAKE), self.url.rpartition(":")[2], *flags]
+        self.supervisor = Supervisor(command, dict(os.environ), self.log, limits)
+        self.at_work = None
+
+    async def healthy(self) -> bool:
+        async with httpx.AsyncClient(timeout=1) as client:
+            with contextlib.suppress(httpx.RequestError):
+                return (await client.get(f"{self.url}/health")).is_success
+        return False
+
+    async def progress(self) -> object:
+        return self.at_work
+
+    def pids(self) -> list[int]:
+        return httpx.get(f"{self.url}/pids").json()["pids"]
+
+    async def restarted(self) -> None:
+        before = self.supervisor.restarts
+        await until(lambda: self.supervisor.restarts > before)
+        await asyncio.wait_for(self.supervisor.ready(), 15)
+
+    def run(self, during) -> None:
+        async def work() -> None:
+            try:
+                await self.supervisor.start(self)
+                await asyncio.wait_for(during(), 30)
+            finally:
+                await self.supervisor.stop()
+
+        asyncio.run(work())
+
+
+def test_it_is_started_once_and_stopped_in_order(tmp_path):
+    server, pids = FakeServer(tmp_path), []
+
+    async def during() -> None:
+        await server.supervisor.start(server)
+        await server.supervisor.ready()
+        pids.extend(server.pids())
+        assert all(map(is_alive, pids))
+
+    server.run(during)
+    assert not any(map(is_alive, pids))
+    assert server.log.read_text() == "stopped in order\n"
+    with pytest.raises(EngineError, match="was stopped"):
+        asyncio.run(server.supervisor.ready())
+
+
+def test_one_that_is_deaf_to_sigterm_is_killed_by_the_deadline(tmp_path):
+    server, pids = FakeServer(tmp_path, "--deaf"), []
+
+    async def during() -> None:
+        pids.extend(server.pids())
+
+    server.run(during)
+    assert pids and not any(map(is_alive, pids))
+
+
+def test_one_that_does_not_start_is_an_error_with_the_end_of_its_log(tmp_path):
+    server = FakeServer(tmp_path, "--fail")
+    with pytest.raises(EngineError, match=r"(?s)ended with status 3.*server\.log:\nout of memory: everything is lost$"):
+        server.run(asyncio.Event().wait)
+    late = FakeServer(tmp_path, "--slow", limits=Limits(start=0.5, stop=2))
+    with pytest.raises(EngineError, match=r"was not ready within 0\.5 s"):
+        late.run(asyncio.Event().wait)
+    with pytest.raises(httpx.ConnectError):
+        late.pids()
+
+
+def test_no_such_command_and_no_such_folder_for_the_log(tmp_path):
+    probe = FakeServer(tmp_path)
+    with pytest.raises(EngineError, match=r"(?s)status 127.*/no/such/python: .*No such file"):
+        asyncio.run(Supervisor(["/no/such/python"], {}, tmp_path / "log", QUICK).start(probe))
+    with pytest.raises(ConfigError, match=r"/nowhere/log cannot be written"):
+        asyncio.run(Supervisor(["true"], {}, tmp_path / "nowhere" / "log", QUICK).start(probe))
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["the server", "the launcher"])
+def test_one_that_dies_is_started_again_and_leaves_nothing(tmp_path, victim):
+    server, first = FakeServer(tmp_path), []
+
+    async def during() -> None:
+        first.extend(server.pids())
+        os.kill([first[0], server.supervisor._process.pid][victim], signal.SIGKILL)
+        await server.restarted()
+        assert not set(first) & set(server.pids()) and not is_alive(first[0])
+
+    server.run(during)
+    if victim == 1 and is_alive(first[1]):  # which nobody else does when it is the launcher that is killed
+        os.kill(first[1], signal.SIGKILL)
+    assert victim == 1 or not is_alive(first[1])
+
+
+@pytest.mark.parametrize("how", ["unhealthy", "frozen", "no progress"])
+def test_one_that_hangs_is_started_again(tmp_path, how):
+    server = FakeServer(tmp_path)
+
+    async def during() -> None:
+        first = server.pids()
+        if how == "unhealthy":
+            await asyncio.to_thread(httpx.post, server.url)
+        elif how == "frozen":
+            os.kill(first[0], signal.SIGSTOP)
+        else:
+            server.at_work = "3 of 8 answered"
+        await server.restarted()
+        assert not any(map(is_alive, first))
+        server.at_work = None
+        await asyncio.sleep(1.5)  # longer than a hang
+        assert server.supervisor.restarts == 1
+
+    server.run(during)
+
+
+def test_work_that_goes_on_is_no_hang(tmp_path):
+    server = FakeServer(tmp_path)
+
+    async def during() -> None:
+        for step in range(20):
+            server.at_work = step
+            await asyncio.sleep(0.1)
+        assert server.supervisor.restarts == 0
+
+    server.run(during)
+
+
+def test_restarts_in_a_row_are_bounded_and_who_waits_is_told(tmp_path):
+    server = FakeServer(tmp_path)
+
+    async def during() -> None:
+        server.supervisor._command.append("--fail")  # from now on it does not start
+        os.kill(server.pids()[0], signal.SIGKILL)
+        await until(lambda: not server.supervisor._settled.is_set())
+        with pytest.raises(EngineError, match=r"(?s)ended with status 3.*everything is lost"):
+            await server.supervisor.ready()
+        assert server.supervisor.restarts == QUICK.failures
+
+    server.run(during)
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+from test_supervisor import FakeServer
+async def main():
+    server = FakeServer(Path({folder!r}))
+    await server.supervisor.start(server)
+    print(*server.pids(), flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_orphan_however_the_sidecar_dies(tmp_path, number):
+    code = PARENT.format(path=[str(FAKE.parent), *sys.path], folder=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2 and all(map(is_alive, pids))
+        parent.send_signal(number)
+        parent.wait(timeout=10)
+    wait_until(lambda: not any(map(is_alive, pids)), seconds=5)
