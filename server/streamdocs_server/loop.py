@@ -122,6 +122,7 @@ class GenerationLoop:
             with self._store.read() as snapshot:
                 resolved = snapshot.get("blocks", block_key(self._scope, number)) is not None
             if not resolved and number not in self.leases.held and self.leases.acquire(number):
+                self.waits_for_trainer = False
                 return number
             number += 1
         total = self._order.total_items
