@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamdocs.arrays import Bools, Ints, Tokens
+from streamdocs.layout import Part
 from streamdocs.ledger import Ledger, lost_generation, token_key
 from streamdocs.packing import Packer, Pieces, Units, is_document_part
-from streamdocs.recipes import Part
 from streamdocs.records import TokenRecord, decode_tokens
 from streamdocs.run import Run
 from streamdocs.schedule import Stream, WindowPlan

@@ -2,9 +2,7 @@
 
 import logging
 import os
-import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -19,8 +17,8 @@ from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
 from streamdocs.cursor import Cursor
 from streamdocs.describe import describe_run
-from streamdocs.errors import ConfigError, FingerprintError, WaitTimeoutError
-from streamdocs.heartbeat import registered_generators
+from streamdocs.errors import ConfigError, FingerprintError
+from streamdocs.heartbeat import wait_for_generator
 from streamdocs.keys import Generator
 from streamdocs.ledger import Ledger
 from streamdocs.progress import read_tallies, total
@@ -291,24 +289,3 @@ class StreamingMegadocDataset(StreamingDataset):
         size = number_abbrev_to_int(epoch_size) if epoch_size else self.run.mixture.epoch_sequences(self.run.web_tokens)
         global_batch = self.batch_size * self._parallel_rank_world.num_ranks
         return -(-size // global_batch) * global_batch
-
-
-def wait_for_generator(store: Store, timeout: float) -> Generator:
-    """The one generator that is registered in a store.
-
-    Raises:
-        ConfigError: There are several.
-        WaitTimeoutError: None registered within ``timeout`` seconds.
-    """
-    deadline = time.monotonic() + timeout
-    while not (found := registered_generators(store)):
-        if time.monotonic() > deadline:
-            raise WaitTimeoutError(
-                f"no generator registered in store {store.location} in {timeout:.0f} s: start `streamdocs-server`, "
-                "or pass generator="
-            )
-        time.sleep(0.1)
-    if len(found) > 1:
-        names = "; ".join(str(asdict(generator)) for generator in found)
-        raise ConfigError(f"store {store.location} holds several generators, pass one as generator=: {names}")
-    return found[0]

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import msgpack
 
+from streamdocs.errors import ConfigError, WaitTimeoutError
 from streamdocs.keys import Generator
 from streamdocs.run import GenerationScope
 from streamdocs.store import Store
@@ -47,6 +48,27 @@ def registered_generators(store: Store) -> list[Generator]:
     """Every generator that ever wrote into the store."""
     with store.read() as snapshot:
         return [Generator(**msgpack.unpackb(value)) for _, value in snapshot.scan("notes", b"generator/")]
+
+
+def wait_for_generator(store: Store, timeout: float) -> Generator:
+    """The one generator that is registered in a store.
+
+    Raises:
+        ConfigError: There are several.
+        WaitTimeoutError: None registered within ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not (found := registered_generators(store)):
+        if time.monotonic() > deadline:
+            raise WaitTimeoutError(
+                f"no generator registered in store {store.location} in {timeout:.0f} s: start `streamdocs-server`, "
+                "or pass generator="
+            )
+        time.sleep(0.1)
+    if len(found) > 1:
+        names = "; ".join(str(asdict(generator)) for generator in found)
+        raise ConfigError(f"store {store.location} holds several generators, pass one as generator=: {names}")
+    return found[0]
 
 
 def _prefix(scope: GenerationScope) -> bytes:

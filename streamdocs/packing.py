@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from streamdocs.arrays import Ints, Tokens
-from streamdocs.recipes import Layout, Part, Recipe
+from streamdocs.layout import Layout, Part
+from streamdocs.recipes import Recipe
 
 _DOCUMENT_PARTS = (Part.DOCUMENT, Part.DOCUMENT_IF_ALONE, Part.DOCUMENT_HEAD, Part.DOCUMENT_NEXT)
 

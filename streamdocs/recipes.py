@@ -10,7 +10,6 @@ always uses the newest ``generations`` there are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
@@ -19,38 +18,9 @@ import numpy as np
 from streamdocs.arrays import Ints
 from streamdocs.errors import ConfigError
 from streamdocs.hashing import digest128, seeded_numbers
+from streamdocs.layout import WEB_LAYOUT, Layout, Part
 from streamdocs.prompts import load_prompt, placeholders
 from streamdocs.requests import Request
-
-
-class Part(IntEnum):
-    """A piece of a unit."""
-
-    BOS = 0
-    EOS = 1
-    SEPARATOR = 2  # between the parts of a stitched megadoc
-    OPEN = 3  # the marks around a thought
-    CLOSE = 4
-    GENERATION = 5
-    DOCUMENT = 6  # the whole web document
-    DOCUMENT_IF_ALONE = 7  # the whole web document, in a unit that has no generation
-    DOCUMENT_HEAD = 8  # the web document up to the first cut
-    DOCUMENT_NEXT = 9  # the web document from this generation's cut to the next
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The parts of a unit in order: some before, some for each generation, some after."""
-
-    before: tuple[Part, ...]
-    each: tuple[Part, ...]
-    after: tuple[Part, ...]
-    #: Leave out the very first part of ``each``: a separator that would separate nothing.
-    skip_first: bool = False
-
-
-#: A web document by itself.
-WEB_LAYOUT = Layout(before=(Part.BOS, Part.DOCUMENT_IF_ALONE), each=(Part.GENERATION,), after=(Part.EOS,))
 
 #: In ``slots_of_sweep``: this sweep reads the web document itself.
 WEB_UNIT = -1

@@ -12,8 +12,9 @@ from streamdocs.arrays import Tokens
 from streamdocs.corpus.reader import Corpus
 from streamdocs.hashing import canonical, digest128, fingerprint
 from streamdocs.keys import Generator, Keyring
+from streamdocs.layout import WEB_LAYOUT, Part
 from streamdocs.packing import Packer
-from streamdocs.recipes import WEB_LAYOUT, Part, Recipe
+from streamdocs.recipes import Recipe
 from streamdocs.schedule import DocumentOrder, GenerationOrder, Mixture
 
 

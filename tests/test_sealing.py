@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamdocs.layout import Part
 from streamdocs.packing import Packer
-from streamdocs.recipes import Part, Rephrase, Stitch, Stretch
+from streamdocs.recipes import Rephrase, Stitch, Stretch
 from streamdocs.schedule import DocumentOrder, GenerationOrder, Mixture
 from streamdocs.sealing import Manifest, NotYet, Sealer, State
 
