@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo sglang test check format bench clean
+.PHONY: demo sglang test lint check format bench clean
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
@@ -14,11 +14,12 @@ sglang: .venv-sglang/installed
 test: .venv/installed .venv-sglang/installed
 	$(RUN)/pytest -n 2 --dist loadgroup
 
-check: .venv/installed .venv-sglang/installed
+lint: .venv/installed
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
-	$(RUN)/pytest -n 2 --dist loadgroup
+
+check: lint test
 
 format: .venv/installed
 	$(RUN)/ruff format .
