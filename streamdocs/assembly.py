@@ -9,9 +9,9 @@ import numpy as np
 
 from streamdocs.arrays import Bools, Ints, Tokens
 from streamdocs.layout import Part
-from streamdocs.ledger import Ledger, lost_generation, token_key
+from streamdocs.ledger import Ledger, lost_generation, read_tokens
 from streamdocs.packing import Packer, Pieces, Units, is_document_part
-from streamdocs.records import TokenRecord, decode_tokens
+from streamdocs.records import TokenRecord
 from streamdocs.run import Run
 from streamdocs.schedule import Stream, WindowPlan
 from streamdocs.store import Snapshot
@@ -81,7 +81,6 @@ class Track:
 class OpenWindow(NamedTuple):
     """A window that is ready to be read: its plan, and the tracks of its sequences."""
 
-    number: int
     plan: WindowPlan
     web: Track
     units: Track | None
@@ -194,7 +193,7 @@ class Assembler:
             units = self._track("synthetic", self._run.unit_packer, manifest.units, manifest.before.skip)
             filled = manifest.before.filler_rows
             filler = self._web_track("filler", range(filled, filled + len(synthetic_rows) - unit_rows))
-        return OpenWindow(number, mixture.plan(number), web, units, filler, unit_rows)
+        return OpenWindow(mixture.plan(number), web, units, filler, unit_rows)
 
     def _track(self, stream: Stream, packer: Packer, units: Units, skip: int) -> Track:
         pieces = packer.pieces(units, self._run.corpus.tokens_per_document[units.documents])
@@ -280,9 +279,7 @@ class _Sources:
     def _record(self, document: int, round: int) -> TokenRecord | None:
         record = self._records.get((document, round))
         if record is None and self._ledger and self._snapshot:
-            scope = self._ledger.scope
-            key = scope.keyring.key(self._run.corpus.document_digest(document), round)
-            record = decode_tokens(key, self._snapshot.get("tokens", token_key(scope, key.digest)))
+            record = read_tokens(self._snapshot, self._ledger.scope, document, round)
             if record is not None:
                 self._records[document, round] = record
         return record

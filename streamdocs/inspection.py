@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.table import Table
 
 from streamdocs.assembly import Segment
-from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.progress import read_tallies, total
@@ -20,7 +19,6 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
     Raises:
         StreamdocsError: The run file, the corpus or the store cannot be read.
     """
-    RunFile.load(run_file)
     dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
     console = Console()
     console.print(dataset.describe(), highlight=False)

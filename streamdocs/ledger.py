@@ -12,7 +12,7 @@ from streamdocs.errors import FingerprintError, MissingGenerationError, StoreErr
 from streamdocs.hashing import digest128
 from streamdocs.heartbeat import newest_heartbeat, register_scope
 from streamdocs.progress import Tally, block_key, read_watermark
-from streamdocs.records import decode_tokens
+from streamdocs.records import TokenRecord, decode_tokens
 from streamdocs.run import GenerationScope, Run
 from streamdocs.sealing import Manifest, NotYet, Sealer, State, WhenBehind
 from streamdocs.store import Snapshot, Store
@@ -37,14 +37,11 @@ class StoreShelf:
         self._snapshot = snapshot
         self._scope = scope
         self.watermark = read_watermark(snapshot, scope, known_watermark)
-        self.misses = 0
 
     def lengths(self, document: int, round: int) -> list[int]:
         """Tokens of each generation of a round of a document; empty where the record is missing or damaged."""
-        key = self._scope.keyring.key(self._scope.corpus.document_digest(document), round)
-        record = decode_tokens(key, self._snapshot.get("tokens", token_key(self._scope, key.digest)))
+        record = read_tokens(self._snapshot, self._scope, document, round)
         if record is None:
-            self.misses += 1
             log.warning("document %d, round %d: the record is lost or damaged; left out", document, round)
             return []
         return record.lengths
@@ -53,6 +50,12 @@ class StoreShelf:
 def token_key(scope: GenerationScope, key_digest: bytes) -> bytes:
     """Where the tokens of a generation are: the same text has others for another tokenizer."""
     return bytes.fromhex(scope.corpus.tokenizer_digest[:16]) + key_digest
+
+
+def read_tokens(snapshot: Snapshot, scope: GenerationScope, document: int, round: int) -> TokenRecord | None:
+    """Tokens of a round of a document; None where the record is missing or damaged."""
+    key = scope.keyring.key(scope.corpus.document_digest(document), round)
+    return decode_tokens(key, snapshot.get("tokens", token_key(scope, key.digest)))
 
 
 class Ledger:

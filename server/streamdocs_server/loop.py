@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 from dataclasses import dataclass
 
 from streamdocs.heartbeat import beat, register_generator, register_scope, stop_beating
@@ -30,7 +29,6 @@ class Statistics:
     written: Tally
     found: int = 0
     asked: int = 0
-    started: float = 0.0
 
 
 class GenerationLoop:
@@ -60,7 +58,7 @@ class GenerationLoop:
         self._committer = Committer(store)
         self.leases = Leases(store, self._scope, server)
         self._retirer = Retirer(store, self._scope)
-        self.statistics = Statistics(Tally(), started=time.monotonic())
+        self.statistics = Statistics(Tally())
         self.watermark = 0
         self.wanted = 0
         self.waits_for_trainer = False

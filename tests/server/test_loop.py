@@ -64,6 +64,13 @@ def serve_until_it_waits(loop, timeout=60) -> None:
     asyncio.run(work())
 
 
+def make_dataset(run, store, **options) -> StreamingMegadocDataset:
+    """The trainer's side of a run."""
+    mixture = {"synthetic_fraction": 0.75, "max_seq_len": 64, "window": 32, "shuffle_seed": 17}
+    who = {"local": run.corpus.local, "recipe": run.recipe, "generator": run.scope.generator}
+    return StreamingMegadocDataset(store=store, **who, **mixture, **options)
+
+
 def watermark_of(run, store) -> int:
     with store.read() as snapshot:
         return read_watermark(snapshot, run.scope)
@@ -126,17 +133,7 @@ def test_the_lead_over_the_trainer_is_bounded(small_corpus, store):
     ahead = run_until_it_waits()
     # One cycle of rounds is wanted at once; then the lead, rounded up to whole blocks.
     assert 100 + 50 <= ahead < 100 + 50 + BLOCK
-    dataset = StreamingMegadocDataset(
-        local=small_corpus,
-        store=store,
-        recipe=recipe,
-        generator=run.scope.generator,
-        synthetic_fraction=0.75,
-        max_seq_len=64,
-        window=32,
-        shuffle_seed=17,
-        batch_size=1,
-    )
+    dataset = make_dataset(run, store, batch_size=1)
     dataset[40]
     cursor = dataset.ledger.manifest(1).after.cursor
     assert run_until_it_waits() >= 100 + 50 + cursor
@@ -147,18 +144,7 @@ def test_rounds_retire_when_nobody_will_read_them(small_corpus, store, monkeypat
     monkeypatch.setattr("streamdocs_server.loop._BEAT_SECONDS", 0.1)
     recipe = Stitch(generations=2, per_round=1, rounds=6)
     run = make_run(small_corpus, recipe)
-    dataset = StreamingMegadocDataset(
-        local=small_corpus,
-        store=store,
-        recipe=recipe,
-        generator=run.scope.generator,
-        synthetic_fraction=0.75,
-        max_seq_len=64,
-        window=32,
-        shuffle_seed=17,
-        batch_size=4,
-        keep_checkpoints=1,
-    )
+    dataset = make_dataset(run, store, batch_size=4, keep_checkpoints=1)
     generate(run, store, blocks=run.scope.generation_order.blocks_per_round)
     first = dataset[0]["input_ids"]
 
