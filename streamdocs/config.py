@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from streamdocs.errors import ConfigError
 from streamdocs.keys import Generator
@@ -24,6 +24,9 @@ class GeneratorSection(_Section):
     (an SGLang server at ``endpoint``, or started for ``model_path``, a folder or a hub's name).
     ``model``: its name; where it is left out, the server asks the endpoint, and the trainer looks into the store.
     ``server_arguments``, ``server_log``: more flags for an SGLang that is started, and where its output goes.
+    ``endpoint``: a URL, or a list of URLs of servers with the same model.
+    ``context``: tokens that prompt and generation may have together, where the server does not say or should get less.
+    ``timeout``: seconds for one request.
     ``sglang_python``: Python of the environment that has SGLang; default a ``.venv-sglang`` here or beside this one.
     """
 
@@ -37,9 +40,16 @@ class GeneratorSection(_Section):
     temperature: float = 1.0
     top_p: float = 1.0
     system: str | None = None
-    endpoint: str | None = None
+    endpoint: tuple[str, ...] = ()
+    context: int | None = Field(default=None, ge=1)
+    timeout: float = Field(default=600.0, gt=0)
     api_key_env: str | None = None
     tokens_per_second: float | None = None
+
+    @field_validator("endpoint", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else () if value is None else value
 
     def relative_to(self, folder: Path) -> "GeneratorSection":
         """This, with its relative paths taken from ``folder``; a ``model_path`` that is not there is a hub's name."""
@@ -79,7 +89,9 @@ class ServerSection(_Section):
     """How the server works.
 
     Args:
-        max_in_flight: Documents asked for at once.
+        max_in_flight: Most documents asked for at once; how many it is follows what the servers can take.
+        failure_budget: Failures in a row, without an answer in between, after which the server stops.
+        monitor_port: Where ``/metrics``, ``/health`` and ``/status`` are on the loopback; 0 takes a free port.
         max_lead: Documents that generation may be ahead of the trainer; default the whole corpus once.
         gates: Limits of the gates, by name.
         attempts: How often a round is asked for before its rejected generations stay rejected.
@@ -87,7 +99,9 @@ class ServerSection(_Section):
         drain: Seconds that documents in flight have to be finished after SIGINT or SIGTERM; a second one ends them.
     """
 
-    max_in_flight: int = Field(default=64, ge=1)
+    max_in_flight: int = Field(default=256, ge=1)
+    failure_budget: int = Field(default=30, ge=1)
+    monitor_port: int = Field(default=0, ge=0, le=65535)
     max_lead: int | None = Field(default=None, ge=1)
     gates: dict[str, Any] = {}
     attempts: int = Field(default=2, ge=1)

@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import shlex
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from anyio import CapacityLimiter
 from pydantic import ValidationError
+from typer.core import TyperGroup
 
-from streamdocs.config import GeneratorSection, RunFile
+from streamdocs.config import RunFile
 from streamdocs.console import error_exit, set_up_logging
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
@@ -19,14 +22,26 @@ from streamdocs.heartbeat import registered_generators
 from streamdocs.run import Run
 from streamdocs.schedule import DocumentOrder, exact_fraction
 from streamdocs.store import Store, open_store
-from streamdocs_server.engines import Engine, Sampling
+from streamdocs_server.engines.make import make_engine, with_options
+from streamdocs_server.engines.pool import Pool
 from streamdocs_server.gates import Gates
 from streamdocs_server.leases import server_name
 from streamdocs_server.loop import GenerationLoop
+from streamdocs_server.monitor import Monitor
+from streamdocs_server.prompts import show_prompts
 from streamdocs_server.resolve import Resolver
 from streamdocs_server.view import View
 
-app = typer.Typer(add_completion=False)
+
+class _ServeByDefault(TyperGroup):
+    """``streamdocs-server run.yaml`` is ``streamdocs-server serve run.yaml``."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        known = args and (args[0] in self.commands or args[0] in ("--help", "-h"))
+        return super().parse_args(ctx, args if known or not args else ["serve", *args])
+
+
+app = typer.Typer(add_completion=False, cls=_ServeByDefault, no_args_is_help=True)
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +49,9 @@ log = logging.getLogger(__name__)
 def serve(
     run_file: Annotated[Path, typer.Argument(help="The run file that the trainer reads too.")],
     model: Annotated[str | None, typer.Option(help="Start SGLang with the model at this path or hub name.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="URL of a running OpenAI-compatible server.")] = None,
+    endpoint: Annotated[
+        list[str] | None, typer.Option(help="URL of a running OpenAI-compatible server or router; may be repeated.")
+    ] = None,
     model_name: Annotated[str | None, typer.Option(help="Name under which the model is served.")] = None,
     sglang_python: Annotated[str | None, typer.Option(help="Python of the environment that has SGLang.")] = None,
     sglang_arguments: Annotated[str | None, typer.Option(help="More flags for SGLang, as one string.")] = None,
@@ -46,7 +63,7 @@ def serve(
         run = RunFile.load(run_file)
         given = {
             "model_path": model,
-            "endpoint": endpoint,
+            "endpoint": tuple(endpoint or ()) or None,
             "model": model_name,
             "sglang_python": sglang_python,
             "server_arguments": None if sglang_arguments is None else tuple(shlex.split(sglang_arguments)),
@@ -58,13 +75,17 @@ def serve(
         error_exit(error)
 
 
+app.command("show-prompts")(show_prompts)
+
+
 async def serve_run(file: RunFile) -> None:
-    """Serve a run until all its rounds are done, or SIGINT or SIGTERM.
+    """Serve a run until all its rounds are done, or SIGINT or SIGTERM. Prints a last status, as JSON, on stdout.
 
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
-    engine = make_engine(file.generator)
+    slots = CapacityLimiter(file.server.max_in_flight)
+    engine = make_engine(file.generator, slots, file.server.failure_budget)
     try:
         served = await engine.model()
         if file.generator.model not in (None, served[0]):
@@ -74,9 +95,14 @@ async def serve_run(file: RunFile) -> None:
         store = open_store(file.store)
         _check_same_model(store, file, served)
         resolver = Resolver(run.scope, store, engine, make_gates(file), file.server.attempts)
-        limits = {"max_in_flight": file.server.max_in_flight, "max_lead": file.server.max_lead}
-        loop = GenerationLoop(run, store, resolver, server_name(), **limits)  # type: ignore[arg-type]
-        await _until_signal(loop, View(loop, run.scope.generation_order.total_items), file.server.drain)
+        loop = GenerationLoop(run, store, resolver, server_name(), slots=slots, max_lead=file.server.max_lead)
+        monitor = Monitor(loop, engine if isinstance(engine, Pool) else None, file.server.monitor_port)
+        monitor.start()
+        try:
+            await _until_signal(loop, View(loop, run.scope.generation_order.total_items), file.server.drain)
+        finally:
+            monitor.close()
+            typer.echo(json.dumps(monitor.status()))
     finally:
         await engine.close()
 
@@ -95,44 +121,6 @@ def make_run(file: RunFile, served: tuple[str, str]) -> Run:
         window=file.mix.window,
         name=file.mix.name,
     )
-
-
-def with_options(section: GeneratorSection, given: dict[str, Any]) -> GeneratorSection:
-    """A run file's generator section with the options of the command line, which win.
-
-    Raises:
-        ConfigError: Options that contradict each other.
-    """
-    if {"model_path", "endpoint"} <= given.keys():
-        raise ConfigError("--model starts a server and --endpoint uses one that runs: give one of the two")
-    if "model_path" in given:
-        given |= {"engine": "sglang", "endpoint": None}
-    elif "endpoint" in given:
-        # Any endpoint will do as an "openai" one; a run file that says "sglang" knows better.
-        given |= {"engine": "sglang" if section.engine == "sglang" else "openai", "model_path": None}
-    return section.model_copy(update=given)
-
-
-def make_engine(section: GeneratorSection) -> Engine:
-    """The engine that a run file names."""
-    if section.engine == "template":
-        from streamdocs_server.engines.template import TemplateEngine  # noqa: PLC0415
-
-        log.info("the template engine is a stand-in without a model, for trying out; --endpoint uses a real one")
-        return TemplateEngine(tokens_per_second=section.tokens_per_second)
-    from streamdocs_server.engines.openai import OpenAIEngine  # noqa: PLC0415
-    from streamdocs_server.engines.sglang import SGLangEngine, start_sglang  # noqa: PLC0415
-
-    sampling = Sampling(temperature=section.temperature, top_p=section.top_p, system=section.system)
-    if section.endpoint and section.model_path:
-        raise ConfigError("generator: endpoint uses a server that runs and model_path starts one; name one of the two")
-    if section.engine == "sglang" and section.model_path:
-        server, url = start_sglang(section)
-        return SGLangEngine(url=url, model=section.model, sampling=sampling, server=server)
-    if not section.endpoint:
-        raise ConfigError("generator.endpoint (--endpoint URL) or generator.model_path (--model PATH) is needed")
-    kind = SGLangEngine if section.engine == "sglang" else OpenAIEngine
-    return kind(url=section.endpoint, model=section.model, sampling=sampling, api_key_env=section.api_key_env)
 
 
 def make_gates(file: RunFile) -> Gates:

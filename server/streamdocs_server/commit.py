@@ -30,6 +30,11 @@ class Committer:
             self._writing = asyncio.create_task(self._write())
         await done
 
+    async def flush(self) -> None:
+        """Wait until all that was given is written, also what nobody waits for any more."""
+        if self._writing is not None:
+            await self._writing
+
     async def _write(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting, []

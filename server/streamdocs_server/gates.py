@@ -10,6 +10,7 @@ import pydantic
 from pydantic import Field
 
 from streamdocs.requests import Request
+from streamdocs_server.sentences import sentence_ends
 
 Cause = Literal["invalid text", "empty", "cut off", "refusal", "too short", "too long", "repetition"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -31,10 +32,6 @@ _REFUSAL = re.compile(
     rf"|{_CANNOT} (?:to )?(?:assist|comply|fulfil|help (?:you|with)|provide|create|generate|produce|rewrite|rephrase)"
     r"|As an AI(?: model| assistant)?, I\b|As an AI language model\b",
     re.IGNORECASE,
-)
-# The number of a list item ("2.") and an initial ("J.") end no sentence.
-_SENTENCE_END = re.compile(
-    r"""(?<!\n\d)(?<!\n\d\d)(?<![\s.][A-Z])[.!?…][)\]"'”’*]*(?!\S)|[。！？．।؟۔][)\]"'”’」』）]*"""
 )
 # Chinese, Japanese and Korean have no spaces to go by: there, a character is a word.
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힣]|[^\W぀-ヿ㐀-鿿가-힣]+")
@@ -58,7 +55,7 @@ class Rejected:
 class Gates:
     """Limits for a generation. Lengths are in characters; a limit out of range raises ``pydantic.ValidationError``.
 
-    - ``cut_off``: a text that ran into ``max_tokens`` is trimmed to its last whole sentence, or rejected.
+    - ``cut_off``: a text that ran into ``max_tokens`` is trimmed to its last whole sentence, rejected, or kept.
     - ``min_ratio``, ``max_ratio``: length of a rephrase against its document; None switches a limit off. The lower one
       looks at no more of the document than ``max_tokens`` can hold; to the upper one ``slack`` is added, so that
       a rephrase of one line may be a paragraph.
@@ -68,7 +65,7 @@ class Gates:
       Rae et al. 2021 (Gopher, arXiv:2112.11446, table A1), where the second counts characters; 1 switches off.
     """
 
-    cut_off: Literal["trim", "reject"] = "trim"
+    cut_off: Literal["trim", "reject", "keep"] = "trim"
     min_ratio: Annotated[float, Field(ge=0)] | None = 0.2
     max_ratio: Annotated[float, Field(gt=0)] | None = 3.0
     slack: Annotated[int, Field(ge=0)] = 300
@@ -89,8 +86,8 @@ class Gates:
         text = _without_chat(text.strip())
         if _REFUSAL.match(text):
             return Rejected("refusal")
-        if finish_reason == "length":
-            end = max((match.end() for match in _SENTENCE_END.finditer(text)), default=0)
+        if finish_reason == "length" and self.cut_off != "keep":
+            end = max(sentence_ends(text), default=0)
             if self.cut_off == "reject" or not end:
                 return Rejected("cut off")
             text = text[:end]

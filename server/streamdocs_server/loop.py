@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+import threading
+
+from anyio import CapacityLimiter
 
 from streamdocs.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.ledger import Ledger
@@ -22,15 +24,6 @@ _BEAT_SECONDS = 5.0
 _IDLE_SECONDS = 0.2
 
 
-@dataclass
-class Statistics:
-    """What this server has done since it started; ``found`` are items that needed nothing to be asked."""
-
-    written: Tally
-    found: int = 0
-    asked: int = 0
-
-
 class GenerationLoop:
     """Resolves the blocks of a run until none are left.
 
@@ -39,12 +32,12 @@ class GenerationLoop:
         store: Where generations go.
         resolver: Who resolves an item.
         server: Name of this server.
-        max_in_flight: Documents asked for at once.
+        slots: Documents asked for at once; the engine may change how many, below what they are at first.
         max_lead: Documents by which generation may be ahead of the trainer; default the whole corpus once.
     """
 
     def __init__(
-        self, run: Run, store: Store, resolver: Resolver, server: str, *, max_in_flight: int, max_lead: int | None
+        self, run: Run, store: Store, resolver: Resolver, server: str, *, slots: CapacityLimiter, max_lead: int | None
     ) -> None:
         self._scope = resolver.scope
         self._order = self._scope.generation_order
@@ -53,22 +46,52 @@ class GenerationLoop:
         self._server = server
         self._ledger = Ledger(run, store, "reuse", 0)
         self._max_lead = max_lead or self._order.documents
-        self._in_flight = asyncio.Semaphore(max_in_flight)
-        self._max_blocks = -(-max_in_flight // BLOCK) + 1
+        self._slots = slots
         self._committer = Committer(store)
         self.leases = Leases(store, self._scope, server)
         self._retirer = Retirer(store, self._scope)
-        self.statistics = Statistics(Tally())
+        self.statistics = resolver.statistics
         self.watermark = 0
         self.wanted = 0
         self.waits_for_trainer = False
+        # Documents in open blocks, and of those the ones that were begun.
+        self._unfinished = 0
         self._asking = 0
         self._draining = False
+        self._beating = threading.Lock()
+        self._stopped = False
 
     @property
     def finished(self) -> bool:
         """Whether every item of every round is resolved."""
         return self.watermark == self._order.total_items
+
+    @property
+    def state(self) -> str:
+        """What it is about."""
+        if self.finished:
+            return "all rounds are done"
+        return "waits for the trainer" if self.waits_for_trainer else "generating"
+
+    @property
+    def rounds_done(self) -> int:
+        """Rounds that are complete."""
+        return self.watermark // self._order.documents
+
+    @property
+    def lead(self) -> int:
+        """Items by which generation is ahead of what training wants; negative where it is behind."""
+        return self.watermark - self.wanted
+
+    @property
+    def in_flight(self) -> int:
+        """Documents that are being asked for."""
+        return int(self._slots.borrowed_tokens)
+
+    @property
+    def queued(self) -> int:
+        """Documents that wait to be asked for."""
+        return self._slots.statistics().tasks_waiting
 
     def drain(self) -> None:
         """Begin no further document; ``run`` returns once those that are being asked for are stored."""
@@ -88,8 +111,13 @@ class GenerationLoop:
         try:
             while True:
                 await asyncio.to_thread(self._look)
-                while len(blocks) < self._max_blocks and (number := self._next_block()) is not None:
-                    blocks.add(asyncio.create_task(self._resolve_block(number)))
+                # Some always wait for a slot, so that none is ever empty: a block may hang on its slowest document.
+                while self._unfinished < self._slots.total_tokens + 2 * BLOCK:
+                    if (number := self._next_block()) is None:
+                        break
+                    documents = self._order.documents_of(self._order.block(number)).tolist()
+                    self._unfinished += len(documents)
+                    blocks.add(asyncio.create_task(self._resolve_block(number, documents)))
                 if self.finished or (self._draining and not self._asking):
                     return
                 done, _ = await asyncio.wait(
@@ -100,9 +128,12 @@ class GenerationLoop:
                 blocks -= done
         finally:
             await _cancel({*blocks, *helpers})
-            for number in list(self.leases.held):
-                self.leases.release(number)
-            stop_beating(self._store, self._scope, self._server)
+            await self._committer.flush()
+            with self._beating:  # a beat may still be under way in its thread
+                self._stopped = True
+                for number in list(self.leases.held):
+                    self.leases.release(number)
+                stop_beating(self._store, self._scope, self._server)
 
     def _look(self) -> None:
         """See how far everyone is."""
@@ -133,25 +164,23 @@ class GenerationLoop:
         limit = min(self.wanted + self._max_lead, rounds_in_store * self._order.documents)
         return limit if self._order.total_items is None else min(limit, self._order.total_items)
 
-    async def _resolve_block(self, number: int) -> None:
-        block = self._order.block(number)
-        documents = self._order.documents_of(block).tolist()
-        tallies = await asyncio.gather(*(self._resolve(document, block.round) for document in documents))
+    async def _resolve_block(self, number: int, documents: list[int]) -> None:
+        round = self._order.block(number).round
+        tallies = await asyncio.gather(*(self._resolve(document, round) for document in documents))
         whole = sum(tallies, Tally())
         await self._committer.add({"blocks": {block_key(self._scope, number): whole.pack()}})
         await asyncio.to_thread(self.leases.release, number)
 
     async def _resolve(self, document: int, round: int) -> Tally:
-        async with self._in_flight:
+        async with self._slots:
             if self._draining:
                 await asyncio.Event().wait()  # until run() returns, and cancels this
             self._asking += 1
-            try:
-                resolved = await self._resolver.resolve(document, round)
-                if resolved.entries:
-                    await self._committer.add(resolved.entries)
-            finally:
-                self._asking -= 1
+            resolved = await self._resolver.resolve(document, round)
+        if resolved.entries:
+            await self._committer.add(resolved.entries)
+        self._asking -= 1
+        self._unfinished -= 1
         if resolved.asked:
             self.statistics.written += resolved.tally
             self.statistics.asked += resolved.asked
@@ -161,9 +190,14 @@ class GenerationLoop:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.to_thread(beat, self._store, self._scope, self._server)
-            await asyncio.to_thread(self.leases.renew)
+            await asyncio.to_thread(self._beat_once)
             await asyncio.sleep(_BEAT_SECONDS)
+
+    def _beat_once(self) -> None:
+        with self._beating:
+            if not self._stopped:
+                beat(self._store, self._scope, self._server)
+                self.leases.renew()
 
     async def _retire(self) -> None:
         if self._order.total_items == self._scope.recipe.cycle * self._order.documents:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import msgpack
 
 from streamdocs.heartbeat import is_only_scope
-from streamdocs.ledger import token_key, windows_in_use
 from streamdocs.progress import read_watermark
 from streamdocs.run import GenerationScope
+from streamdocs.shelf import token_key
 from streamdocs.store import Store
+from streamdocs.windows import windows_in_use
 
 log = logging.getLogger(__name__)
 

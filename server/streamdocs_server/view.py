@@ -49,14 +49,14 @@ class View:
         items_rate, tokens_rate = self._rates()
         left = None if self._total is None else self._total - loop.watermark
         rejected = ", ".join(f"{cause} {count:,}" for cause, count in written.rejected.most_common()) or "none"
-        state = "waits for the trainer" if loop.waits_for_trainer else "generating"
         return [
-            ("state", "all rounds are done" if loop.finished else state),
+            ("state", loop.state),
             ("documents x rounds", f"{loop.watermark:,}" + ("" if self._total is None else f" of {self._total:,}")),
             ("written here", f"{written.generations:,} generations, {written.tokens:,} tokens"),
             ("found in the store", f"{loop.statistics.found:,} documents x rounds"),
             ("tokens/s", f"{tokens_rate:,.0f}"),
-            ("lead over the trainer", f"{loop.watermark - loop.wanted:+,} documents x rounds"),
+            ("lead over the trainer", f"{loop.lead:+,} documents x rounds"),
+            ("in flight", f"{loop.in_flight:,} documents, {loop.queued:,} queued"),
             ("rejected", rejected),
             ("time left", _duration(left / items_rate) if left and items_rate else "-"),
         ]

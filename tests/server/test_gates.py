@@ -115,6 +115,7 @@ def test_a_cut_off_text_is_trimmed_to_its_last_whole_sentence_or_rejected(text: 
     of = request("A short document.")
     assert check(text, "length", of=of) == (Accepted(kept) if kept else Rejected("cut off"))
     assert check(text, "length", of=of, cut_off="reject") == Rejected("cut off")
+    assert check(text, "length", of=of, cut_off="keep") == check(text, "stop", of=of)
 
 
 @pytest.mark.parametrize("text", ["", " \n ", "...", "<think>x</think>", "—"])
@@ -214,7 +215,7 @@ def test_a_hostile_megabyte_takes_less_than_a_second(unit: str, finish_reason: s
     assert time.perf_counter() - start < 2
 
 
-@pytest.mark.parametrize("limits", [{"min_ratio": -1}, {"max_repeated_lines": 2}, {"cut_off": "keep"}, {"typo": 1}])
+@pytest.mark.parametrize("limits", [{"min_ratio": -1}, {"max_repeated_lines": 2}, {"cut_off": "ignore"}, {"typo": 1}])
 def test_a_limit_that_cannot_be_is_refused(limits):
     with pytest.raises(pydantic.ValidationError):
         Gates(**limits)

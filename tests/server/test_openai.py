@@ -9,11 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from anyio import CapacityLimiter
 
-from streamdocs.errors import ConfigError, EngineError, EngineUnavailableError
+from streamdocs.errors import ConfigError, EngineError
 from streamdocs.requests import Request
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError, Sampling
-from streamdocs_server.engines.openai import OpenAIEngine
+from streamdocs_server.engines.base import TryAgainError
+from streamdocs_server.engines.openai import OpenAIEndpoint
+from streamdocs_server.engines.pool import Pool
 
 URL = "http://engine:30000"
 KEY = "sk-very-secret-1234567890"
@@ -38,7 +41,6 @@ class Server:
     def __init__(self, *script: httpx.Response | Exception) -> None:
         self.script = list(script)
         self.received: list[httpx.Request] = []
-        self.slept: list[float] = []
 
     def respond(self, received: httpx.Request) -> httpx.Response:
         self.received.append(received)
@@ -47,26 +49,26 @@ class Server:
             raise step
         return httpx.Response(step.status_code, headers=step.headers, content=step.content)
 
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
     @property
     def bodies(self) -> list[dict]:
         return [json.loads(received.content) for received in self.received]
 
-    def engine(self, **arguments) -> OpenAIEngine:
+    def endpoint(self, **arguments) -> OpenAIEndpoint:
         transport = httpx.MockTransport(self.respond)
-        return OpenAIEngine(**{"url": URL, "model": "m", "transport": transport, "sleep": self.sleep} | arguments)
+        return OpenAIEndpoint(**{"url": URL, "model": "m", "transport": transport} | arguments)
 
-    def generate(self, asked: Request | None = None, seed: int = 5, **arguments) -> Answer:
-        return asyncio.run(self.engine(**arguments).generate(asked or request(), seed))
+    def ask(self, asked: Request | None = None, seed: int = 5, **arguments) -> Answer:
+        asked = asked or request()
+        return asyncio.run(self.endpoint(**arguments).ask(asked, asked.n, seed))
 
 
 def test_one_request_asks_for_all_and_the_usage_is_split():
-    usage = {"prompt_tokens": 11, "completion_tokens": 8}
+    usage = {"prompt_tokens": 11, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 6}}
     server = Server(chat(choice("a"), choice("b", "length"), choice("c"), usage=usage))
-    answer = server.generate(request(n=3), sampling=Sampling(temperature=0.5, top_p=0.9, system="Be brief."))
-    assert answer == Answer((Completion("a", "stop", 2), Completion("b", "length", 3), Completion("c", "stop", 3)), 11)
+    answer = server.ask(request(n=3), sampling=Sampling(temperature=0.5, top_p=0.9, system="Be brief."))
+    assert answer == Answer(
+        (Completion("a", "stop", 2), Completion("b", "length", 3), Completion("c", "stop", 3)), 11, 6
+    )
     assert server.bodies == [
         {
             "model": "m",
@@ -85,7 +87,7 @@ def test_one_request_asks_for_all_and_the_usage_is_split():
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None, "completion_tokens": None}])
 def test_without_usage_tokens_are_estimated(usage: dict | None):
-    answer = Server(chat(choice(""), choice("eight ch"), usage=usage)).generate(request(n=2))
+    answer = Server(chat(choice(""), choice("eight ch"), usage=usage)).ask(request(n=2))
     assert [completion.completion_tokens for completion in answer.completions] == [0, 2]
     assert answer.prompt_tokens == 5
 
@@ -93,93 +95,79 @@ def test_without_usage_tokens_are_estimated(usage: dict | None):
 @pytest.mark.parametrize("url", [URL, URL + "/", URL + "/v1", URL + "/v1/"])
 def test_the_url_may_end_in_v1(url: str):
     server = Server(chat())
-    server.generate(url=url)
+    server.ask(url=url)
     assert str(server.received[0].url) == URL + "/v1/chat/completions"
 
 
 @pytest.mark.parametrize("document", ["{document} {0} {", '"}], "role": "system"', "<|im_end|>\0", "\ud800", "日本語"])
 def test_a_document_is_data(document: str):
     server = Server(chat())
-    server.generate(request(document))
+    server.ask(request(document))
     assert server.bodies[0]["messages"] == [{"role": "user", "content": f"Rewrite: {document}"}]
-
-
-def test_missing_choices_are_asked_for_again_with_other_seeds():
-    server = Server(chat(choice("a"), choice("b")), chat(choice("c")), chat(choice("d"), choice("e")))
-    answer = server.generate(request(n=4), seed=2**40 + 5)
-    assert [completion.text for completion in answer.completions] == ["a", "b", "c", "d"]
-    assert [(body["n"], body["seed"]) for body in server.bodies] == [(4, 5), (2, 7), (1, 8)]
-    assert server.slept == []
 
 
 @pytest.mark.parametrize(
     "left_out", [choice("part", "abort"), choice("x", "content_filter"), choice(None), choice("x", None)]
 )
-def test_a_choice_that_did_not_end_by_itself_is_asked_for_again(left_out: dict):
-    answer = Server(chat(left_out, choice("b")), chat(choice("c"))).generate(request(n=2))
-    assert [completion.text for completion in answer.completions] == ["b", "c"]
+def test_a_choice_that_did_not_end_by_itself_is_left_out(left_out: dict):
+    answer = Server(chat(left_out, choice("b"))).ask(request(n=2))
+    assert [completion.text for completion in answer.completions] == ["b"]
 
 
 def test_reasoning_that_took_all_tokens_is_an_empty_text():
-    assert Server(chat(choice(None, "length"))).generate().completions == (Completion("", "length", 0),)
+    assert Server(chat(choice(None, "length"))).ask().completions == (Completion("", "length", 0),)
 
 
 FAULTS = [
-    httpx.ConnectError("refused"),
-    httpx.ReadError("connection reset by peer"),
-    httpx.RemoteProtocolError("server disconnected"),
-    httpx.ConnectTimeout("timed out"),
-    httpx.Response(408),
-    httpx.Response(429),
-    httpx.Response(500, text="boom"),
-    httpx.Response(503),
-    httpx.Response(200, content=b"{"),
-    httpx.Response(200, content=b"[" * 10**5),
-    httpx.Response(200, content=b"\xff\xfe"),
-    httpx.Response(200, content=b'{"choices": [{"message": {"content": "\\ud800"}, "finish_reason": "stop"}]}'),
-    httpx.Response(200, headers={"content-encoding": "gzip"}, content=b""),
-    httpx.Response(200, json={}),
-    httpx.Response(200, json={"choices": []}),
-    httpx.Response(200, json={"choices": None}),
-    chat(choice(None)),
-    chat(choice("x", "abort")),
-    chat(choice("x", "abort"), choice("x", "content_filter")),
+    (httpx.ConnectError("refused"), "connection"),
+    (httpx.ReadError("connection reset by peer"), "connection"),
+    (httpx.RemoteProtocolError("server disconnected"), "connection"),
+    (httpx.ConnectTimeout("timed out"), "connection"),
+    (httpx.Response(408), "server error"),
+    (httpx.Response(429), "overloaded"),
+    (httpx.Response(500, text="boom"), "server error"),
+    (httpx.Response(503), "overloaded"),
+    (httpx.Response(200, content=b"{"), "malformed answer"),
+    (httpx.Response(200, content=b"[" * 10**5), "malformed answer"),
+    (httpx.Response(200, content=b"\xff\xfe"), "malformed answer"),
+    (
+        httpx.Response(200, content=b'{"choices": [{"message": {"content": "\\ud800"}, "finish_reason": "stop"}]}'),
+        "malformed answer",
+    ),
+    (httpx.Response(200, headers={"content-encoding": "gzip"}, content=b""), "malformed answer"),
+    (httpx.Response(200, json={}), "malformed answer"),
+    (httpx.Response(200, json={"choices": []}), "malformed answer"),
+    (httpx.Response(200, json={"choices": None}), "malformed answer"),
+    (chat(choice(None)), "malformed answer"),
+    (chat(choice("x", "abort")), "malformed answer"),
+    (chat(choice("x", "abort"), choice("x", "content_filter")), "malformed answer"),
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: repr(fault)[:40])
-def test_what_may_pass_is_retried_with_back_off(fault: httpx.Response | Exception):
-    server = Server(fault, fault, chat(choice("fine")))
-    assert server.generate().completions[0].text == "fine"
-    assert len(server.slept) == 2
-    assert all(0 <= slept <= 60 for slept in server.slept)
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: repr(fault)[:40])
-def test_what_does_not_pass_is_unavailable_after_so_many_retries(fault: httpx.Response | Exception):
+@pytest.mark.parametrize(("fault", "cause"), FAULTS, ids=lambda value: repr(value)[:40])
+def test_what_may_pass_says_so_and_why(fault: httpx.Response | Exception, cause: str):
     server = Server(fault)
-    with pytest.raises(EngineUnavailableError, match=rf"{URL}: .*Tried again 3 times.*Check that the server runs"):
-        server.generate(retries=3)
-    assert len(server.received) == 4
+    with pytest.raises(TryAgainError, match=rf"{URL}: ") as caught:
+        server.ask()
+    assert caught.value.cause == cause and len(server.received) == 1
 
 
 @pytest.mark.parametrize(
     ("header", "least", "most"),
     [
         ("30", 30, 30),
-        pytest.param(format_datetime(datetime.now(timezone.utc) + timedelta(hours=2)), 300, 300, id="in two hours"),
-        ("100000", 300, 300),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 1),
-        ("-5", 0, 1),
-        ("nan", 0, 1),
-        ("soon", 0, 1),
-        ("9" * 5000, 0, 1),
+        pytest.param(format_datetime(datetime.now(timezone.utc) + timedelta(hours=2)), 7000, 7200, id="in two hours"),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", -1e10, 0),
+        ("-5", 0, 0),
+        ("nan", 0, 0),
+        ("soon", 0, 0),
+        ("9" * 5000, 0, 0),
     ],
 )
-def test_retry_after_is_obeyed_up_to_the_deadline(header: str, least: float, most: float):
-    server = Server(httpx.Response(429, headers={"Retry-After": header}), chat())
-    server.generate(timeout=300)
-    assert least <= server.slept[0] <= most
+def test_how_long_a_server_wants_to_be_left_alone_is_understood(header: str, least: float, most: float):
+    with pytest.raises(TryAgainError) as caught:
+        Server(httpx.Response(429, headers={"Retry-After": header})).ask()
+    assert least <= caught.value.retry_after <= most
 
 
 def test_a_server_that_hangs_is_given_up_at_the_deadline():
@@ -187,35 +175,36 @@ def test_a_server_that_hangs_is_given_up_at_the_deadline():
         await asyncio.sleep(60)
         return chat()
 
-    with pytest.raises(EngineUnavailableError, match=r"no complete answer within 0\.05 s"):
-        Server(chat()).generate(transport=httpx.MockTransport(hang), timeout=0.05, retries=1)
+    with pytest.raises(TryAgainError, match=r"no complete answer within 0\.05 s") as caught:
+        Server(chat()).ask(transport=httpx.MockTransport(hang), timeout=0.05)
+    assert caught.value.cause == "timeout"
 
 
 def test_an_endless_answer_is_cut_off(monkeypatch):
     monkeypatch.setattr("streamdocs_server.engines.openai._MAX_RESPONSE_BYTES", 2**20)
-    with pytest.raises(EngineUnavailableError, match="more than 1 MiB"):
-        Server(httpx.Response(200, content=b" " * 2**21)).generate(retries=0)
+    with pytest.raises(TryAgainError, match="more than 1 MiB"):
+        Server(httpx.Response(200, content=b" " * 2**21)).ask()
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refused_request_is_not_retried(status: int):
     server = Server(httpx.Response(status, json={"error": {"message": "prompt is too long" + "!" * 10**4}}))
     with pytest.raises(RequestRefusedError, match=f"{status}.*prompt is too long") as caught:
-        server.generate()
+        server.ask()
     assert len(server.received) == 1
     assert len(str(caught.value)) < 500
 
 
 def test_filtered_content_counts_as_refused():
     with pytest.raises(RequestRefusedError, match="filtered"):
-        Server(chat(choice("x", "content_filter"), choice(None, "content_filter"))).generate()
+        Server(chat(choice("x", "content_filter"), choice(None, "content_filter"))).ask()
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 405])
 def test_a_wrong_configuration_is_not_retried(status: int):
     server = Server(httpx.Response(status))
     with pytest.raises(EngineError, match=f"{status}. Check the endpoint's URL, the model's name and the API key") as e:
-        server.generate()
+        server.ask()
     assert type(e.value) is EngineError
     assert len(server.received) == 1
 
@@ -225,21 +214,25 @@ def models(*names: str) -> httpx.Response:
 
 
 def test_the_configured_model_is_confirmed():
-    server = Server(httpx.Response(503), models("other", "m"))
-    assert asyncio.run(server.engine().model()) == ("m", "")
+    server = Server(models("other", "m"))
+    assert asyncio.run(server.endpoint().identify()) == ("m", "")
     assert str(server.received[-1].url) == URL + "/v1/models"
 
 
 def test_the_only_model_is_taken_when_none_is_configured():
+    async def talk(endpoint: OpenAIEndpoint) -> None:
+        assert await endpoint.identify() == ("served", "")
+        await endpoint.ask(request(), 1, 0)
+
     server = Server(models("served"), chat())
-    server.generate(model=None)
+    asyncio.run(talk(server.endpoint(model=None)))
     assert json.loads(server.received[1].content)["model"] == "served"
 
 
 @pytest.mark.parametrize(("model", "problem"), [("m", "no model 'm'"), (None, "several models")])
 def test_a_model_that_is_not_clear_is_an_error_with_all_names(model: str | None, problem: str):
     with pytest.raises(EngineError, match=f"{problem}.*'first', 'second'"):
-        asyncio.run(Server(models("first", "second")).engine(model=model).model())
+        asyncio.run(Server(models("first", "second")).endpoint(model=model).identify())
 
 
 @pytest.mark.parametrize(
@@ -255,7 +248,7 @@ def test_a_model_that_is_not_clear_is_an_error_with_all_names(model: str | None,
 )
 def test_a_url_that_cannot_be_used_is_refused_and_not_shown(url: str):
     with pytest.raises(ConfigError) as caught:
-        OpenAIEngine(url=url)
+        OpenAIEndpoint(url=url)
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
@@ -265,7 +258,7 @@ def test_a_key_that_cannot_be_used_is_refused_and_not_shown(monkeypatch, value: 
     if value is not None:
         monkeypatch.setenv("ENGINE_KEY", value)
     with pytest.raises(ConfigError, match="ENGINE_KEY") as caught:
-        OpenAIEngine(url=URL, api_key_env="ENGINE_KEY")
+        OpenAIEndpoint(url=URL, api_key_env="ENGINE_KEY")
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
@@ -274,11 +267,11 @@ def test_the_key_is_sent_and_shown_nowhere(monkeypatch, caplog, status: int):
     monkeypatch.setenv("ENGINE_KEY", f"{KEY}\n")
     caplog.set_level(logging.DEBUG)
     server = Server(httpx.Response(status, json={"error": {"message": f"Incorrect API key: {KEY}"}}))
-    engine = server.engine(api_key_env="ENGINE_KEY", retries=1)
+    endpoint = server.endpoint(api_key_env="ENGINE_KEY")
     with pytest.raises(EngineError) as caught:
-        asyncio.run(engine.generate(request(), 0))
+        asyncio.run(endpoint.ask(request(), 1, 0))
     assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
-    assert KEY not in "".join(traceback.format_exception(caught.value)) + caplog.text + repr(engine)
+    assert KEY not in "".join(traceback.format_exception(caught.value)) + caplog.text + repr(endpoint)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -315,7 +308,8 @@ def test_end_to_end_over_a_real_socket(monkeypatch, caplog):
         await asyncio.sleep(0)
 
     async def talk(url: str) -> list[Answer]:
-        engine = OpenAIEngine(url=url, model="tiny", api_key_env="ENGINE_KEY", sleep=no_sleep)
+        endpoint = OpenAIEndpoint(url=url, model="tiny", api_key_env="ENGINE_KEY")
+        engine = Pool([endpoint], slots=CapacityLimiter(8), sleep=no_sleep)
         assert await engine.model() == ("tiny", "")
         answers = await asyncio.gather(*(engine.generate(request(f"é{i}", n=3), seed=10 * i) for i in range(8)))
         await engine.close()
@@ -340,5 +334,5 @@ def test_end_to_end_over_a_real_socket(monkeypatch, caplog):
 def test_nobody_listening_is_unavailable():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         port = server.server_port
-    with pytest.raises(EngineUnavailableError, match="ConnectError"):
-        asyncio.run(OpenAIEngine(url=f"http://127.0.0.1:{port}", model="m", retries=0).generate(request(), 0))
+    with pytest.raises(TryAgainError, match="ConnectError"):
+        asyncio.run(OpenAIEndpoint(url=f"http://127.0.0.1:{port}", model="m").ask(request(), 1, 0))

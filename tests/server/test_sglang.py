@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from anyio import CapacityLimiter
 from test_supervisor import wait_until
 
 from conftest import make_loop, make_run
@@ -26,8 +28,11 @@ from streamdocs.progress import read_tallies, read_watermark, total
 from streamdocs.requests import Request
 from streamdocs.store import LmdbStore
 from streamdocs_server import cli
-from streamdocs_server.engines.openai import OpenAIEngine
-from streamdocs_server.engines.sglang import Load, SGLangEngine, start_sglang
+from streamdocs_server.engines.base import TryAgainError
+from streamdocs_server.engines.make import make_endpoints, with_options
+from streamdocs_server.engines.openai import Load, OpenAIEndpoint
+from streamdocs_server.engines.pool import Pool
+from streamdocs_server.engines.sglang import SGLangEndpoint, start_sglang
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-sglang/bin/python"
@@ -45,91 +50,63 @@ def request(n: int = 1, max_tokens: int = 8, document: str = "A document about a
 
 
 class Replies:
-    """A transport that answers as an SGLang server with one model, and fails where it is told to."""
+    """A transport that answers as an SGLang server with one model."""
 
     def __init__(self, name: str = "a", version: str | None = "default") -> None:
         self.info = {"model_path": f"/models/{name}", "served_model_name": name, "weight_version": version}
-        self.broken = 0
-        self.asked: Counter[str] = Counter()
+        self.healthy = True
 
     def __call__(self, received: httpx.Request) -> httpx.Response:
-        self.asked[received.url.path] += 1
         if received.url.path == "/model_info":
             return httpx.Response(200, json=self.info)
-        if received.url.path == "/v1/loads":
-            load = {"num_running_reqs": 2, "num_waiting_reqs": 3, "num_used_tokens": 50}
-            return httpx.Response(200, json={"loads": [load, load]})
-        if self.broken:
-            self.broken -= 1
-            raise httpx.ReadError("connection reset by peer")
-        choice = {"message": {"content": "A text."}, "finish_reason": "stop"}
-        return httpx.Response(200, json={"choices": [choice]})
+        if received.url.path == "/v1/models":
+            data = [{"id": self.info["served_model_name"], "max_model_len": 2048}]
+            return httpx.Response(200, json={"data": data})
+        if received.url.path == "/health":
+            return httpx.Response(200 if self.healthy else 503)
+        load = {"num_running_reqs": 2, "num_waiting_reqs": 3, "num_used_tokens": 50, "token_usage": 0.4}
+        return httpx.Response(200, json={"loads": [load, load]})
 
-    def engine(self, **arguments) -> SGLangEngine:
-        async def no_sleep(_: float) -> None:
-            await asyncio.sleep(0)
-
-        arguments = {"url": "http://engine", "transport": httpx.MockTransport(self), "sleep": no_sleep, **arguments}
-        return SGLangEngine(**arguments)
+    def endpoint(self, **arguments) -> SGLangEndpoint:
+        return SGLangEndpoint(url="http://engine", transport=httpx.MockTransport(self), **arguments)
 
 
 @pytest.mark.parametrize(("version", "revision"), [("default", ""), (None, ""), ("step-7", "step-7")])
 def test_the_weight_version_is_the_revision_unless_nobody_set_one(version, revision):
-    assert asyncio.run(Replies("a", version).engine().model()) == ("a", revision)
+    endpoint = Replies("a", version).endpoint()
+    assert asyncio.run(endpoint.identify()) == ("a", revision)
+    assert endpoint.context == 2048
 
 
 def test_another_model_than_configured_is_refused_with_both_names():
     with pytest.raises(EngineError, match=r"serves 'a' \(weights /models/a.*generator\.model is 'b'"):
-        asyncio.run(Replies("a").engine(model="b").model())
+        asyncio.run(Replies("a").endpoint(model="b").identify())
 
 
-@pytest.mark.parametrize("change", [{"served_model_name": "b"}, {"weight_version": "step-8"}])
-def test_another_model_after_a_lost_connection_is_refused_with_both_names(change):
-    async def work() -> None:
-        replies = Replies("a")
-        engine = replies.engine()
-        await engine.model()
-        await asyncio.gather(*(engine.generate(request(), 0) for _ in range(8)))
-        assert replies.asked["/model_info"] == 1  # not once for every request
-        replies.broken = 1
-        await engine.generate(request(), 0)
-        assert replies.asked["/model_info"] == 2
-        replies.broken, replies.info = 1, replies.info | change
-        with pytest.raises(EngineError, match=r"serves '[ab]'.*and served \('a', ''\) before"):
-            await engine.generate(request(), 0)
-
-    asyncio.run(work())
-
-
-def test_another_model_is_noticed_without_a_lost_connection_too(monkeypatch):
-    async def work() -> None:
-        replies = Replies("a")
-        engine = replies.engine()
-        await engine.model()
-        replies.info |= {"served_model_name": "b"}
-        monkeypatch.setattr("streamdocs_server.engines.sglang._CONFIRMED_SECONDS", 0.0)
-        with pytest.raises(EngineError, match=r"serves 'b'.*and served \('a', ''\) before"):
-            await engine.generate(request(), 0)
-
-    asyncio.run(work())
+def test_a_server_whose_scheduler_hangs_is_not_there():
+    replies = Replies()
+    replies.healthy = False
+    with pytest.raises(TryAgainError, match="its scheduler does not") as caught:
+        asyncio.run(replies.endpoint().identify())
+    assert caught.value.cause == "hang"
 
 
 def test_the_load_is_that_of_all_replicas():
-    assert asyncio.run(Replies().engine().load()) == Load(running=4, waiting=6, used_tokens=100)
+    assert asyncio.run(Replies().endpoint().load()) == Load(running=4, waiting=6, used_tokens=100, cache_usage=0.4)
 
 
 def test_options_of_the_command_line_win_over_the_run_file():
-    section = GeneratorSection(engine="sglang", endpoint="http://there", model="m")
-    started = cli.with_options(section, {"model_path": "/models/m"})
-    assert (started.engine, started.model_path, started.endpoint) == ("sglang", "/models/m", None)
-    assert cli.with_options(section, {"endpoint": "http://here"}).engine == "sglang"
-    assert cli.with_options(GeneratorSection(), {"endpoint": "http://here"}).engine == "openai"
+    section = GeneratorSection(engine="sglang", endpoint=("http://there",), model="m")
+    started = with_options(section, {"model_path": "/models/m"})
+    assert (started.engine, started.model_path, started.endpoint) == ("sglang", "/models/m", ())
+    assert with_options(section, {"endpoint": ("http://here",)}).engine == "sglang"
+    assert with_options(GeneratorSection(), {"endpoint": ("http://here",)}).engine == "openai"
     with pytest.raises(ConfigError, match="give one of the two"):
-        cli.with_options(section, {"model_path": "/models/m", "endpoint": "http://here"})
+        with_options(section, {"model_path": "/models/m", "endpoint": ("http://here",)})
     with pytest.raises(ConfigError, match="name one of the two"):
-        cli.make_engine(started.model_copy(update={"endpoint": "http://there"}))
+        make_endpoints(started.model_copy(update={"endpoint": ("http://there",)}))
     with pytest.raises(ConfigError, match=r"--endpoint URL.*--model PATH"):
-        cli.make_engine(GeneratorSection(engine="sglang"))
+        make_endpoints(GeneratorSection(engine="sglang"))
 
 
 def test_no_environment_with_sglang_is_an_error_that_says_how_to_make_one(tmp_path, monkeypatch):
@@ -161,6 +138,16 @@ def tiny_model(tmp_path_factory) -> Path:
     return folder
 
 
+class Kept(SGLangEndpoint):
+    """An endpoint that outlives the pools of the tests."""
+
+    async def close(self) -> None:
+        pass
+
+    async def really_close(self) -> None:
+        await super().close()
+
+
 class Served:
     """An event loop of its own with a supervised server in it."""
 
@@ -176,17 +163,19 @@ class Served:
             sglang_python=str(PYTHON),
         )
         self.supervisor, self.url = start_sglang(section)
-        self.engine = self.run(self._make_engine())
-        self.run(self.engine.model())
+        self.endpoint = Kept(url=self.url, model="tiny", server=self.supervisor)
+        self.run(self.endpoint.identify())
 
-    async def _make_engine(self) -> SGLangEngine:
-        return SGLangEngine(url=self.url, model="tiny", server=self.supervisor)
+    async def make_pool(self) -> Pool:
+        pool = Pool([self.endpoint], slots=CapacityLimiter(64))
+        await pool.model()
+        return pool
 
     def run(self, coroutine, timeout: float = 180):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
 
     def close(self) -> None:
-        self.run(self.engine.close())
+        self.run(self.endpoint.really_close())
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 
@@ -195,6 +184,13 @@ def sglang(tiny_model, tmp_path_factory):
     served = Served(tiny_model, tmp_path_factory.mktemp("log") / "sglang.log")
     yield served
     served.close()
+
+
+@pytest.fixture
+def pool(sglang):
+    pool = sglang.run(sglang.make_pool())
+    yield pool
+    sglang.run(pool.close())
 
 
 def processes(text: str) -> list[int]:
@@ -216,42 +212,45 @@ def name_of(pid: int) -> str:
 
 
 @needs_sglang
-def test_generations_of_one_prompt_differ(sglang):
-    answer = sglang.run(sglang.engine.generate(request(n=4, max_tokens=16), seed=3))
+def test_generations_of_one_prompt_differ(sglang, pool):
+    answer = sglang.run(pool.generate(request(n=4, max_tokens=16), seed=3))
     assert len({completion.text for completion in answer.completions}) == 4
     assert all(0 < completion.completion_tokens <= 16 for completion in answer.completions)
     assert {completion.finish_reason for completion in answer.completions} <= {"stop", "length"}
 
 
 @needs_sglang
-def test_both_engines_know_the_model_by_the_same_name(sglang):
+def test_both_kinds_of_endpoint_know_the_model_by_the_same_name(sglang):
     async def ask(kind, model):
-        engine = kind(url=sglang.url, model=model)
+        endpoint = kind(url=sglang.url, model=model)
         try:
-            return await engine.model()
+            return await endpoint.identify(), endpoint.context
         finally:
-            await engine.close()
+            await endpoint.close()
 
     for model in (None, "tiny"):
-        assert asyncio.run(ask(SGLangEngine, model)) == asyncio.run(ask(OpenAIEngine, model)) == ("tiny", "")
-    for kind in (SGLangEngine, OpenAIEngine):
+        sglangs, any_servers = (asyncio.run(ask(kind, model)) for kind in (SGLangEndpoint, OpenAIEndpoint))
+        assert sglangs == any_servers == (("tiny", ""), 2048)
+    for kind in (SGLangEndpoint, OpenAIEndpoint):
         with pytest.raises(EngineError, match=r"(?s)(?=.*'tiny')(?=.*'large')"):
             asyncio.run(ask(kind, "large"))
 
 
 @needs_sglang
-def test_new_weights_in_a_running_server_are_refused(sglang):
+def test_new_weights_in_a_running_server_are_refused(sglang, monkeypatch):
+    monkeypatch.setattr("streamdocs_server.engines.pool._LOOK_SECONDS", 0.1)
+
     def set_version(version: str) -> None:
         httpx.post(f"{sglang.url}/update_weight_version", json={"new_version": version}).raise_for_status()
 
     async def ask() -> None:
-        engine = SGLangEngine(url=sglang.url)
-        assert await engine.model() == ("tiny", "")
+        pool = Pool([SGLangEndpoint(url=sglang.url)], slots=CapacityLimiter(8))
+        assert await pool.model() == ("tiny", "")
         await asyncio.to_thread(set_version, "step-2")
-        engine._confirmed = 0.0
-        with pytest.raises(EngineError, match=r"serves 'tiny' .*version step-2\), and served \('tiny', ''\) before"):
-            await engine.generate(request(), 0)
-        await engine.close()
+        await asyncio.to_thread(wait_until, lambda: pool.members[0].refused)
+        with pytest.raises(EngineError, match=r"serves 'tiny' version 'step-2', and this run began with 'tiny'"):
+            await pool.generate(request(), 0)
+        await pool.close()
 
     try:
         asyncio.run(ask())
@@ -260,29 +259,29 @@ def test_new_weights_in_a_running_server_are_refused(sglang):
 
 
 @needs_sglang
-def test_load_progress_and_health(sglang):
+def test_load_progress_and_health(sglang, pool):
     async def look() -> tuple[Load, object, object]:
-        busy = [asyncio.create_task(sglang.engine.generate(request(n=4, max_tokens=400), i)) for i in range(8)]
+        busy = [asyncio.create_task(pool.generate(request(n=4, max_tokens=400), i)) for i in range(8)]
         most, marks = Load(0, 0, 0), []
         while not all(task.done() for task in busy):
-            most = max(most, await sglang.engine.load())
-            marks.append(await sglang.engine.progress())
+            most = max(most, await sglang.endpoint.load())
+            marks.append(await sglang.endpoint.progress())
             await asyncio.sleep(0.1)
         await asyncio.gather(*busy)
-        return most, len(set(marks) - {None}), await sglang.engine.progress()
+        return most, len(set(marks) - {None}), await sglang.endpoint.progress()
 
-    assert sglang.run(sglang.engine.healthy())
+    assert sglang.run(sglang.endpoint.healthy())
     most, marks, after = sglang.run(look())
     assert most.running >= 8 and most.used_tokens > 0
     assert marks > 2 and after is None
 
 
 @needs_sglang
-def test_a_killed_scheduler_costs_nothing_but_time(sglang, small_corpus, store, monkeypatch):
+def test_a_killed_scheduler_costs_nothing_but_time(sglang, pool, small_corpus, store, monkeypatch):
     written: Counter[bytes] = Counter()
     answered: Counter[str] = Counter()
     run = make_run(small_corpus, Stitch(generations=2, max_tokens=24))
-    add_all, generate = store.add_all, sglang.engine.generate
+    add_all, generate = store.add_all, pool.generate
 
     def counting_add_all(entries):
         written.update(entries.get("texts", {}).keys())
@@ -294,11 +293,11 @@ def test_a_killed_scheduler_costs_nothing_but_time(sglang, small_corpus, store, 
         return answer
 
     monkeypatch.setattr(store, "add_all", counting_add_all)
-    monkeypatch.setattr(sglang.engine, "generate", counting_generate)
+    monkeypatch.setattr(pool, "generate", counting_generate)
     before = sglang.supervisor.restarts
 
     async def work() -> None:
-        working = asyncio.create_task(make_loop(run, store, engine=sglang.engine, max_in_flight=8).run())
+        working = asyncio.create_task(make_loop(run, store, engine=pool, max_in_flight=8).run())
         await asyncio.to_thread(wait_until, lambda: sum(answered.values()) >= 30)
         (scheduler,) = (pid for pid in processes(sglang.url.rpartition(":")[2]) if "scheduler" in name_of(pid))
         os.kill(scheduler, signal.SIGKILL)
@@ -366,3 +365,94 @@ def test_no_orphan_of_a_killed_sidecar_and_the_next_one_goes_on(tiny_model, smal
         other = RunFile.load(tmp_path / "run.yaml").model_copy(update={"generator": GeneratorSection()})
         asyncio.run(cli.serve_run(other))
     assert Generator(model="tiny").fingerprint == scope.generator.fingerprint
+
+
+@needs_sglang
+def test_a_stopped_scheduler_is_noticed_and_nothing_is_lost(sglang, small_corpus, store, monkeypatch):
+    """A server that somebody else runs: it accepts requests and answers none for a while."""
+    monkeypatch.setattr("streamdocs_server.engines.sglang._HEALTH_SECONDS", 2.0)
+    run = make_run(small_corpus, Stitch(generations=2, max_tokens=24))
+
+    async def work() -> Pool:
+        slots = CapacityLimiter(8)
+        pool = Pool([SGLangEndpoint(url=sglang.url, model="tiny")], slots=slots)
+        await pool.model()
+        loop = make_loop(run, store, engine=pool, slots=slots)
+        working = asyncio.create_task(loop.run())
+        await asyncio.to_thread(wait_until, lambda: loop.statistics.answers >= 20)
+        (scheduler,) = (pid for pid in processes(sglang.url.rpartition(":")[2]) if "scheduler" in name_of(pid))
+        os.kill(scheduler, signal.SIGSTOP)
+        try:
+            await asyncio.to_thread(wait_until, lambda: pool.retries["hang"], 60)
+            assert not pool.members[0].up and not working.done()
+        finally:
+            os.kill(scheduler, signal.SIGCONT)
+        await working
+        await pool.close()
+        return pool
+
+    pool = asyncio.run(work())
+    assert stored_keys(store) == expected_keys(run) and set(pool.retries) == {"hang"}
+
+
+@needs_sglang
+def test_a_router_with_one_of_two_servers_killed(sglang, tiny_model, small_corpus, store, tmp_path):
+    with contextlib.ExitStack() as stack:
+        section = GeneratorSection(
+            model_path=str(tiny_model), model="tiny", server_arguments=("--device", "cpu"), sglang_python=str(PYTHON)
+        )
+        supervisor, second = start_sglang(section)
+        victim = stack.enter_context(running(supervisor._command, tmp_path / "second.log", supervisor._environment))
+        wait_until(lambda: answers(f"{second}/health"), 120)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = [str(PYTHON), "-m", "sglang_router.launch_router", "--host=127.0.0.1", f"--port={port}"]
+        command += ["--worker-urls", sglang.url, second, "--policy=round_robin"]
+        stack.enter_context(running(command, tmp_path / "router.log", supervisor._environment))
+        router = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(f"{router}/health") and answers(f"{router}/v1/models"), 60)
+        run = make_run(small_corpus, Stitch(generations=2, max_tokens=24))
+
+        async def work() -> int:
+            slots = CapacityLimiter(8)
+            pool = Pool([OpenAIEndpoint(url=router, model="tiny")], slots=slots)
+            await pool.model()
+            loop = make_loop(run, store, engine=pool, slots=slots)
+            working = asyncio.create_task(loop.run())
+            await asyncio.to_thread(wait_until, lambda: loop.statistics.answers >= 20)
+            os.killpg(victim.pid, signal.SIGKILL)
+            await working
+            await pool.close()
+            return loop.statistics.answers
+
+        assert asyncio.run(work()) == 100
+        assert stored_keys(store) == expected_keys(run)
+
+
+def expected_keys(run) -> set[bytes]:
+    keyring, corpus = run.scope.keyring, run.corpus
+    return {keyring.key(corpus.document_digest(document), 0).digest for document in range(100)}
+
+
+def stored_keys(store) -> set[bytes]:
+    with store.read() as snapshot:
+        return {bytes(key) for key, _ in snapshot.scan("texts", b"")}
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=30).is_success
+    except httpx.RequestError:
+        return False
+
+
+@contextlib.contextmanager
+def running(command, log: Path, environment):
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=dict(environment), start_new_session=True)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -3,12 +3,24 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from streamdocs.errors import EngineError
+from streamdocs.errors import EngineError, EngineUnavailableError
 from streamdocs.requests import Request
+
+#: Why a request has to be sent again; these are the labels of the metrics.
+RetryCause = Literal["connection", "timeout", "overloaded", "server error", "malformed answer", "hang"]
 
 
 class RequestRefusedError(EngineError):
     """The server will not answer this one request, now or later; others may go on."""
+
+
+class TryAgainError(EngineUnavailableError):
+    """A request failed in a way that may pass. ``retry_after`` is how many seconds the server asked to wait, or 0."""
+
+    def __init__(self, cause: RetryCause, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -22,10 +34,23 @@ class Completion:
 
 @dataclass(frozen=True)
 class Answer:
-    """The generations of one request, and the prompt tokens read for them, summed over every time it was sent."""
+    """Generations of one request, and the tokens of its prompt, summed over every time that it was answered.
+
+    ``cached_tokens`` are those of ``prompt_tokens`` that the server had in its cache, where it says so; of a request
+    for several generations, servers report them for the first one.
+    """
 
     completions: tuple[Completion, ...]
     prompt_tokens: int
+    cached_tokens: int = 0
+
+    def __add__(self, other: "Answer") -> "Answer":
+        """Both as one."""
+        return Answer(
+            self.completions + other.completions,
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +72,18 @@ class Engine(Protocol):
         """
         ...
 
+    async def fit(self, request: Request) -> Request:
+        """The request, its document cut to what the model can read where it is too long.
+
+        Raises as :meth:`generate`.
+        """
+        ...
+
     async def generate(self, request: Request, seed: int) -> Answer:
         """Exactly ``request.n`` completions; an engine that can be deterministic is so by ``seed`` (at least 0).
 
-        Raises :class:`RequestRefusedError` if this request is never going to be answered,
-        :class:`~streamdocs.errors.EngineUnavailableError` if it may be later, after retrying, and
-        :class:`~streamdocs.errors.EngineError` if the configuration has to change first.
+        Raises :class:`RequestRefusedError` if this request is never going to be answered and
+        :class:`~streamdocs.errors.EngineError` if none is: the message says what has to change first.
         """
         ...
 

@@ -1,27 +1,44 @@
-"""Client of any OpenAI-compatible endpoint: ``/v1/models`` and ``/v1/chat/completions``."""
+"""One OpenAI-compatible server: ``/v1/models``, ``/v1/chat/completions`` and, where there is one, ``/tokenize``."""
 
-import asyncio
 import email.utils
 import json
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import httpx
+from anyio import fail_after
 from pydantic import BaseModel, Field, ValidationError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from streamdocs.errors import ConfigError, EngineError, EngineUnavailableError
+from streamdocs.errors import ConfigError, EngineError
 from streamdocs.requests import Request
-from streamdocs_server.engines.base import Answer, Completion, RequestRefusedError, Sampling
+from streamdocs_server.engines.base import (
+    Answer,
+    Completion,
+    RequestRefusedError,
+    RetryCause,
+    Sampling,
+    TryAgainError,
+)
 
 _MAX_RESPONSE_BYTES = 64 * 2**20
+#: For what a server answers at once or never.
+_CONTROL_SECONDS = 30.0
 _DEFAULT_SAMPLING = Sampling()
 _FINISHED: dict[str | None, Literal["stop", "length"]] = {"stop": "stop", "length": "length"}
-_BACKOFF = wait_random_exponential(multiplier=1, max=60)
+
+
+class Load(NamedTuple):
+    """Requests that are being answered and that wait, and tokens that those in progress hold, over all replicas.
+
+    ``cache_usage`` is the share of the cache that those tokens take, in the replica where it is largest.
+    """
+
+    running: int
+    waiting: int
+    used_tokens: int
+    cache_usage: float = 0.0
 
 
 class _Message(BaseModel):
@@ -33,9 +50,14 @@ class _Choice(BaseModel):
     finish_reason: str | None = None  # "stop", "length", or a word of the server's own
 
 
+class _PromptDetails(BaseModel):
+    cached_tokens: int | None = None
+
+
 class _Usage(BaseModel):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
 
 
 class _Chat(BaseModel):
@@ -45,33 +67,31 @@ class _Chat(BaseModel):
 
 class _Model(BaseModel):
     id: str
+    max_model_len: int | None = None
 
 
 class _Models(BaseModel):
     data: list[_Model] = Field(min_length=1)
 
 
-_T = TypeVar("_T")
+class _Count(BaseModel):
+    count: int
+
+
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
-class _TryAgainError(EngineUnavailableError):
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class OpenAIEngine:
-    """Generations from the chat endpoint at ``url`` (with or without a trailing ``/v1``).
+class OpenAIEndpoint:
+    """The server at ``url`` (with or without a trailing ``/v1``). Everything is asked once; a pool asks again.
 
     - ``model``: the name to ask for; None takes the one model that the server has.
     - ``api_key_env``: the environment variable that holds the API key, which appears in no error, log or repr.
-    - ``timeout``: seconds for one HTTP request in all, 10 of them for connecting. A request may be sent
-      ``1 + retries`` times, after refused, reset and timed-out connections, 408, 429, 5xx and malformed answers, with
-      exponential back-off. A ``Retry-After`` is obeyed up to ``timeout``.
-    - ``transport`` and ``sleep`` are for tests.
+    - ``timeout``: seconds for one request in all, 10 of them for connecting.
+    - ``transport`` is for tests.
 
-    Raises :class:`~streamdocs.errors.ConfigError` for a URL or key that cannot be used.
+    Raises :class:`~streamdocs.errors.ConfigError` for a URL or key that cannot be used. What fails in a way that may
+    pass (refused, reset and timed-out connections, 408, 429, 5xx, malformed answers) raises
+    :class:`~streamdocs_server.engines.base.TryAgainError`.
     """
 
     def __init__(
@@ -82,12 +102,12 @@ class OpenAIEngine:
         sampling: Sampling = _DEFAULT_SAMPLING,
         api_key_env: str | None = None,
         timeout: float = 600.0,
-        retries: int = 6,
         transport: httpx.AsyncBaseTransport | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._url = _base_url(url)
-        self._model = model
+        self.url = _base_url(url)
+        self.model = model
+        #: Tokens that prompt and generation may have together; None where the server does not say.
+        self.context: int | None = None
         self._sampling = sampling
         self._timeout = timeout
         self._key = _api_key(api_key_env) if api_key_env else ""
@@ -98,77 +118,43 @@ class OpenAIEngine:
             timeout=httpx.Timeout(None, connect=10.0),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
         )
-        self._retries = retries
-        self._sleep = sleep
 
-    async def model(self) -> tuple[str, str]:
-        """Name of the served model. The protocol tells no revision, so that is ``""``.
+    async def identify(self) -> tuple[str, str]:
+        """Name and revision of the served model. The protocol tells no revision, so that is ``""``.
 
         Raises :class:`~streamdocs.errors.EngineError` if the configured model is not served, or if none is configured
-        and several are served; otherwise as :meth:`generate`.
+        and several are served.
         """
-        models = await self._retried(partial(self._ask, "GET", "/v1/models", None, _Models))
-        served = [model.id for model in models.data]
-        if self._model is None and len(served) == 1:
-            self._model = served[0]
-        if self._model not in served:
-            problem = f"has no model {self._model!r}" if self._model else "serves several models and none is configured"
+        served = {model.id: model for model in (await self._control("GET", "/v1/models", None, _Models)).data}
+        if self.model is None and len(served) == 1:
+            self.model = next(iter(served))
+        if self.model not in served:
+            problem = f"has no model {self.model!r}" if self.model else "serves several models and none is configured"
             names = ", ".join(map(repr, served))
-            raise EngineError(f"{self._url} {problem}. Set `model` to one that is served: {names}.")
-        return self._model, ""
+            raise EngineError(f"{self.url} {problem}. Set `model` to one that is served: {names}.")
+        self.context = served[self.model].max_model_len
+        return self.model, ""
 
-    async def generate(self, request: Request, seed: int) -> Answer:
-        """Exactly ``request.n`` completions, asking again for those that the server left out.
+    async def healthy(self) -> bool:
+        """Whether it can generate, as far as it says without being asked to."""
+        return True
+
+    async def load(self) -> Load | None:
+        """How busy it is by its own account; None where it does not say."""
+        return None
+
+    async def ask(self, request: Request, n: int, seed: int) -> Answer:
+        """At least one of ``n`` completions.
 
         A choice that neither stopped nor ran into the length limit (aborted, say) or has no content is left out; an
-        answer of such choices alone is malformed and retried. Two exceptions: when the server filtered all of them, the
-        request counts as refused; and null content of finish reason "length" (all tokens went into reasoning) is "".
-        Where the server reports no usage, four characters count as a token.
+        answer of such choices alone is malformed. Two exceptions: when the server filtered all of them, the request
+        counts as refused; and null content of finish reason "length" (all tokens went into reasoning) is "". Where the
+        server reports no usage, four characters count as a token.
 
-        Raises :class:`RequestRefusedError` on 400, 413, 422 and filtered content,
-        :class:`~streamdocs.errors.EngineUnavailableError` when all retries failed, and
+        Raises :class:`RequestRefusedError` on 400, 413, 422 and filtered content, and
         :class:`~streamdocs.errors.EngineError` on any other status (401, 403, 404): the configuration is wrong.
         """
-        if self._model is None:
-            await self.model()
-        system = self._sampling.system
-        messages = [{"role": "user", "content": request.prompt}]
-        body: dict[str, Any] = {
-            "model": self._model,
-            "messages": messages if system is None else [{"role": "system", "content": system}, *messages],
-            "max_tokens": request.max_tokens,
-            "temperature": self._sampling.temperature,
-            "top_p": self._sampling.top_p,
-        }
-        completions: list[Completion] = []
-        prompt_tokens = 0
-        # Every answer has at least one completion, so even a server that ignores `n` is asked at most n times.
-        while len(completions) < request.n:
-            # Some servers keep seeds in 32 bits; asking again with the same one would give the same text.
-            body |= {"n": request.n - len(completions), "seed": (seed + len(completions)) % 2**31}
-            more, read = await self._retried(partial(self._chat, body))
-            completions += more
-            prompt_tokens += read
-        return Answer(tuple(completions[: request.n]), prompt_tokens)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-    async def _retried(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        """Result of the first attempt that does not raise _TryAgainError."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(_TryAgainError),
-            stop=stop_after_attempt(1 + self._retries),
-            wait=self._wait,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        return await retrying(attempt)
-
-    async def _chat(self, body: dict[str, Any]) -> tuple[list[Completion], int]:
-        """At least one completion, and the number of prompt tokens."""
-        chat = await self._ask("POST", "/v1/chat/completions", body, _Chat)
+        chat = await self._ask("POST", "/v1/chat/completions", self.body(request, n, seed), _Chat)
         usage = chat.usage or _Usage()
         completions = []
         for index, choice in enumerate(chat.choices):
@@ -185,65 +171,96 @@ class OpenAIEngine:
         if not completions:
             reasons = {choice.finish_reason for choice in chat.choices}
             if reasons == {"content_filter"}:
-                raise RequestRefusedError(f"{self._url} filtered the content of every choice.")
-            raise self._try_again(f"no choice has content and ended by itself (finish reasons {reasons})")
-        prompt = "".join(message["content"] for message in body["messages"])
-        return completions, _estimate(prompt) if usage.prompt_tokens is None else usage.prompt_tokens
+                raise RequestRefusedError(f"{self.url} filtered the content of every choice.")
+            raise self._try_again("malformed answer", f"no choice has content and ended by itself ({reasons})")
+        prompt_tokens = _estimate(request.prompt) if usage.prompt_tokens is None else usage.prompt_tokens
+        details = usage.prompt_tokens_details or _PromptDetails()
+        return Answer(tuple(completions), prompt_tokens, details.cached_tokens or 0)
+
+    def body(self, request: Request, n: int, seed: int) -> dict[str, Any]:
+        """What is sent: the chat template is the server's."""
+        return {
+            "model": self.model,
+            "messages": self.messages(request),
+            "n": n,
+            "seed": seed % 2**31,  # some servers keep it in 32 bits
+            "max_tokens": request.max_tokens,
+            "temperature": self._sampling.temperature,
+            "top_p": self._sampling.top_p,
+        }
+
+    def messages(self, request: Request) -> list[dict[str, str]]:
+        """The chat of a request."""
+        messages = [{"role": "user", "content": request.prompt}]
+        system = self._sampling.system
+        return messages if system is None else [{"role": "system", "content": system}, *messages]
+
+    async def count(self, request: Request) -> int | None:
+        """Tokens of the whole prompt as the server counts them; None where it does not say."""
+        question = {"model": self.model, "messages": self.messages(request)}
+        try:
+            return (await self._control("POST", "/tokenize", question, _Count)).count
+        except TryAgainError:
+            raise
+        except EngineError:
+            return None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _control(self, method: str, path: str, body: dict[str, Any] | None, expected: type[_Body]) -> _Body:
+        return await self._ask(method, path, body, expected, min(self._timeout, _CONTROL_SECONDS))
 
     async def _ask(
-        self, method: str, path: str, body: dict[str, Any] | None, expected: type[_Body], timeout: float | None = None
+        self, method: str, path: str, body: dict[str, Any] | None, expected: type[_Body], seconds: float | None = None
     ) -> _Body:
         """Send once and sort out what came back."""
-        timeout = timeout or self._timeout
+        seconds = seconds or self._timeout
         # As ASCII, so that a lone surrogate in a document is for the server to judge and not an encoding error here.
         content = None if body is None else json.dumps(body).encode("ascii")
         try:
-            response, answer = await asyncio.wait_for(self._send(method, path, content), timeout)
-        except asyncio.TimeoutError as error:
-            raise self._try_again(f"no complete answer within {timeout:g} s") from error
+            # Not asyncio.wait_for, which before Python 3.12 may swallow a cancellation.
+            with fail_after(seconds):
+                response, answer = await self._send(method, path, content)
+        except TimeoutError as error:
+            raise self._try_again("timeout", f"no complete answer within {seconds:g} s") from error
         except httpx.RequestError as error:
-            raise self._try_again(f"{type(error).__name__} {error}") from error
+            raise self._try_again("connection", f"{type(error).__name__} {error}") from error
         status = response.status_code
         if status in (408, 429) or status >= 500:
-            raise self._try_again(f"status {status}: {self._excerpt(answer)}", _retry_after(response))
+            cause: RetryCause = "overloaded" if status in (429, 503) else "server error"
+            raise self._try_again(cause, f"status {status}: {self._excerpt(answer)}", _retry_after(response))
         if status in (400, 413, 422):
-            raise RequestRefusedError(f"{self._url} refused the request with status {status}: {self._excerpt(answer)}")
+            raise RequestRefusedError(f"{self.url} refused the request with status {status}: {self._excerpt(answer)}")
         if not response.is_success:
             raise EngineError(
-                f"{self._url}{path} answered {status}. Check the endpoint's URL, the model's name and the API key "
+                f"{self.url}{path} answered {status}. Check the endpoint's URL, the model's name and the API key "
                 "(api_key_env names the environment variable that holds it)."
             )
         try:
             return expected.model_validate_json(answer)
         except ValidationError:  # which quotes the answer without taking out the key
-            raise self._try_again(f"malformed answer to {path}: {self._excerpt(answer)}") from None
+            text = f"malformed answer to {path}: {self._excerpt(answer)}"
+            raise self._try_again("malformed answer", text) from None
 
     async def _send(self, method: str, path: str, content: bytes | None) -> tuple[httpx.Response, bytes]:
         headers = {"Content-Type": "application/json"} if content else {}
         answer = bytearray()
-        async with self._client.stream(method, self._url + path, content=content, headers=headers) as response:
+        async with self._client.stream(method, self.url + path, content=content, headers=headers) as response:
             async for chunk in response.aiter_bytes():
                 answer += chunk
                 if len(answer) > _MAX_RESPONSE_BYTES:
-                    raise self._try_again(f"an answer of more than {_MAX_RESPONSE_BYTES >> 20} MiB")
+                    raise self._try_again("malformed answer", f"an answer of more than {_MAX_RESPONSE_BYTES >> 20} MiB")
         return response, bytes(answer)
 
-    def _try_again(self, cause: str, retry_after: float = 0.0) -> _TryAgainError:
-        return _TryAgainError(
-            f"{self._url}: {cause}. Tried again {self._retries} times. Check that the server runs and is "
-            "not overloaded; what was written so far is kept, and the same command goes on from there.",
-            retry_after,
-        )
+    def _try_again(self, cause: RetryCause, what: str, retry_after: float = 0.0) -> TryAgainError:
+        return TryAgainError(cause, f"{self.url}: {what}", retry_after)
 
     def _excerpt(self, answer: bytes) -> str:
         """The start of a server's message as one printable line; servers have been seen to quote the key."""
         text = answer[:4096].decode(errors="replace")
         return repr((text.replace(self._key, "***") if self._key else text)[:300])
-
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        retry_after = error.retry_after if isinstance(error, _TryAgainError) else 0.0
-        return max(_BACKOFF(state), min(retry_after, self._timeout))
 
 
 def _base_url(url: str) -> str:

@@ -1,20 +1,19 @@
 """What is SGLang's own: which weights a server has, how busy it is, whether it works, and how to start one."""
 
-import asyncio
 import os
 import socket
 import sys
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 from pydantic import BaseModel
 
 from streamdocs.config import GeneratorSection
-from streamdocs.errors import ConfigError, EngineError, EngineUnavailableError
-from streamdocs_server.engines.base import Completion
-from streamdocs_server.engines.openai import OpenAIEngine
+from streamdocs.errors import ConfigError, EngineError
+from streamdocs.requests import Request
+from streamdocs_server.engines.base import Answer
+from streamdocs_server.engines.openai import Load, OpenAIEndpoint
 from streamdocs_server.supervisor import Supervisor
 
 #: For bulk generation. Longest prefix first keeps the requests of a document together in the radix cache; a cache
@@ -32,18 +31,8 @@ _CPU = ["--attention-backend=torch_native", "--disable-overlap-schedule", "--dty
 _CPU_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
 #: Of ours, and wrong for another Python.
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-#: For what a server answers at once or never.
-_CONTROL_SECONDS = 30.0
-# No server with another model can take a dead one's place in less, for it has to read its weights.
-_CONFIRMED_SECONDS = 5.0
-
-
-class Load(NamedTuple):
-    """Requests that are being answered, requests that wait, and tokens in the cache, over all replicas."""
-
-    running: int
-    waiting: int
-    used_tokens: int
+#: A health check; SGLang itself gives up after 20.
+_HEALTH_SECONDS = 25.0
 
 
 class _ModelInfo(BaseModel):
@@ -56,51 +45,63 @@ class _ReplicaLoad(BaseModel):
     num_running_reqs: int
     num_waiting_reqs: int
     num_used_tokens: int
+    token_usage: float = 0.0
 
 
 class _Loads(BaseModel):
     loads: list[_ReplicaLoad]
 
 
-class SGLangEngine(OpenAIEngine):
-    """Generations from an SGLang server: one that runs, or one that is started here.
+class SGLangEndpoint(OpenAIEndpoint):
+    """An SGLang server: one that runs, or one that is started here.
 
-    - ``server``: supervises the server at ``url``; None where somebody else runs it. A request that fails waits until
-      the supervisor has a server again.
-    - The rest is as in :class:`OpenAIEngine`.
+    - ``server``: supervises the server at ``url``; None where somebody else runs it.
+    - The rest is as in :class:`OpenAIEndpoint`.
     """
 
     def __init__(self, *, server: Supervisor | None = None, **connection: Any) -> None:
-        # A supervised server comes back, and its supervisor is the one who says when it does not.
-        super().__init__(**({"retries": 12} if server else {}) | connection)
+        super().__init__(**connection)
         self._server = server
-        self._served: tuple[str, str] | None = None
-        self._confirmed = 0.0
-        self._confirming: asyncio.Task[tuple[str, str]] | None = None
         self._in_flight = 0
         self._answered = 0
 
-    async def model(self) -> tuple[str, str]:
+    async def identify(self) -> tuple[str, str]:
         """Name under which the model is served, and its weight version ("" where none was set: SGLang's "default").
 
-        Starts the server if it is supervised here.
-
-        Raises :class:`~streamdocs.errors.EngineError` if it is not the configured model, or not that of last time.
+        Starts the server if it is supervised here, and waits where its supervisor is starting it again.
         """
         if self._server:
             await self._server.start(self)
-        return await self._retried(self._identify)
+            await self._server.ready()
+        info = await self._control("GET", "/model_info", None, _ModelInfo)
+        revision = info.weight_version or "default"
+        name = info.served_model_name or info.model_path
+        if self.model not in (None, name):
+            raise EngineError(
+                f"{self.url} serves {name!r} (weights {info.model_path}, version {revision}), but generator.model is "
+                f"{self.model!r}. Start that one, or change the run file."
+            )
+        self.model = name
+        await super().identify()  # which tells how long a prompt may be
+        if not await self.healthy():
+            raise self._try_again("hang", "it answers, and its scheduler does not")
+        # A server that says nothing and one reached as an "openai" engine must give the same keys.
+        return name, "" if revision == "default" else revision
 
     async def load(self) -> Load:
-        """How busy the server is, by its own account (which it renews now and then, not for every question)."""
-        loads = (await self._ask("GET", "/v1/loads", None, _Loads, timeout=_CONTROL_SECONDS)).loads
-        totals = ((each.num_running_reqs, each.num_waiting_reqs, each.num_used_tokens) for each in loads)
-        return Load(*map(sum, zip(*totals, strict=True)))
+        """How busy the server is (it renews that now and then, not for every question)."""
+        loads = (await self._control("GET", "/v1/loads", None, _Loads)).loads
+        return Load(
+            sum(each.num_running_reqs for each in loads),
+            sum(each.num_waiting_reqs for each in loads),
+            sum(each.num_used_tokens for each in loads),
+            max((each.token_usage for each in loads), default=0.0),
+        )
 
     async def healthy(self) -> bool:
         """Whether the scheduler gets anywhere: SGLang generates a token for this, or sees others being generated."""
         try:
-            return (await self._client.get(f"{self._url}/health")).is_success
+            return (await self._client.get(f"{self.url}/health", timeout=_HEALTH_SECONDS)).is_success
         except httpx.RequestError:
             return False
 
@@ -113,48 +114,21 @@ class SGLangEngine(OpenAIEngine):
         except EngineError:
             return self._answered, None
 
+    async def ask(self, request: Request, n: int, seed: int) -> Answer:
+        """As any server; what is in flight and answered tells the supervisor whether this one gets on."""
+        self._in_flight += 1
+        try:
+            answer = await super().ask(request, n, seed)
+        finally:
+            self._in_flight -= 1
+        self._answered += 1
+        return answer
+
     async def close(self) -> None:
         """Close the connections, and stop the server if it is supervised here."""
         await super().close()
         if self._server:
             await self._server.stop()
-
-    async def _identify(self) -> tuple[str, str]:
-        info = await self._ask("GET", "/model_info", None, _ModelInfo, timeout=_CONTROL_SECONDS)
-        revision = info.weight_version or "default"
-        # A server that says nothing and one reached as an "openai" engine must give the same keys.
-        served = info.served_model_name or info.model_path, "" if revision == "default" else revision
-        what = f"{self._url} serves {served[0]!r} (weights {info.model_path}, version {revision})"
-        if self._served not in (None, served):
-            raise EngineError(f"{what}, and served {self._served} before. Start that one again, or begin a new run.")
-        if self._model not in (None, served[0]):
-            raise EngineError(
-                f"{what}, but generator.model is {self._model!r}. Start that one, or change the run file."
-            )
-        self._model, self._served, self._confirmed = served[0], served, time.monotonic()
-        return served
-
-    async def _confirm(self) -> None:
-        if time.monotonic() - self._confirmed < _CONFIRMED_SECONDS:
-            return
-        if self._confirming is None or self._confirming.done():  # one question for all who want to know
-            self._confirming = asyncio.create_task(self._identify())
-        await asyncio.shield(self._confirming)
-
-    async def _chat(self, body: dict[str, Any]) -> tuple[list[Completion], int]:
-        if self._server:
-            await self._server.ready()
-        await self._confirm()
-        self._in_flight += 1
-        try:
-            answer = await super()._chat(body)
-        except EngineUnavailableError:
-            self._confirmed = 0.0  # whoever answers next may be another server
-            raise
-        finally:
-            self._in_flight -= 1
-        self._answered += 1
-        return answer
 
 
 def start_sglang(section: GeneratorSection) -> tuple[Supervisor, str]:

@@ -81,6 +81,10 @@ class TemplateEngine:
         """Always ``("template", "1")``."""
         return "template", "1"
 
+    async def fit(self, request: Request) -> Request:
+        """The request as it is: no document is too long."""
+        return request
+
     async def generate(self, request: Request, seed: int) -> Answer:
         """``request.n`` texts that depend on the request, the seed and nothing else. Never raises."""
         write = _rephrases if request.kind == "rephrase" else _thoughts

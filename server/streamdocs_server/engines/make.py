@@ -1,0 +1,63 @@
+"""From a run file's generator section to an engine."""
+
+import logging
+from typing import Any
+
+from anyio import CapacityLimiter
+
+from streamdocs.config import GeneratorSection
+from streamdocs.errors import ConfigError
+from streamdocs_server.engines.base import Engine, Sampling
+from streamdocs_server.engines.openai import OpenAIEndpoint
+from streamdocs_server.engines.pool import Pool
+from streamdocs_server.engines.sglang import SGLangEndpoint, start_sglang
+from streamdocs_server.engines.template import TemplateEngine
+
+log = logging.getLogger(__name__)
+
+
+def with_options(section: GeneratorSection, given: dict[str, Any]) -> GeneratorSection:
+    """A run file's generator section with the options of the command line, which win.
+
+    Raises:
+        ConfigError: Options that contradict each other.
+    """
+    if {"model_path", "endpoint"} <= given.keys():
+        raise ConfigError("--model starts a server and --endpoint uses one that runs: give one of the two")
+    if "model_path" in given:
+        given |= {"engine": "sglang", "endpoint": ()}
+    elif "endpoint" in given:
+        # Any endpoint will do as an "openai" one; a run file that says "sglang" knows better.
+        given |= {"engine": "sglang" if section.engine == "sglang" else "openai", "model_path": None}
+    return section.model_copy(update=given)
+
+
+def make_engine(section: GeneratorSection, slots: CapacityLimiter, failure_budget: int) -> Engine:
+    """The engine that a run file names; how it uses ``slots`` is told in :class:`Pool`.
+
+    Raises:
+        ConfigError: Not enough is said, or too much.
+    """
+    if section.engine == "template":
+        log.info("the template engine is a stand-in without a model, for trying out; --endpoint uses a real one")
+        return TemplateEngine(tokens_per_second=section.tokens_per_second)
+    return Pool(make_endpoints(section), slots=slots, failure_budget=failure_budget, context=section.context)
+
+
+def make_endpoints(section: GeneratorSection) -> list[OpenAIEndpoint]:
+    """The servers of a section whose engine has some; one that is to be started is not, yet.
+
+    Raises:
+        ConfigError: Not enough is said, or too much.
+    """
+    sampling = Sampling(temperature=section.temperature, top_p=section.top_p, system=section.system)
+    connection: dict[str, Any] = {"model": section.model, "sampling": sampling, "timeout": section.timeout}
+    if section.endpoint and section.model_path:
+        raise ConfigError("generator: endpoint uses a server that runs and model_path starts one; name one of the two")
+    if section.engine == "sglang" and section.model_path:
+        server, url = start_sglang(section)
+        return [SGLangEndpoint(url=url, server=server, **connection)]
+    if not section.endpoint:
+        raise ConfigError("generator.endpoint (--endpoint URL) or generator.model_path (--model PATH) is needed")
+    kind = SGLangEndpoint if section.engine == "sglang" else OpenAIEndpoint
+    return [kind(url=url, api_key_env=section.api_key_env, **connection) for url in section.endpoint]

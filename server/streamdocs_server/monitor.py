@@ -1,0 +1,166 @@
+"""What the server tells over HTTP on the loopback: ``/metrics`` for Prometheus, ``/health`` and ``/status`` as JSON."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streamdocs.errors import ConfigError
+from streamdocs_server.engines.pool import Pool
+from streamdocs_server.loop import GenerationLoop
+
+log = logging.getLogger(__name__)
+
+_HOST = "127.0.0.1"
+
+
+class Monitor(Collector):
+    """Serves what a loop and its pool say about themselves, from a thread, from ``start`` to ``close``.
+
+    Args:
+        loop: The loop.
+        pool: Its engine; None for an engine without servers.
+        port: 0 takes a free one.
+    """
+
+    def __init__(self, loop: GenerationLoop, pool: Pool | None, port: int) -> None:
+        self._loop = loop
+        self._members = pool.members if pool else []
+        self._retries = pool.retries if pool else {}
+        registry = CollectorRegistry()
+        registry.register(self)
+        self._metrics = make_wsgi_app(registry)
+        try:
+            self._server = make_server(_HOST, port, self._answer, _Server, _Quiet)
+        except OSError as error:
+            raise ConfigError(f"port {port} of {_HOST} (server.monitor_port) cannot be used: {error}") from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="monitor", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{_HOST}:{self._server.server_port}"
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+        log.info("%s/metrics, /health and /status tell how it goes", self.url)
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def healthy(self) -> bool:
+        """Whether generations can be written now: some server is in."""
+        return self._loop.finished or not self._members or any(member.up for member in self._members)
+
+    def status(self) -> dict[str, Any]:
+        """Everything at a glance; counts are since this server started."""
+        loop, done = self._loop, self._loop.statistics
+        return {
+            "state": loop.state,
+            "watermark": loop.watermark,
+            "rounds_done": loop.rounds_done,
+            "lead": loop.lead,
+            "in_flight": loop.in_flight,
+            "queued": loop.queued,
+            "requests_answered": done.answers,
+            "documents_written": done.asked,
+            "documents_found": done.found,
+            "generations_written": done.written.generations,
+            "documents_cut": done.written.cut,
+            "rejected": dict(done.written.rejected),
+            "retries": dict(self._retries),
+            "prompt_tokens": done.prompt_tokens,
+            "cached_prompt_tokens": done.cached_tokens,
+            "completion_tokens": done.completion_tokens,
+            "endpoints": [
+                {
+                    "url": member.endpoint.url,
+                    "up": member.up,
+                    "in_flight": len(member.asking),
+                    "limit": int(member.limit),
+                    "failures_in_a_row": member.failures,
+                    "last_error": member.last_error,
+                }
+                for member in self._members
+            ],
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """The same for Prometheus."""
+        loop, done = self._loop, self._loop.statistics
+        gauges = {
+            "streamdocs_in_flight": ("Documents that are being asked for", loop.in_flight),
+            "streamdocs_queued": ("Documents that wait to be asked for", loop.queued),
+            "streamdocs_rounds_done": ("Rounds that are complete", loop.rounds_done),
+            "streamdocs_lead": ("Documents x rounds by which generation is ahead of the trainer", loop.lead),
+        }
+        counters = {
+            "streamdocs_documents": ("Documents x rounds that were generated", done.asked),
+            "streamdocs_documents_cut": ("Of those, too long for the model and cut", done.written.cut),
+            "streamdocs_generations": ("Generations that were stored", done.written.generations),
+            "streamdocs_prompt_tokens": ("Prompt tokens of answered requests", done.prompt_tokens),
+            "streamdocs_cached_prompt_tokens": ("Of those, from the engine's cache", done.cached_tokens),
+            "streamdocs_completion_tokens": ("Generated tokens, rejected generations included", done.completion_tokens),
+        }
+        by_cause = {
+            "streamdocs_retries": ("Requests that were sent again", dict(self._retries)),
+            "streamdocs_rejections": ("Generations that were not accepted", dict(done.written.rejected)),
+        }
+        by_endpoint: dict[str, tuple[str, Callable[[Any], float]]] = {
+            "streamdocs_endpoint_up": ("Whether a server is in", lambda member: member.up),
+            "streamdocs_endpoint_in_flight": ("Requests in flight", lambda member: len(member.asking)),
+            "streamdocs_endpoint_limit": ("Requests that it is given at once", lambda member: member.limit),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(name, text, value=value)
+        for name, (text, value) in counters.items():
+            yield CounterMetricFamily(name, text, value=value)
+        for name, (text, causes) in by_cause.items():
+            counter = CounterMetricFamily(name, text, labels=["cause"])
+            for cause, count in causes.items():
+                counter.add_metric([cause], count)
+            yield counter
+        for name, (text, get) in by_endpoint.items():
+            gauge = GaugeMetricFamily(name, text, labels=["endpoint"])
+            for member in self._members:
+                gauge.add_metric([member.endpoint.url], get(member))
+            yield gauge
+        yield from done.latency.collect()
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            answer: Iterable[bytes] = self._metrics(environ, start_response)
+            return answer
+        if path == "/health":
+            healthy = self.healthy()
+            content: dict[str, Any] = {"healthy": healthy}
+            status = "200 OK" if healthy else "503 Service Unavailable"
+        elif path == "/status":
+            status, content = "200 OK", self.status()
+        else:
+            status, content = "404 Not Found", {"error": "there are /metrics, /health and /status"}
+        start_response(status, [("Content-Type", "application/json")])
+        return [json.dumps(content, indent=2).encode() + b"\n"]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    timeout = 10  # seconds for a request to arrive
+
+    def log_message(self, *_: Any) -> None:
+        """Write no line for every scrape."""

@@ -1,0 +1,68 @@
+"""The command ``show-prompts``: what is sent for one document, to the letter."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from streamdocs.config import RunFile
+from streamdocs.console import error_exit
+from streamdocs.corpus.reader import Corpus
+from streamdocs.errors import ConfigError, StreamdocsError
+from streamdocs.recipes import RECIPES, Recipe
+from streamdocs.run import GenerationScope
+from streamdocs.schedule import DocumentOrder
+from streamdocs_server.engines.base import Sampling
+from streamdocs_server.engines.openai import OpenAIEndpoint
+from streamdocs_server.resolve import requests
+
+
+def show_prompts(
+    run_file: Annotated[Path, typer.Argument(help="The run file.")],
+    document: Annotated[int, typer.Option(help="Number of the document in the corpus.")] = 0,
+    round: Annotated[int, typer.Option(help="Round of generations.")] = 0,
+    recipe: Annotated[str | None, typer.Option(help="In place of the run's: a recipe's name, or `all`.")] = None,
+    model_name: Annotated[str | None, typer.Option(help="Name of the model; it is in the seed, too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line for each: the body of the HTTP request.")] = False,
+) -> None:
+    """Print the prompts that are sent for one document, in the order of sending.
+
+    What is too long for the model is cut when it is sent, since only the server knows how much it can read.
+    """
+    try:
+        file = RunFile.load(run_file)
+        corpus = Corpus(file.corpus, file.remote)
+        served = (model_name or file.generator.model or "the-served-model", file.generator.revision)
+        generator = file.generator.generator(served)
+        assert generator is not None
+        sampling = Sampling(temperature=generator.temperature, top_p=generator.top_p, system=generator.system)
+        endpoint = OpenAIEndpoint(url="http://localhost", model=generator.model, sampling=sampling)
+        order = DocumentOrder(corpus.shard_sizes, file.mix.shuffle_seed)
+        if not 0 <= document < len(corpus.documents):
+            raise ConfigError(f"--document {document}: the corpus {file.corpus} has 0 to {len(corpus.documents) - 1}")
+        for each in _recipes(recipe, file.make_recipe()):
+            scope = GenerationScope(corpus, each, generator, order)
+            for request, seed in requests(scope, document, round):
+                body = endpoint.body(request, request.n, seed)
+                typer.echo(json.dumps(body) if as_json else _readable(each.name, document, round, body))
+    except StreamdocsError as error:
+        error_exit(error)
+
+
+def _recipes(name: str | None, of_the_run: Recipe) -> list[Recipe]:
+    if name is None:
+        return [of_the_run]
+    if name != "all" and name not in RECIPES:
+        raise ConfigError(f"--recipe {name}: it is one of {', '.join(RECIPES)} or all")
+    names = list(RECIPES) if name == "all" else [name]
+    # The run's own recipe is the run's, prompt and all.
+    return [
+        of_the_run if of_the_run.name == each else RECIPES[each](generations=of_the_run.generations) for each in names
+    ]
+
+
+def _readable(recipe: str, document: int, round: int, body: dict[str, Any]) -> str:
+    settings = ", ".join(f"{name} {value}" for name, value in body.items() if name != "messages")
+    messages = "\n".join(f"[{message['role']}]\n{message['content']}" for message in body["messages"])
+    return f"--- {recipe}, document {document}, round {round}: {settings}\n{messages}\n"

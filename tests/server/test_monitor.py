@@ -1,0 +1,142 @@
+"""What the server tells over HTTP, and the prompts that it shows."""
+
+import asyncio
+import json
+import socket
+
+import httpx
+import pytest
+import yaml
+from anyio import CapacityLimiter
+from prometheus_client.parser import text_string_to_metric_families
+from test_faults import FaultyServer
+from typer.testing import CliRunner
+
+from conftest import make_loop, make_run
+from streamdocs import Stitch
+from streamdocs.errors import ConfigError
+from streamdocs_server.cli import app
+from streamdocs_server.engines.openai import OpenAIEndpoint
+from streamdocs_server.engines.pool import Pool
+from streamdocs_server.monitor import Monitor
+
+
+def test_metrics_health_and_status(small_corpus, store):
+    run = make_run(small_corpus, Stitch(generations=2))
+    seen = {}
+
+    async def work() -> None:
+        slots = CapacityLimiter(16)
+        server = FaultyServer(httpx.Response(500))
+        pool = Pool([OpenAIEndpoint(url="http://there", transport=server)], slots=slots, failure_budget=1000)
+        loop = make_loop(run, store, engine=pool, slots=slots)
+        monitor = Monitor(loop, pool, 0)
+        monitor.start()
+        try:
+            async with httpx.AsyncClient(base_url=monitor.url) as client:
+                seen["before"] = await client.get("/health")
+                await pool.model()
+                seen["ready"] = await client.get("/health")
+                pool._sleep = lambda _: asyncio.sleep(0)
+                await loop.run()
+                for path in ("/health", "/metrics", "/status", "/other"):
+                    seen[path] = await client.get(path)
+        finally:
+            monitor.close()
+            await pool.close()
+
+    asyncio.run(work())
+    assert (seen["before"].status_code, seen["before"].json()) == (503, {"healthy": False})
+    assert (seen["ready"].status_code, seen["/health"].status_code, seen["/other"].status_code) == (200, 200, 404)
+    status = seen["/status"].json()
+    assert status["state"] == "all rounds are done" and status["rounds_done"] == 1 and status["in_flight"] == 0
+    assert status["documents_written"] == 100 and status["generations_written"] == 200
+    assert status["retries"] == {"server error": 50}
+    assert status["endpoints"][0]["url"] == "http://there" and "500" in status["endpoints"][0]["last_error"]
+    families = text_string_to_metric_families(seen["/metrics"].text)
+    values = {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
+    assert values["streamdocs_documents_total",] == 100 and values["streamdocs_generations_total",] == 200
+    assert values["streamdocs_prompt_tokens_total",] == status["prompt_tokens"] > 0
+    assert values["streamdocs_completion_tokens_total",] == status["completion_tokens"] > 0
+    assert values["streamdocs_retries_total", "server error"] == 50
+    assert values["streamdocs_request_seconds_count",] == 100
+    assert values["streamdocs_lead",] == status["lead"] and values["streamdocs_rounds_done",] == 1
+    assert {"streamdocs_cached_prompt_tokens_total", "streamdocs_in_flight", "streamdocs_queued"} <= {
+        n for n, *_ in values
+    }
+    assert ("streamdocs_endpoint_limit", "http://there") in values
+
+
+def test_it_listens_on_the_loopback_and_says_so_when_it_cannot(small_corpus, store):
+    loop = make_loop(make_run(small_corpus, Stitch(generations=1)), store)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"port {port} of 127\.0\.0\.1 \(server\.monitor_port\)"):
+            Monitor(loop, None, port)
+    monitor = Monitor(loop, None, 0)
+    assert monitor._server.server_address[0] == "127.0.0.1"
+    monitor._server.server_close()
+
+
+@pytest.fixture
+def run_file(small_corpus, tmp_path):
+    recipe = {"name": "stitch", "generations": 4, "per_round": 2}
+    generator = {"engine": "openai", "model": "m", "system": "Be brief.", "temperature": 0.7}
+    fields = {"corpus": str(small_corpus), "store": "store", "recipe": recipe, "generator": generator}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(fields))
+    return tmp_path / "run.yaml"
+
+
+def show_prompts(*arguments: object) -> str:
+    result = CliRunner().invoke(app, ["show-prompts", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_prompts_shown_are_those_that_are_sent(small_corpus, store, run_file):
+    bodies = []
+
+    class Recording(FaultyServer):
+        async def handle_async_request(self, received: httpx.Request) -> httpx.Response:
+            bodies.extend([json.loads(received.content)] if received.content else [])
+            return await super().handle_async_request(received)
+
+    from streamdocs.config import RunFile
+    from streamdocs_server.cli import make_run
+    from streamdocs_server.engines import Sampling
+    from streamdocs_server.gates import Gates
+    from streamdocs_server.resolve import Resolver
+
+    file = RunFile.load(run_file)
+
+    async def work() -> None:
+        sampling = Sampling(temperature=0.7, system="Be brief.")
+        endpoint = OpenAIEndpoint(url="http://there", model="m", sampling=sampling, transport=Recording())
+        pool = Pool([endpoint], slots=CapacityLimiter(1))
+        run = make_run(file, await pool.model())
+        await Resolver(run.scope, store, pool, Gates(), attempts=1).resolve(7, 1)
+        await pool.close()
+
+    asyncio.run(work())
+    shown = [json.loads(line) for line in show_prompts(run_file, "--document", 7, "--round", 1, "--json").splitlines()]
+    assert shown == bodies and len(shown) == 1
+
+
+def test_prompts_of_every_recipe(run_file):
+    shown = show_prompts(run_file, "--recipe", "all")
+    for recipe, count in (("rephrase", 1), ("stitch", 1), ("stretch", 4)):
+        assert shown.count(f"--- {recipe}, document 0, round 0: model m, n ") == count
+    assert shown.count("[system]\nBe brief.") == 6 and "Document 0" in shown
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(["--document", 100], "has 0 to 99"), (["--recipe", "x"], "it is one of")])
+def test_wrong_options_are_told(run_file, wrong, said):
+    result = CliRunner().invoke(app, ["show-prompts", str(run_file), *map(str, wrong)])
+    assert result.exit_code == 1 and said in result.output
+
+
+def test_serving_is_the_default_command(tmp_path):
+    missing = str(tmp_path / "missing.yaml")
+    for arguments in ([missing], ["serve", missing], ["--model-name=m", missing]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 1 and "cannot be read" in result.output
