@@ -7,6 +7,7 @@
     ├── StoreError             a store that cannot be opened, read or written
     │   ├── StoreFullError     the store reached its size limit
     │   └── MissingGenerationError   a sealed window refers to generations that are gone
+    ├── LedgerFileError        an exported ledger that cannot be read, or contradicts what the store holds
     ├── FingerprintError       the state or the store belongs to another run
     ├── WaitTimeoutError       generations (or a server) did not come within the deadline
     └── EngineError            the language model server cannot be used
@@ -42,6 +43,10 @@ class StoreFullError(StoreError):
 
 class MissingGenerationError(StoreError):
     """A sealed window refers to generations that are gone from the store."""
+
+
+class LedgerFileError(StreamdocsError):
+    """An exported ledger cannot be read, or contradicts what the store holds."""
 
 
 class FingerprintError(StreamdocsError):

@@ -1,0 +1,111 @@
+"""The audit against explain, sequence by sequence, and the command that prints it."""
+
+import json
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import generate, make_dataset, make_run, read_tokens, write_run_file
+from streamdocs import Rephrase, Stitch, Stretch
+from streamdocs.audit import audit
+from streamdocs.audit_report import audit_run
+from streamdocs.errors import ConfigError
+from streamdocs.store import LmdbStore
+
+WINDOWS, SIZE = 5, 32
+RUNS = {
+    "stitch": (Stitch(generations=4, per_round=2), "reuse"),
+    "stretch": (Stretch(generations=3), "reuse"),
+    "rephrase": (Rephrase(generations=2, per_round=1), "reuse"),
+    "filled": (Stitch(generations=2), "web"),
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def dataset(request, small_corpus, tmp_path_factory):
+    """A run that sealed some windows while its generations grew."""
+    recipe, when_behind = RUNS[request.param]
+    store = LmdbStore(tmp_path_factory.mktemp(request.param) / "store")
+    run = make_run(small_corpus, recipe)
+    dataset = make_dataset(small_corpus, store, recipe=recipe, when_behind=when_behind)
+    generate(run, store, blocks=2)
+    dataset.ledger.manifest(1)
+    generate(run, store, blocks=7, first=2)
+    dataset.ledger.manifest(WINDOWS - 1)
+    return dataset
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, WINDOWS * SIZE - 1), st.integers(1, WINDOWS * SIZE))
+def test_it_sums_up_what_explain_says(dataset, start, size):
+    positions = range(start, min(start + size, WINDOWS * SIZE))
+    found = audit(dataset, positions.start, positions.stop)
+    kinds, sources, where = Counter(), Counter(), defaultdict(set)
+    for position in positions:
+        for segment in dataset.explain(position):
+            kinds[segment.kind] += segment.stop - segment.start
+            if segment.kind != "mark":
+                source = (segment.document, segment.generation)
+                sources[source] += segment.stop - segment.start
+                where[source].add(position)
+    here = Counter()
+    for (_, kind), tokens in found.tokens.items():
+        here[kind if kind in ("web", dataset.run.recipe.kind) else "mark"] += tokens
+    assert here == kinds
+    rows = list(found.rows())
+    assert {(row["document"], generation_of(row)): row["tokens"] for row in rows} == sources
+    assert {(row["document"], generation_of(row)): set(row["positions"]) for row in rows} == where
+    assert all(row["positions"] == sorted(row["positions"]) for row in rows)
+    total = found.summary()["sequences"]
+    assert total["synthetic"] == sum(bool(dataset[position]["synthetic"]) for position in positions)
+    assert total["synthetic"] + total["filler"] == found.summary()["asked"]
+    assert sum(total.values()) * 64 == found.tokens.total() == len(positions) * 64
+    reuse = Counter(row["tokens"] // row["length"] for row in rows if "round" in row)
+    assert found.reuse() == dict(reuse)
+
+
+def generation_of(row) -> tuple[int, int] | None:
+    return (row["round"], row["number"]) if "round" in row else None
+
+
+def test_lengths_are_those_of_what_was_read(dataset):
+    for row in list(audit(dataset).rows())[::7]:
+        if "round" in row:
+            with dataset.store.read() as snapshot:
+                record = read_tokens(snapshot, dataset.run.scope, row["document"], row["round"])
+            assert row["length"] == record.lengths[row["number"]]
+        else:
+            assert row["length"] == len(dataset.corpus.tokens(row["document"]))
+
+
+def test_web_passes_are_counted_by_tokens(small_corpus):
+    dataset = make_dataset(small_corpus, window=1)
+    found = audit(dataset)
+    assert found.summary()["web_passes"] == [0, dataset.epoch_size * 64 / dataset.run.web_tokens]
+    assert {row["tokens"] >= row["length"] for row in found.rows()} == {True}
+    assert len(list(found.rows())) == 100 and found.reuse() == {}
+
+
+def test_what_is_not_sealed_cannot_be_audited(dataset):
+    for positions in ((0, WINDOWS * SIZE + 1), (WINDOWS * SIZE, None), (-1, 4), (7, 7)):
+        with pytest.raises(ConfigError, match=rf"0:{WINDOWS * SIZE}, of the {WINDOWS} sealed windows"):
+            audit(dataset, *positions)
+    assert dataset.ledger.sealed(WINDOWS) is None
+
+
+def test_the_report(dataset, tmp_path, capsys):
+    run_file = write_run_file(tmp_path / "run.yaml", dataset)
+    as_json, plot = tmp_path / "audit.json", tmp_path / "audit.png"
+    document = next(audit(dataset).rows())["document"]
+    audit_run(run_file, "8:120", document, as_json, plot)
+    written = json.loads(as_json.read_text())
+    found = audit(dataset, 8, 120)
+    assert written == json.loads(json.dumps({**found.summary(), "sources": list(found.rows())}))
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    for expected in ("8:120", f"document {document}", "mixture 3/4: 84 of 112", f"{found.tokens.total():,}"):
+        assert expected in printed
+    with pytest.raises(ConfigError, match="like 0:4096"):
+        audit_run(run_file, "8", None, None, None)

@@ -1,0 +1,107 @@
+"""Every state of every kind of run, restored in fresh processes while a generator writes and retires."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from conftest import generate, make_corpus, make_texts
+from exactness import Child, Setup, Split, differences, generate_for_ever, restored, uninterrupted, wait_until
+from streamdocs import Rephrase, Stitch, Stretch
+from streamdocs.ledger import Ledger
+from streamdocs.sealing import Manifest, State
+from streamdocs.shelf import StoreShelf
+from streamdocs.store import LmdbStore
+
+DOCUMENTS = 40
+SPLITS = [Split(ranks, workers) for ranks, workers in product((1, 2, 4), (0, 1, 3))]
+ALL_SPLITS = [
+    *SPLITS,
+    Split(ranks=2, workers=1, nodes=2),
+    Split(ranks=4, workers=0, nodes=2),
+    Split(ranks=4, workers=1, replication=2),
+    Split(ranks=2, workers=3, replication=2),
+    Split(ranks=4, workers=0, nodes=2, replication=4),
+]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("corpus"), make_texts(DOCUMENTS))
+
+
+def growing(recipe) -> dict:
+    """Rounds until all generations exist; a run waits for some of them on its way."""
+    gates = {5: (2 * DOCUMENTS, 0)}
+    return {"recipe": recipe(generations=4, per_round=1), "gates": gates, "steps": 10}
+
+
+def retiring(recipe) -> dict:
+    """Rounds without end. The last ten states are kept; before the last step a round has left the store."""
+    gates = {2: (3 * DOCUMENTS, 0), 19: (0, 1)}
+    endless = recipe(generations=2, per_round=1, rounds=None)
+    return {"recipe": endless, "gates": gates, "steps": 20, "keep_checkpoints": 7}
+
+
+def generate_some(setup: Setup, runs: list[str]) -> int:
+    """Generate what all runs begin with; the runs then wait at the first of their gates. How many items that was."""
+    run, store, blocks = setup.run(), LmdbStore(setup.store), 2
+    generate(run, store, blocks)
+    # To wait for all generations of a document may take most of a round: each has an order of its own.
+    while not can_begin(run, store, setup.when_behind):
+        generate(run, store, blocks + 1, first=blocks)
+        blocks += 1
+    wait_until(lambda: all(Ledger(setup.run(name), store, "reuse", 0).sealed(0) for name in runs))
+    return run.scope.generation_order.first_item(blocks)
+
+
+def can_begin(run, store: LmdbStore, when_behind: str) -> bool:
+    """Whether a first window can be sealed over what there is. Seals none."""
+    sealer = Ledger(run, store, when_behind, 0)._sealer
+    with store.read() as snapshot:
+        return isinstance(sealer.seal(State(), StoreShelf(snapshot, run.scope, 0, deep=False)), Manifest)
+
+
+@pytest.mark.parametrize("when_behind", ["wait", "reuse", "web"])
+@pytest.mark.parametrize("rounds", [growing, retiring])
+@pytest.mark.parametrize("recipe", [Rephrase, Stitch, Stretch])
+def test_every_state_of_every_split(corpus, tmp_path, recipe, rounds, when_behind):
+    setup = Setup(corpus, tmp_path / "store", when_behind=when_behind, **rounds(recipe))
+    with ThreadPoolExecutor(len(SPLITS)) as pool:  # all at once over one store, each with windows of its own
+        futures = [pool.submit(uninterrupted, setup, split, str(split)) for split in SPLITS]
+        items = generate_some(setup, [str(split) for split in SPLITS])
+        with Child(generate_for_ever, setup, 6000):
+            readings = [future.result() for future in futures]
+            found = differences(readings, range(setup.steps - 10, setup.steps))
+    assert found == []
+    for reading in readings:
+        assert len({str(batch) for batch in reading.batches}) == setup.steps
+        assert all(len(state) <= 4096 for state in reading.states)
+        ledger = Ledger(setup.run(reading.name), LmdbStore(setup.store), "reuse", 0)
+        assert ledger.manifest(0).watermark <= items <= ledger.last_sealed().watermark  # it was written meanwhile
+        assert when_behind == "wait" or items < ledger.last_sealed().watermark
+
+
+def test_the_helper_sees_a_difference(corpus, tmp_path):
+    setup = Setup(corpus, tmp_path / "store", **growing(Stitch))
+    with Child(generate_for_ever, setup, None):
+        reading = uninterrupted(setup, Split(), "")
+    shifted = replace(reading, states=reading.states[1:] + reading.states[:1])
+    assert differences([reading], range(2)) == []
+    assert differences([shifted], range(2)) == [f"{Split()}, step 0", f"{Split()}, step 1"]
+
+
+def test_one_run_for_any_number_of_nodes_ranks_and_workers_that_changes_at_every_resume(corpus, tmp_path):
+    setup = Setup(corpus, tmp_path / "store", **{**growing(Stitch), "steps": 2 * len(ALL_SPLITS)})
+    with Child(generate_for_ever, setup, 6000):
+        first = uninterrupted(setup, Split(), "")
+        for split in ALL_SPLITS:
+            other = uninterrupted(setup, split, "")
+            assert (other.batches, other.states) == (first.batches, first.states), split
+        batches = []
+        for split in ALL_SPLITS:
+            some, state = Child(restored, setup, split, "", first.states[len(batches)], 2).result()
+            batches += some
+            assert [state] == first.states[len(batches) :][:1] or split == ALL_SPLITS[-1]
+    assert batches == first.batches

@@ -1,0 +1,82 @@
+"""Trainer and generator killed a hundred times: what was read is what a run reads that nobody ever stopped."""
+
+import json
+import os
+import random
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from conftest import make_corpus, make_texts
+from exactness import GLOBAL_BATCH, Batch, Child, Setup, Split, endless, generate_for_ever, wait_until
+from streamdocs import Stitch
+from streamdocs.ledger import Ledger
+from streamdocs.store import LmdbStore
+
+KILLS = 100
+SAVE_EVERY = 3
+
+
+def train_for_ever(setup: Setup, workers: int, folder: Path) -> None:
+    """One life of a trainer: goes on where the last saved state says, and logs every batch that it consumed."""
+    loader = setup.loader(Split(workers=workers), 0, "")
+    saved, position = folder / "state.json", 0
+    if saved.exists():
+        state = json.loads(saved.read_text())
+        loader.load_state_dict(state)
+        position = state["position"]
+    with (folder / "consumed.jsonl").open("ab", buffering=0) as log:
+        for step, batch in enumerate(endless(loader), 1):
+            log.write(json.dumps([position, batch]).encode() + b"\n")
+            position += GLOBAL_BATCH
+            if step % SAVE_EVERY == 0:
+                (folder / "state.new").write_text(json.dumps(loader.state_dict()))
+                os.replace(folder / "state.new", saved)
+
+
+def read_in_one_go(setup: Setup, batches: int) -> list[Batch]:
+    return [batch for _, batch in zip(range(batches), endless(setup.loader(Split(), 0, "")), strict=False)]
+
+
+def consumed(folder: Path) -> list[tuple[int, Batch]]:
+    path = folder / "consumed.jsonl"
+    return [tuple(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_hundred_kills_leave_no_trace(tmp_path):
+    corpus = make_corpus(tmp_path, make_texts(300))
+    setup = Setup(corpus, tmp_path / "store", Stitch(generations=8, per_round=1))
+    rng, lives, kills = random.Random(0), [], {"trainer": 0, "generator": 0}
+
+    def start(role: str) -> Child:
+        if role == "generator":
+            return Child(generate_for_ever, setup, 3000)
+        lives.append(len(consumed(tmp_path)))
+        return Child(train_for_ever, setup, rng.choice((0, 0, 1, 2)), tmp_path)
+
+    with ExitStack() as stack:
+        running = {role: start(role) for role in kills}
+        stack.callback(lambda: [child.kill() for child in running.values()])
+        for _ in range(KILLS):
+            role = rng.choice(("trainer", "trainer", "generator"))
+            if rng.random() < 0.7:  # after some batches of this life; otherwise at any moment
+                wanted = len(consumed(tmp_path)) + rng.randint(1, 8)
+                wait_until(lambda wanted=wanted: len(consumed(tmp_path)) >= wanted)
+            time.sleep(rng.uniform(0, 0.1))
+            assert running[role].process.is_alive(), running[role].result()
+            running[role].kill()
+            kills[role] += 1
+            running[role] = start(role)
+        wanted = len(consumed(tmp_path)) + 10
+        wait_until(lambda: len(consumed(tmp_path)) >= wanted)
+
+    found: dict[int, Batch] = {}
+    for position, batch in consumed(tmp_path):
+        assert found.setdefault(position, batch) == batch, f"position {position} was read in two ways"
+    batches = len(found)
+    assert sorted(found) == list(range(0, batches * GLOBAL_BATCH, GLOBAL_BATCH))
+    assert [found[position] for position in sorted(found)] == Child(read_in_one_go, setup, batches).result()
+    # It was a real run: both were killed often, batches were read again, and generations grew meanwhile.
+    assert min(kills.values()) > KILLS // 5 and len(consumed(tmp_path)) > batches > KILLS
+    ledger = Ledger(setup.run(), LmdbStore(setup.store), "reuse", 0)
+    assert ledger.manifest(0).watermark < ledger.last_sealed().watermark

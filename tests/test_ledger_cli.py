@@ -1,0 +1,84 @@
+"""The commands around the ledger, as a user types them."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from conftest import generate, make_dataset, make_run, rewrite, write_run_file
+from streamdocs import Stitch
+from streamdocs.cli import app
+from streamdocs.store import LmdbStore
+
+RECIPE = Stitch(generations=2, per_round=1)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command that ends with exit code ``code``; what it prints, on both streams together, as one line."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*command: object, code: int = 0) -> str:
+        monkeypatch.setattr("sys.argv", ["streamdocs", *map(str, command)])
+        with pytest.raises(SystemExit) as ended:
+            app()
+        printed = capsys.readouterr()
+        assert (ended.value.code or 0) == code, printed
+        return " ".join((printed.out + printed.err).split())
+
+    return call
+
+
+@pytest.fixture
+def run_file(small_corpus, store, tmp_path):
+    """Of a run that has sealed three windows."""
+    generate(make_run(small_corpus, RECIPE), store)
+    dataset = make_dataset(small_corpus, store, recipe=RECIPE)
+    dataset.ledger.manifest(2)
+    return write_run_file(tmp_path / "run.yaml", dataset)
+
+
+def test_from_export_to_import_and_back(run, run_file, small_corpus, tmp_path):
+    file, copied = tmp_path / "run.ledger", tmp_path / "copied"
+    assert "run.ledger: 3 windows" in run("ledger", "export", run_file, file)
+    shutil.copytree(tmp_path / "store", copied)
+    other = write_run_file(tmp_path / "other.yaml", make_dataset(small_corpus, LmdbStore(copied), recipe=RECIPE))
+    assert "the same 3 windows" in run("ledger", "diff", file, other)
+    fields = yaml.safe_load(run_file.read_text())
+    fresh = tmp_path / "fresh.yaml"  # which leaves it to the store who the generator is, and there is none yet
+    fresh.write_text(yaml.safe_dump({**fields, "store": "fresh", "generator": {}}))
+    assert "3 of them, the first 0, lack generations" in run("ledger", "import", fresh, file)
+    assert "missing" in run("ledger", "verify", fresh, code=1)
+    assert "the same 3 windows" in run("ledger", "diff", fresh, run_file)
+    third = write_run_file(
+        tmp_path / "third.yaml", make_dataset(small_corpus, LmdbStore(copied), recipe=RECIPE), name="x"
+    )
+    assert "name: and x" in run("ledger", "diff", run_file, third, code=1)
+    assert "error: the file belongs to another run: name: in the file, x here" in run(
+        "ledger", "import", third, file, code=1
+    )
+    assert "error: " in run("ledger", "diff", tmp_path / "nothing", file, code=1)
+
+
+def test_verify_reseal_and_audit(run, run_file, small_corpus, store, tmp_path):
+    dataset = make_dataset(small_corpus, store, recipe=RECIPE)
+    assert "0-2 │ 0:96" in run("ledger", "verify", run_file)
+    lost = dataset.ledger.manifest(1).units.documents.tolist()
+    document = next(each for each in lost if each not in dataset.ledger.manifest(0).units.documents)
+    rewrite(dataset, document, 1, lambda tokens: None)
+    said = run("ledger", "verify", run_file, code=1)
+    assert f"window 1: document {document}, round 1, generation 0: missing" in said
+    assert f"1 missing of documents {document}" in said
+    said = run("ledger", "reseal", run_file)
+    assert "windows 1 to 2 (" in said and "states of positions up to 32 go on as they are" in said
+    assert "nothing to seal anew" in run("ledger", "reseal", run_file)
+    assert "windows 1 to 2 (" in run("inspect", run_file)
+    assert "windows 1 to 2 (" in run("ledger", "verify", run_file)
+    as_json = tmp_path / "audit.json"
+    assert "windows 1 to 2 (" in run("audit", run_file, "--positions", "0:32", "--json", as_json)
+    assert json.loads(as_json.read_text())["positions"] == [0, 32]
+    assert "ask for some of 0:32, of the 1 sealed windows" in run("audit", run_file, "--positions", ":40", code=1)
+    assert "window 7 cannot be sealed anew: 1 windows are sealed" in run(
+        "ledger", "reseal", run_file, "--from", 7, code=1
+    )
