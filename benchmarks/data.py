@@ -1,21 +1,26 @@
-"""What the benchmarks read: a corpus of random words, a store of random generations, and the same written out."""
+"""What the benchmarks read: a corpus of random words, random generations, and the same written out in full."""
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
-from streaming import MDSWriter
+import torch
+from streaming import MDSWriter, StreamingDataLoader
 
-from streamdocs import Generator, Recipe, StreamingMegadocDataset
+from streamdocs import Generator, Recipe, Rephrase, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs.corpus import prepare_corpus
-from streamdocs.ledger import token_key
 from streamdocs.progress import Tally, block_key
 from streamdocs.records import encode_tokens
 from streamdocs.run import Run
-from streamdocs.store import LmdbStore
+from streamdocs.shelf import token_key
+from streamdocs.store import LmdbStore, Table
 
 GENERATOR = Generator(model="random")
+RECIPES: dict[str, type[Recipe]] = {"stitch": Stitch, "rephrase": Rephrase, "stretch": Stretch}
+FRACTION = 0.75
+_COMMIT = 8192  # records in a transaction
 WORDS = [
     f"{first}{last}" for first in ("ba", "ko", "lu", "mi", "ne", "ro", "su", "ta") for last in ("den", "far", "gil")
 ]
@@ -32,48 +37,112 @@ def make_corpus(folder: Path, documents: int, words: int) -> Path:
     return folder / "corpus"
 
 
-def fill_store(run: Run, store: LmdbStore, tokens: int) -> None:
-    """Every generation of a run, ``tokens`` random tokens long on average; no texts."""
+def fill_store(run: Run, store: LmdbStore, tokens: int, blocks: int | None = None) -> None:
+    """The first blocks of generations of a run (default all), ``tokens`` random tokens long on average; no texts."""
     assert run.scope is not None
     rng = np.random.default_rng(1)
     order, recipe = run.scope.generation_order, run.recipe
-    noise = rng.integers(10, 900, tokens * 2).astype(run.corpus.dtype)
-    for number in range(recipe.cycle * order.blocks_per_round):
+    noise = rng.integers(10, 900, tokens * 4).astype(run.corpus.dtype)
+    total = recipe.cycle * order.blocks_per_round if blocks is None else blocks
+    entries: dict[Table, dict[bytes, bytes]] = {"tokens": {}, "blocks": {}}
+    for number in range(total):
         block = order.block(number)
         documents = order.documents_of(block).tolist()
-        records = {}
+        written = 0
         for document in documents:
             key = run.scope.keyring.key(run.corpus.document_digest(document), block.round)
-            sizes = rng.integers(tokens // 2, tokens * 3 // 2, recipe.round_size)
-            records[token_key(run.scope, key.digest)] = encode_tokens(key, [noise[:size] for size in sizes])
-        tally = Tally(len(documents), len(documents) * recipe.round_size, len(documents) * recipe.round_size * tokens)
-        store.add_all({"tokens": records, "blocks": {block_key(run.scope, number): tally.pack()}})
+            sizes = rng.integers(tokens // 2, tokens * 3 // 2, recipe.round_size).tolist()
+            begins = rng.integers(0, tokens * 2, recipe.round_size).tolist()
+            bodies = [noise[begin : begin + size] for begin, size in zip(begins, sizes, strict=True)]
+            entries["tokens"][token_key(run.scope, key.digest)] = encode_tokens(key, bodies)
+            written += sum(sizes)
+        tally = Tally(len(documents), len(documents) * recipe.round_size, written)
+        entries["blocks"][block_key(run.scope, number)] = tally.pack()
+        if len(entries["tokens"]) >= _COMMIT or number == total - 1:
+            store.add_all(entries)
+            entries = {"tokens": {}, "blocks": {}}
+
+
+def store_folder(folder: Path, recipe: str, generations: int) -> Path:
+    """Where the generations of a recipe are."""
+    return folder / f"store-{recipe}-{generations}"
 
 
 def make_dataset(
-    folder: Path, recipe: Recipe, fraction: float, length: int, **options: object
+    folder: Path,
+    recipe: str,
+    generations: int,
+    length: int,
+    *,
+    batch_size: int = 8,
+    name: str | None = None,
+    **options: object,
 ) -> StreamingMegadocDataset:
-    """A dataset over the benchmark's corpus and store."""
+    """A dataset over the benchmark's corpus and store; recipe ``"web"`` reads web text alone.
+
+    It is a run of its own, so it seals its windows as it goes.
+    """
+    synthetic = recipe != "web"
     return StreamingMegadocDataset(
         local=folder / "corpus",
-        store=LmdbStore(folder / "store"),
-        recipe=recipe,
+        store=LmdbStore(store_folder(folder, recipe, generations)) if synthetic else None,
+        recipe=RECIPES[recipe](generations=generations) if synthetic else None,
         generator=GENERATOR,
-        synthetic_fraction=fraction,
+        synthetic_fraction=FRACTION if synthetic else 0,
         max_seq_len=length,
-        batch_size=8,
+        batch_size=batch_size,
+        name=str(time.time_ns()) if name is None else name,
         **options,  # type: ignore[arg-type]
     )
 
 
-def write_out(dataset: StreamingMegadocDataset, folder: Path, sequences: int) -> None:
-    """The first sequences of a dataset as ready-made token samples: MDS shards, and one flat file."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    dtype = dataset.corpus.dtype.name
-    writer = MDSWriter(out=str(folder / "mds"), columns={"tokens": f"ndarray:{dtype}"})
-    with writer, (folder / "tokens.bin").open("wb") as flat:
-        for position in range(sequences):
-            tokens = dataset[position].tokens
-            writer.write({"tokens": np.ascontiguousarray(tokens)})
-            flat.write(tokens.tobytes())
+def all_sequences(folder: Path, generations: int, length: int) -> int:
+    """Sequences that hold the corpus and every generation once."""
+    dataset = make_dataset(folder, "stitch", generations, length)
+    store = LmdbStore(store_folder(folder, "stitch", generations))
+    with store.read() as snapshot:
+        tallies = [Tally.unpack(value) for _, value in snapshot.scan("blocks", b"")]
+    tokens = dataset.run.web_tokens + sum(tally.tokens for tally in tallies)
+    return tokens // length // 8 * 8
+
+
+def write_out(folder: Path, generations: int, lengths: list[int], sequences: int) -> None:
+    """The first sequences of the stitched mixture as ready-made token samples of each length.
+
+    As MDS shards (``mds-LENGTH``), Arrow (``hf-LENGTH``), LitData chunks (``litdata``) and a flat file
+    (``tokens.bin``); ``sequences`` are of the first length, and the others are the same tokens cut anew.
+    """
+    dataset = make_dataset(folder, "stitch", generations, lengths[0], epoch_size=sequences)
+    dtype = dataset.corpus.dtype
+    batches = (batch["input_ids"].numpy() for batch in StreamingDataLoader(dataset, batch_size=8))
+    tokens = np.concatenate([batch.astype(dtype) for batch in batches]).ravel()
+    tokens.tofile(folder / "tokens.bin")
+    for length in lengths:
+        samples = tokens[: len(tokens) // length * length].reshape(-1, length)
+        shutil.rmtree(folder / f"mds-{length}", ignore_errors=True)
+        with MDSWriter(out=str(folder / f"mds-{length}"), columns={"tokens": f"ndarray:{dtype.name}:{length}"}) as out:
+            for sample in samples:
+                out.write({"tokens": sample})
+        _write_arrow(samples, folder / f"hf-{length}")
+    _write_litdata(folder, tokens, max(lengths))
+
+
+def _write_arrow(samples: np.ndarray, folder: Path) -> None:
+    import pyarrow as pa  # noqa: PLC0415
+    from datasets import Dataset  # noqa: PLC0415
+
+    column = pa.FixedSizeListArray.from_arrays(pa.array(samples.ravel()), samples.shape[1])
+    Dataset(pa.table({"tokens": column})).save_to_disk(str(folder))
+
+
+def _write_litdata(folder: Path, tokens: np.ndarray, block: int) -> None:
+    from litdata import TokensLoader, optimize  # noqa: PLC0415
+
+    optimize(
+        fn=torch.from_numpy,
+        inputs=np.array_split(tokens, max(len(tokens) // (block * 512), 1)),
+        output_dir=str(folder / "litdata"),
+        chunk_size=block * 512,
+        item_loader=TokensLoader(),
+        num_workers=1,
+    )

@@ -1,20 +1,21 @@
 """Assembly: the tokens of sequences, copied straight from shards and records into the batch."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from contextlib import nullcontext
+from typing import NamedTuple
 
 import numpy as np
 
 from streamdocs.arrays import Bools, Ints, Tokens
+from streamdocs.caching import remember
+from streamdocs.copying import Copier
 from streamdocs.layout import Part
-from streamdocs.ledger import Ledger, lost_generation, read_tokens
-from streamdocs.packing import Packer, Pieces, Units, is_document_part
-from streamdocs.records import TokenRecord
+from streamdocs.ledger import Ledger
+from streamdocs.packing import Packer, Units, is_document_part
 from streamdocs.run import Run
 from streamdocs.schedule import Stream, WindowPlan
 from streamdocs.store import Snapshot
+from streamdocs.track import Track
 
 
 class Segment(NamedTuple):
@@ -32,50 +33,6 @@ class Segment(NamedTuple):
     offset: int
     generation: tuple[int, int] | None = None
     key: str | None = None
-
-
-class Spans(NamedTuple):
-    """What rows are made of, in order: the span's piece, and which tokens of its row and of its source it is.
-
-    row, piece, start, stop, offset: int64 (spans,).
-    """
-
-    row: Ints
-    piece: Ints
-    start: Ints
-    stop: Ints
-    offset: Ints
-
-
-@dataclass(frozen=True)
-class Track:
-    """Packed units, from which sequences are cut: row r is the r-th ``length`` tokens after the first ``skip``.
-
-    Args:
-        stream: What it is.
-        units, pieces: What it is made of.
-        skip: Tokens before row 0.
-        length: Tokens a row.
-    """
-
-    stream: Stream
-    units: Units
-    pieces: Pieces
-    skip: int
-    length: int
-
-    def spans(self, rows: Ints) -> Spans:
-        """What some rows are made of, one row after the other."""
-        pieces = self.pieces
-        begin = self.skip + rows * self.length
-        first = np.searchsorted(pieces.end, begin, side="right")
-        counts = np.searchsorted(pieces.end, begin + self.length, side="left") + 1 - first
-        row = np.repeat(np.arange(len(rows)), counts)
-        piece = np.arange(len(row)) + np.repeat(first - np.cumsum(counts) + counts, counts)
-        piece_start = pieces.end[piece] - pieces.length[piece]
-        start = np.maximum(begin[row], piece_start)
-        stop = np.minimum(begin[row] + self.length, pieces.end[piece])
-        return Spans(row, piece, start - begin[row], stop - begin[row], pieces.start[piece] + start - piece_start)
 
 
 class OpenWindow(NamedTuple):
@@ -107,12 +64,13 @@ class Sequences(NamedTuple):
     """Sequences as they are read.
 
     tokens: uint16 or uint32 (sequences, max_seq_len). synthetic: bool (sequences,).
-    document: int64 (sequences, max_seq_len), each token's document, counted within its sequence; None unless asked.
+    document: uint16 or uint32 (sequences, max_seq_len), each token's document, counted within its sequence; None unless
+        asked.
     """
 
     tokens: Tokens
     synthetic: Bools
-    document: Ints | None
+    document: Tokens | None
 
 
 class Assembler:
@@ -127,10 +85,10 @@ class Assembler:
         self._run = run
         self._ledger = ledger
         self._length = run.mixture.max_seq_len
-        self._window = lru_cache(maxsize=2)(self._open_window)
-        self._web_ends = lru_cache(maxsize=4)(self._cumulative_web_tokens)
+        self.window = remember(self._open_window, 2)
+        self._web_ends = remember(self._cumulative_web_tokens, 4)
 
-    def read(self, positions: Sequence[int], *, documents: bool = False) -> Sequences:
+    def read(self, positions: Sequence[int] | Ints, *, documents: bool = False) -> Sequences:
         """Sequences at ``positions``, with ``documents`` also the document of each token.
 
         The more at a time, the cheaper each: a record is looked up once.
@@ -141,24 +99,27 @@ class Assembler:
         """
         # Windows first: opening one may wait for generations, and a snapshot should not be held meanwhile.
         numbers, places = np.divmod(np.asarray(positions, np.int64), self._run.mixture.window)
-        windows = {number: self._window(number) for number in np.unique(numbers).tolist()}
+        windows = {number: self.window(number) for number in np.unique(numbers).tolist()}
         shape = (len(positions), self._length)
+        counted = np.uint16 if self._length <= 1 << 16 else np.uint32
         found = Sequences(
             np.empty(shape, self._run.corpus.dtype),
             np.zeros(len(positions), np.bool_),
-            np.empty(shape, np.int64) if documents else None,
+            np.empty(shape, counted) if documents else None,
         )
-        with _Sources(self._run, self._ledger) as sources:
+        with self._ledger.store.read() if self._ledger else nullcontext() as snapshot:
             for number, window in windows.items():
                 here = np.flatnonzero(numbers == number)
                 for track, at, rows in window.locate(places[here]):
-                    self._fill(found, here[at], track, rows, number, sources)
+                    self._fill(found, here[at], track, rows, number, snapshot)
         return found
 
-    def _fill(self, found: Sequences, at: Ints, track: Track, rows: Ints, window: int, sources: "_Sources") -> None:
+    def _fill(
+        self, found: Sequences, at: Ints, track: Track, rows: Ints, window: int, snapshot: Snapshot | None
+    ) -> None:
         spans = track.spans(rows)
-        parts = sources.parts(track, spans, window)
-        found.tokens[at] = np.concatenate(parts).reshape(len(at), self._length)
+        copier = Copier(self._run, track, window, self._ledger, snapshot)
+        copier.copy(spans, at[spans.row] * self._length + spans.start, found.tokens)
         found.synthetic[at] = track.stream == "synthetic"
         if found.document is not None:
             unit = np.repeat(track.pieces.unit[spans.piece], spans.stop - spans.start).reshape(len(at), self._length)
@@ -167,7 +128,7 @@ class Assembler:
     def explain(self, position: int) -> list[Segment]:
         """The segments of the sequence at ``position``, from its first token to its last."""
         number, place = divmod(position, self._run.mixture.window)
-        ((track, _, rows),) = self._window(number).locate(np.array([place]))
+        ((track, _, rows),) = self.window(number).locate(np.array([place]))
         spans = track.spans(rows)
         columns = (column.tolist() for column in (spans.piece, spans.start, spans.stop, spans.offset))
         return [self._segment(track, *span) for span in zip(*columns, strict=True)]
@@ -217,69 +178,3 @@ class Assembler:
     def _cumulative_web_tokens(self, stream: Stream, sweep: int) -> Ints:
         """int64 (documents,): where each document of a pass ends."""
         return np.cumsum(self._run.web_unit_tokens[self._run.order.order(stream, sweep)])
-
-
-class _Sources:
-    """Token arrays of pieces, from one snapshot of the store."""
-
-    def __init__(self, run: Run, ledger: Ledger | None) -> None:
-        self._run = run
-        self._ledger = ledger
-        self._reading: Any = ledger.store.read() if ledger else None
-        self._snapshot: Snapshot | None = None
-        self._documents: dict[int, Tokens] = {}
-        self._records: dict[tuple[int, int], TokenRecord] = {}
-        self._generations: dict[tuple[int, int, int], Tokens] = {}
-
-    def __enter__(self) -> "_Sources":
-        self._snapshot = self._reading.__enter__() if self._reading else None
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._records.clear()
-        self._generations.clear()
-        if self._reading:
-            self._reading.__exit__(*exception)
-
-    def parts(self, track: Track, spans: Spans, window: int) -> list[Tokens]:
-        """The tokens of each span, as views into shards and records."""
-        pieces, units = track.pieces, track.units
-        columns = (pieces.part, pieces.document, pieces.generation)
-        part_columns = [column[spans.piece].tolist() for column in columns]
-        stops = (spans.offset + spans.stop - spans.start).tolist()
-        rounds, numbers = units.rounds.tolist(), units.numbers.tolist()
-        constants = {int(part): tokens for part, tokens in self._run.constants.items()}
-        parts = []
-        for part, document, at, start, stop in zip(*part_columns, spans.offset.tolist(), stops, strict=True):
-            if part == Part.GENERATION:
-                source = self._generation(document, rounds[at], numbers[at], window)
-            elif part in constants:
-                source = constants[part]
-            else:
-                source = self._document(document)
-            parts.append(source[start:stop])
-        return parts
-
-    def _document(self, document: int) -> Tokens:
-        tokens = self._documents.get(document)
-        if tokens is None:
-            tokens = self._documents[document] = self._run.corpus.tokens(document)
-        return tokens
-
-    def _generation(self, document: int, round: int, number: int, window: int) -> Tokens:
-        tokens = self._generations.get((document, round, number))
-        if tokens is None:
-            record = self._record(document, round)
-            tokens = None if record is None else record.generation(number)
-            if tokens is None:
-                raise lost_generation(window, document, round, self._ledger.store.location if self._ledger else "")
-            self._generations[document, round, number] = tokens
-        return tokens
-
-    def _record(self, document: int, round: int) -> TokenRecord | None:
-        record = self._records.get((document, round))
-        if record is None and self._ledger and self._snapshot:
-            record = read_tokens(self._snapshot, self._ledger.scope, document, round)
-            if record is not None:
-                self._records[document, round] = record
-        return record

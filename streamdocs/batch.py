@@ -5,7 +5,6 @@ batch. Here a worker sends the tokens as they are stored, and they are widened o
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,26 +12,24 @@ import torch
 from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from streamdocs.arrays import Ints, Tokens
+from streamdocs.arrays import Bools, Tokens
+from streamdocs.assembly import Sequences
 
 
 class Sample(Mapping[str, torch.Tensor]):
     """A sequence as a dataset yields it, by column; ``torch.utils.data.default_collate`` makes batches of them.
 
-    Columns are made when they are first asked for: a batch is made without them.
+    It is a row of sequences that were read together; a batch of neighbouring rows is a view until it is widened.
 
     Args:
-        tokens: uint16 or uint32 (max_seq_len,).
-        synthetic: Whether it is made of generations.
-        document: int64 (max_seq_len,), the number of each token's document; None for no ``sequence_id``.
+        sequences: What was read together.
+        row: Which of them it is.
     """
 
-    def __init__(self, tokens: Tokens, synthetic: bool, document: Ints | None) -> None:
-        self.tokens, self.synthetic, self.document = tokens, synthetic, document
+    __slots__ = ("row", "sequences")
 
-    @cached_property
-    def _columns(self) -> dict[str, torch.Tensor]:
-        return _columns(self.tokens, np.asarray(self.synthetic), self.document)
+    def __init__(self, sequences: Sequences, row: int) -> None:
+        self.sequences, self.row = sequences, row
 
     def __getitem__(self, column: str) -> torch.Tensor:
         """A column."""
@@ -46,6 +43,11 @@ class Sample(Mapping[str, torch.Tensor]):
         """Number of columns."""
         return len(self._columns)
 
+    @property
+    def _columns(self) -> dict[str, torch.Tensor]:
+        columns = _columns(*_rows(self.sequences, slice(self.row, self.row + 1)))
+        return {name: column[0] for name, column in columns.items()}
+
 
 class _Batch:
     """What is sent: pickled as narrow arrays, a plain ``dict`` of tensors when it arrives."""
@@ -58,18 +60,27 @@ class _Batch:
 
 
 def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> Any:
-    tokens = np.stack([sample.tokens for sample in samples])
-    synthetic = np.array([sample.synthetic for sample in samples])
-    documents = [sample.document for sample in samples if sample.document is not None]
-    document = np.stack(documents) if documents else None
-    return (_columns if get_worker_info() is None else _Batch)(tokens, synthetic, document)
+    sequences, first = samples[0].sequences, samples[0].row
+    together = all(sample.sequences is sequences for sample in samples)
+    if together and [sample.row for sample in samples] == list(range(first, first + len(samples))):
+        arrays = _rows(sequences, slice(first, first + len(samples)))
+    else:
+        apart = [_rows(sample.sequences, slice(sample.row, sample.row + 1)) for sample in samples]
+        arrays = tuple(None if column[0] is None else np.concatenate(column) for column in zip(*apart, strict=True))
+    return (_columns if get_worker_info() is None else _Batch)(*arrays)
 
 
-def _columns(tokens: Tokens, synthetic: Any, document: Ints | None) -> dict[str, torch.Tensor]:
+def _rows(sequences: Sequences, rows: slice) -> tuple[Any, ...]:
+    return tuple(None if column is None else column[rows] for column in sequences)
+
+
+def _columns(tokens: Tokens, synthetic: Bools, document: Tokens | None) -> dict[str, torch.Tensor]:
+    wide = np.empty((2, *tokens.shape), np.int64)
+    wide[:] = tokens  # twice: training code may mask some labels
     columns = {
-        "input_ids": torch.from_numpy(tokens.astype(np.int64)),
-        "labels": torch.from_numpy(tokens.astype(np.int64)),  # its own memory: training code may mask some
-        "synthetic": torch.from_numpy(synthetic),
+        "input_ids": torch.from_numpy(wide[0]),
+        "labels": torch.from_numpy(wide[1]),
+        "synthetic": torch.from_numpy(synthetic.copy()),
     }
     if document is not None:
         columns["sequence_id"] = torch.from_numpy(document.astype(np.int64))

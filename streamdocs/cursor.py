@@ -1,5 +1,8 @@
 """Where iteration stands, shared between a trainer process and its DataLoader workers."""
 
+import os
+
+import numpy as np
 import torch
 
 from streamdocs.errors import ConfigError
@@ -7,7 +10,8 @@ from streamdocs.errors import ConfigError
 #: Most DataLoader workers of one rank.
 MAX_WORKERS = 1024
 
-_EPOCH, _SAMPLE, _START = range(3)
+_EPOCH, _SAMPLE, _START, _END = range(4)
+_PROCESS_BITS = 32  # of an entry of ``_begun``; the others count epochs, so that both change at once
 
 
 class Cursor:
@@ -17,47 +21,67 @@ class Cursor:
     there is nothing to lock and nobody to wait for.
 
     Args:
-        epoch_sequences: Sequences an epoch.
+        epoch_sequences: Sequences an epoch, a multiple of ``global_batch``.
+        global_batch: Sequences a batch, over all ranks.
     """
 
-    def __init__(self, epoch_sequences: int) -> None:
+    def __init__(self, epoch_sequences: int, global_batch: int) -> None:
         self._epoch_sequences = epoch_sequences
-        self._resume = torch.zeros(3, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._global_batch = global_batch
+        self._resume = torch.tensor([0, 0, 0, epoch_sequences]).share_memory_()  # type: ignore[no-untyped-call]
         self._begun = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._waited = torch.zeros(MAX_WORKERS, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
 
-    def begin_epoch(self, worker: int) -> tuple[int, int]:
-        """Begin the next epoch in a worker: the positions that it spans, from where it goes on."""
+    def begin_epoch(self, worker: int, process: int) -> tuple[int, int]:
+        """Begin the next epoch in a worker: the positions that it spans, from where it goes on.
+
+        Args:
+            worker: Number of the worker within its rank.
+            process: Process id of a DataLoader worker, 0 for the trainer itself.
+        """
         if worker >= MAX_WORKERS:
             raise ConfigError(f"num_workers={worker + 1} or more; at most {MAX_WORKERS} are supported")
-        epoch = int(self._begun[worker])
-        self._begun[worker] = epoch + 1
-        start = self.epoch_start(epoch)
-        return start + self._offset(epoch), start + self._epoch_sequences
+        epoch = self._next_epoch(worker)
+        self._begun[worker] = (epoch + 1 << _PROCESS_BITS) + process
+        return self.epoch_start(epoch) + self._offset(epoch), self.epoch_start(epoch + 1)
+
+    def _next_epoch(self, worker: int) -> int:
+        """The epoch that begins: the same for all workers, also where some never began one that was broken off."""
+        begun, processes = np.divmod(self._begun.numpy(), 1 << _PROCESS_BITS)
+        ahead = np.flatnonzero(begun > begun[worker])
+        # What a worker that still runs has begun is the epoch in question; what one that is gone had begun is over.
+        epochs = [int(begun[other]) - _is_running(int(processes[other])) for other in ahead]
+        return max([int(begun[worker]), *epochs])
 
     def epoch_start(self, epoch: int) -> int:
         """First position of an epoch."""
-        return int(self._resume[_START]) + (epoch - int(self._resume[_EPOCH])) * self._epoch_sequences
+        resumed, _, start, end = self._resume.tolist()
+        return start if epoch <= resumed else end + (epoch - resumed - 1) * self._epoch_sequences
 
     def locate(self, num_samples: int, from_beginning: bool) -> tuple[int, int]:
         """Epoch and samples in it, after ``num_samples`` of the current epoch (or of its resumed part).
 
-        Composer takes an epoch's last checkpoint after its clock moved on: zero samples from the beginning, while an
-        epoch runs, mean that the next one begins.
+        From the beginning is how Composer counts. It takes an epoch's last checkpoint after its clock moved on: zero
+        samples, while an epoch runs, mean that the next one begins. All of them mean that the epoch is still to end.
         """
-        begun = int(self._begun[0])
-        if begun == int(self._resume[_EPOCH]):  # nothing was read since the start or the last load
-            return begun, num_samples if from_beginning else self._offset(begun) + num_samples
-        epoch = begun - 1
-        sample = num_samples if from_beginning else self._offset(epoch) + num_samples
-        if sample >= self._epoch_sequences or (from_beginning and sample == 0):
-            return epoch + 1, 0
-        return epoch, sample
+        epoch = int(self._begun[0]) >> _PROCESS_BITS
+        if epoch == int(self._resume[_EPOCH]):  # nothing was read since the start or the last load
+            return epoch, num_samples if from_beginning else self._offset(epoch)
+        epoch -= 1
+        if from_beginning:
+            return (epoch, num_samples) if num_samples else (epoch + 1, 0)
+        sample = self._offset(epoch) + num_samples
+        return (epoch, sample) if self.epoch_start(epoch) + sample < self.epoch_start(epoch + 1) else (epoch + 1, 0)
 
     def resume(self, epoch: int, sample: int, start: int) -> None:
-        """Go on at ``sample`` of ``epoch``, which began at position ``start``."""
-        self._resume[:] = torch.tensor([epoch, sample, start])
-        self._begun[:] = epoch
+        """Go on at ``sample`` of ``epoch``, which began at position ``start``.
+
+        What is left of the epoch is rounded up to whole global batches, which may have another size than before.
+        """
+        batches_left = -(-max(self._epoch_sequences - sample, 0) // self._global_batch)
+        end = start + sample + batches_left * self._global_batch
+        self._resume[:] = torch.tensor([epoch, sample, start, end])
+        self._begun[:] = epoch << _PROCESS_BITS
 
     def add_waited(self, worker: int, seconds: float) -> None:
         """Note that a worker waited for generations."""
@@ -70,3 +94,11 @@ class Cursor:
 
     def _offset(self, epoch: int) -> int:
         return int(self._resume[_SAMPLE]) if epoch == int(self._resume[_EPOCH]) else 0
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return process > 0

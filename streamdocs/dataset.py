@@ -4,34 +4,38 @@ import logging
 import os
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Any
 
+import numpy as np
 from streaming import StreamingDataset
 from streaming.base.util import bytes_to_int, number_abbrev_to_int
 from streaming.base.world import World
+from torch.utils.data import get_worker_info
 
+from streamdocs.arrays import Ints
 from streamdocs.assembly import Assembler, Segment
 from streamdocs.batch import Sample
 from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
 from streamdocs.cursor import Cursor
 from streamdocs.describe import describe_run
-from streamdocs.errors import ConfigError, FingerprintError
+from streamdocs.errors import ConfigError
 from streamdocs.heartbeat import wait_for_generator
 from streamdocs.keys import Generator
 from streamdocs.ledger import Ledger
-from streamdocs.progress import read_tallies, total
+from streamdocs.progress import Tally, sample_tally
 from streamdocs.recipes import Recipe, Rephrase
-from streamdocs.run import Run
+from streamdocs.run import Run, check_fingerprint
 from streamdocs.schedule import DocumentOrder, exact_fraction
 from streamdocs.sealing import WhenBehind
 from streamdocs.store import Store, open_store
+from streamdocs.verification import reseal_lost
 
 log = logging.getLogger(__name__)
 
-#: Batches of a window that are read at a time: sequences near each other share records.
-_READ_AHEAD = 64
+#: Most tokens of a window that are read at a time, 8 or 16 MB of them: sequences of a window share records.
+_READ_AHEAD = 1 << 22
 
 
 class StreamingMegadocDataset(StreamingDataset):
@@ -60,11 +64,13 @@ class StreamingMegadocDataset(StreamingDataset):
             StreamingDataset; ``num_canonical_nodes`` is 1 by default, so that it does not follow the machine.
         evaluation: Every epoch reads the same sequences.
         epoch_size: Sequences an epoch; default one pass over the web tokens.
-        replication: As in StreamingDataset.
+        replication: Consecutive ranks that read the same sequences, as in StreamingDataset.
         download_retry, download_timeout, cache_limit: As in StreamingDataset.
         wait_timeout: Seconds to wait for generations without any progress.
         keep_checkpoints: Newest states whose generations are kept while rounds retire.
         name: Keeps the sealed windows of runs apart that are the same in everything else.
+        reseal: When a state is loaded, seal anew from the first window on whose generations are gone, and go on also
+            where a window that the state names was replaced in this way.
 
     Raises:
         ConfigError: Arguments that cannot mean what was asked.
@@ -102,6 +108,7 @@ class StreamingMegadocDataset(StreamingDataset):
         wait_timeout: float = 3600,
         keep_checkpoints: int = 2,
         name: str = "",
+        reseal: bool = False,
     ) -> None:
         # Not super().__init__(): all that it would set up is named shared memory, and threads that poll it.
         if batch_size is None or batch_size < 1:
@@ -115,17 +122,16 @@ class StreamingMegadocDataset(StreamingDataset):
         self.block_cross_document_attention = block_cross_document_attention
         self._wait_timeout = wait_timeout
         self._keep_checkpoints = keep_checkpoints
+        self._reseal = reseal
         self._unique_rank_world = World.detect()
+        ranks = self._unique_rank_world.num_ranks
+        if replication is not None and (replication < 1 or ranks % replication):
+            raise ConfigError(f"replication={replication} does not divide the {ranks} ranks of this run")
         self._parallel_rank_world = self._unique_rank_world.replicate(replication or 1)
 
         limit = bytes_to_int(cache_limit) if isinstance(cache_limit, str) else cache_limit
         self.corpus = Corpus(
-            local,
-            remote,
-            split,
-            download_timeout=download_timeout,
-            download_retry=download_retry,
-            cache_limit=limit,
+            local, remote, split, download_timeout=download_timeout, download_retry=download_retry, cache_limit=limit
         )
         self.store: Store | None = open_store(store) if isinstance(store, str | os.PathLike) else store
         fraction = exact_fraction(synthetic_fraction)
@@ -157,7 +163,7 @@ class StreamingMegadocDataset(StreamingDataset):
         self.num_samples = len(self.corpus.documents)
         self.epoch_size = self._epoch_sequences(epoch_size)
         self.length = self.epoch_size // self._parallel_rank_world.num_ranks
-        self.cursor = Cursor(self.epoch_size)
+        self.cursor = Cursor(self.epoch_size, self._global_batch)
         if self._unique_rank_world.is_leader:
             log.info("%s", self.describe())
 
@@ -179,23 +185,23 @@ class StreamingMegadocDataset(StreamingDataset):
 
     def __getitem__(self, position: Any) -> Sample:
         """The sequence at a position of the run."""
-        return next(self._samples([int(position)]))
+        return next(self._samples(np.array([int(position)])))
 
     def __iter__(self) -> Iterator[Sample]:
         """This worker's sequences of the next epoch, from where a loaded state says."""
         world = self._parallel_rank_world.detect_workers()
         worker = world.worker_of_rank
-        position, stop = self.cursor.begin_epoch(worker)
+        position, stop = self.cursor.begin_epoch(worker, os.getpid() if get_worker_info() else 0)
         if self.evaluation:
             position, stop = 0, self.epoch_size
-        global_batch = self.batch_size * world.num_ranks
-        first = position + world.rank * self.batch_size + worker * global_batch
-        starts = range(first, stop, global_batch * world.workers_per_rank)
+        first = position + world.rank * self.batch_size + worker * self._global_batch
+        starts = range(first, stop, self._global_batch * world.workers_per_rank)
+        at_a_time = self.batch_size * max(_READ_AHEAD // (self.run.mixture.max_seq_len * self.batch_size), 1)
         # By the window of the last row: batches that are ready do not wait for one that reaches into the next window.
         for _, group in groupby(starts, key=lambda start: (start + self.batch_size - 1) // self.run.mixture.window):
-            batches = list(group)
-            for some in (batches[i : i + _READ_AHEAD] for i in range(0, len(batches), _READ_AHEAD)):
-                yield from self._samples([start + row for start in some for row in range(self.batch_size)])
+            positions = np.add.outer(list(group), np.arange(self.batch_size)).ravel()
+            for i in range(0, len(positions), at_a_time):
+                yield from self._samples(positions[i : i + at_a_time])
 
     @cached_property
     def ledger(self) -> Ledger | None:
@@ -210,8 +216,8 @@ class StreamingMegadocDataset(StreamingDataset):
 
     def describe(self) -> str:
         """In numbers, what an epoch of this run reads."""
-        stored = read_tallies(self.store, self.run.scope) if self.store and self.run.scope else {}
-        return describe_run(self.run, self.epoch_size, total(stored.values()))
+        stored = sample_tally(self.store, self.run.scope) if self.store and self.run.scope else (Tally(), True)
+        return describe_run(self.run, self.epoch_size, *stored)
 
     def mixed_until(self, position: int) -> dict[str, float]:
         """What the run has mixed before ``position``.
@@ -232,7 +238,8 @@ class StreamingMegadocDataset(StreamingDataset):
         """Where the run stands: JSON of less than 4,096 bytes.
 
         Args:
-            num_samples: Sequences read in this epoch, over all ranks.
+            num_samples: Sequences read in this epoch, over all ranks; those that ``replication`` gives to several
+                ranks count once.
             from_beginning: Whether they are counted from the start of the epoch, or from where it was resumed.
         """
         epoch, sample = self.cursor.locate(num_samples, from_beginning)
@@ -254,16 +261,14 @@ class StreamingMegadocDataset(StreamingDataset):
 
         Raises:
             FingerprintError: It is another run's; the message names each field that differs.
-            StoreError: This store did not seal what the run has read.
+            StoreError: This store did not seal what the run has read, or sealed it anew and ``reseal`` is not given.
         """
-        theirs, ours = obj.get("fingerprint") or {}, self.run.fingerprint
-        differing = [field for field in sorted({*theirs, *ours}) if theirs.get(field) != ours.get(field)]
-        if differing:
-            lines = [f"{field}: {theirs.get(field)} in the state, {ours.get(field)} here" for field in differing]
-            raise FingerprintError("the state belongs to another run: " + "; ".join(lines))
+        check_fingerprint(obj.get("fingerprint") or {}, self.run.fingerprint, "state")
         epoch, sample, position = (int(obj[name]) for name in ("epoch", "sample_in_epoch", "position"))
         if self.ledger:
-            self.ledger.check_resume(position, obj.get("sealed", ""))
+            self.ledger.check_resume(position, obj.get("sealed", ""), replaced=self._reseal)
+            if self._reseal and reseal_lost(self.ledger, position // self.run.mixture.window):
+                self.__dict__.pop("_assembler", None)  # it may have windows open
         self.cursor.resume(epoch, sample, position - sample)
 
     @property
@@ -271,21 +276,23 @@ class StreamingMegadocDataset(StreamingDataset):
         """Seconds that this rank waited for generations so far."""
         return self.cursor.waited_seconds
 
+    @property
+    def _global_batch(self) -> int:
+        """Sequences a batch, over all ranks that read different ones."""
+        return self.batch_size * self._parallel_rank_world.num_ranks
+
     @cached_property
     def _assembler(self) -> Assembler:
         return Assembler(self.run, self.ledger)
 
-    def _samples(self, positions: list[int]) -> Iterator[Sample]:
+    def _samples(self, positions: Ints) -> Iterator[Sample]:
         waited = self.ledger.waited_seconds if self.ledger else 0.0
         sequences = self._assembler.read(positions, documents=self.block_cross_document_attention)
         if self.ledger and self.ledger.waited_seconds > waited:
             self.cursor.add_waited(World.detect().worker_of_rank, self.ledger.waited_seconds - waited)
-        for row, tokens in enumerate(sequences.tokens):
-            document = None if sequences.document is None else sequences.document[row]
-            yield Sample(tokens, sequences.synthetic[row], document)
+        return map(Sample, repeat(sequences), range(len(positions)))
 
     def _epoch_sequences(self, epoch_size: int | str | None) -> int:
         """Sequences an epoch, rounded up to whole global batches: the run is endless, so nothing is repeated for it."""
         size = number_abbrev_to_int(epoch_size) if epoch_size else self.run.mixture.epoch_sequences(self.run.web_tokens)
-        global_batch = self.batch_size * self._parallel_rank_world.num_ranks
-        return -(-size // global_batch) * global_batch
+        return -(-size // self._global_batch) * self._global_batch

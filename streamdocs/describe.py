@@ -4,13 +4,14 @@ from streamdocs.progress import Tally
 from streamdocs.run import Run
 
 
-def describe_run(run: Run, epoch_sequences: int, stored: Tally) -> str:
+def describe_run(run: Run, epoch_sequences: int, stored: Tally, all_stored: bool) -> str:
     """Sequences, tokens and passes of an epoch, and how often each generation will be read at this mix.
 
     Args:
         run: The run.
         epoch_sequences: Sequences an epoch.
-        stored: The generations that exist, from whose mean length the others' is estimated.
+        stored: Generations that exist, from whose mean length the others' is estimated.
+        all_stored: Whether no others exist.
     """
     mixture, recipe = run.mixture, run.recipe
     documents = len(run.corpus.documents)
@@ -23,10 +24,10 @@ def describe_run(run: Run, epoch_sequences: int, stored: Tally) -> str:
     if synthetic:
         wanted = documents * recipe.generations
         mean = stored.tokens / stored.generations if stored.generations else recipe.max_tokens
-        known = "their mean so far" if stored.generations else "the most that is asked for"
+        known = "the mean so far" if stored.generations else "the most that is asked for"
         lines += [
             f"  synthetic {synthetic:,} tokens, {float(mixture.fraction):.2%}: {recipe.name} of {wanted:,} generations "
-            f"({stored.generations:,} exist)",
+            f"({'' if all_stored else 'more than '}{stored.generations:,} exist)",
             f"  each generation is read {synthetic / (wanted * mean):.2f} times at {mean:,.0f} tokens ({known})",
         ]
     return "\n".join(lines)

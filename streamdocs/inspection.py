@@ -24,10 +24,10 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
     console.print(dataset.describe(), highlight=False)
     if dataset.run.scope and dataset.store:
         console.print(rounds_table(dataset))
-        sealed = dataset.ledger.last_sealed() if dataset.ledger else None
-        if sealed:
-            size = dataset.run.mixture.window
-            console.print(f"{sealed.after.window} windows of {size} sequences are sealed")
+        if dataset.ledger and (sealed := dataset.ledger.count()):
+            console.print(f"{sealed} windows of {dataset.run.mixture.window} sequences are sealed")
+            for reseal in dataset.ledger.reseals:
+                console.print(str(reseal), highlight=False)
     if position is not None:
         console.print(segments_table(dataset, position))
 
@@ -36,11 +36,11 @@ def rounds_table(dataset: StreamingMegadocDataset) -> Table:
     """What each round of generation holds."""
     assert dataset.store is not None and dataset.run.scope is not None
     rounds = read_tallies(dataset.store, dataset.run.scope)
-    table = Table("round", "documents", "generations", "tokens", "rejected", title="generations")
+    table = Table("round", "documents", "cut", "generations", "tokens", "rejected", title="generations")
     rows = [*((str(round), tally) for round, tally in sorted(rounds.items())), ("all", total(rounds.values()))]
     for name, tally in rows:
         rejected = ", ".join(f"{cause} {count:,}" for cause, count in tally.rejected.most_common())
-        table.add_row(name, *(f"{n:,}" for n in (tally.items, tally.generations, tally.tokens)), rejected)
+        table.add_row(name, *(f"{n:,}" for n in (tally.items, tally.cut, tally.generations, tally.tokens)), rejected)
     return table
 
 

@@ -1,5 +1,6 @@
 """Content keys: everything that can change a generation's text is in its key, and nothing else is."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -67,8 +68,18 @@ class Keyring:
 
     def key(self, document_digest: bytes, round: int) -> Key:
         """Key of round ``round`` of the document with this digest."""
-        material = self._head + document_digest + self._tail(round)
-        return Key(digest128(material), xxhash.xxh64_digest(material, seed=FORMAT_VERSION))
+        (digest,), (check,) = self.hashes([document_digest], [round])
+        return Key(digest, check)
+
+    def hashes(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
+        """Digests and checks of the keys of many (document, round) pairs.
+
+        Not as keys: thousands of tuples at a time would set off the garbage collector.
+        """
+        tails = {round: self._tail(round) for round in set(rounds)}
+        pairs = zip(document_digests, rounds, strict=True)
+        materials = [self._head + digest + tails[round] for digest, round in pairs]
+        return list(map(digest128, materials)), [xxhash.xxh64_digest(each, FORMAT_VERSION) for each in materials]
 
     def _tail(self, round: int) -> bytes:
         tail = self._tails.get(round)

@@ -29,6 +29,11 @@ class Layout:
     #: Leave out the very first part of ``each``: a separator that would separate nothing.
     skip_first: bool = False
 
+    @property
+    def parts(self) -> tuple[tuple[Part, ...], tuple[Part, ...], tuple[Part, ...]]:
+        """All three."""
+        return self.before, self.each, self.after
+
 
 #: A web document by itself.
 WEB_LAYOUT = Layout(before=(Part.BOS, Part.DOCUMENT_IF_ALONE), each=(Part.GENERATION,), after=(Part.EOS,))

@@ -3,19 +3,22 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from dataclasses import replace
 
 import msgpack
 
-from streamdocs.errors import FingerprintError, MissingGenerationError, StoreError, WaitTimeoutError
-from streamdocs.hashing import digest128
+from streamdocs.caching import remember
+from streamdocs.errors import ConfigError, FingerprintError, StoreError, WaitTimeoutError
+from streamdocs.hashing import canonical, digest128
 from streamdocs.heartbeat import newest_heartbeat, register_scope
-from streamdocs.progress import Tally, block_key, read_watermark
-from streamdocs.records import TokenRecord, decode_tokens
-from streamdocs.run import GenerationScope, Run
+from streamdocs.progress import Tally, block_key
+from streamdocs.record_cache import RecordCache
+from streamdocs.run import Run
 from streamdocs.sealing import Manifest, NotYet, Sealer, State, WhenBehind
-from streamdocs.store import Snapshot, Store
+from streamdocs.shelf import Records, StoreShelf
+from streamdocs.store import Store
+from streamdocs.windows import Reseal, add_reseals, count_windows, marks_key, read_reseals, reseal_of, window_key
 
 log = logging.getLogger(__name__)
 
@@ -24,38 +27,6 @@ HEARTBEAT_TIMEOUT = 60.0
 
 _POLL_SECONDS = (0.02, 1.0)  # first and longest pause between two looks at the store
 _REPORT_SECONDS = 10.0
-
-
-class StoreShelf:
-    """What a snapshot of the store holds for a scope: the Shelf that sealing reads.
-
-    Args:
-        known_watermark: A number of items known to be resolved, to begin counting from.
-    """
-
-    def __init__(self, snapshot: Snapshot, scope: GenerationScope, known_watermark: int) -> None:
-        self._snapshot = snapshot
-        self._scope = scope
-        self.watermark = read_watermark(snapshot, scope, known_watermark)
-
-    def lengths(self, document: int, round: int) -> list[int]:
-        """Tokens of each generation of a round of a document; empty where the record is missing or damaged."""
-        record = read_tokens(self._snapshot, self._scope, document, round)
-        if record is None:
-            log.warning("document %d, round %d: the record is lost or damaged; left out", document, round)
-            return []
-        return record.lengths
-
-
-def token_key(scope: GenerationScope, key_digest: bytes) -> bytes:
-    """Where the tokens of a generation are: the same text has others for another tokenizer."""
-    return bytes.fromhex(scope.corpus.tokenizer_digest[:16]) + key_digest
-
-
-def read_tokens(snapshot: Snapshot, scope: GenerationScope, document: int, round: int) -> TokenRecord | None:
-    """Tokens of a round of a document; None where the record is missing or damaged."""
-    key = scope.keyring.key(scope.corpus.document_digest(document), round)
-    return decode_tokens(key, snapshot.get("tokens", token_key(scope, key.digest)))
 
 
 class Ledger:
@@ -77,15 +48,28 @@ class Ledger:
         self.waited_seconds = 0.0
         self._wait_timeout = wait_timeout
         self._counted = (0, 0)
+        self._records = RecordCache(run.order.documents, run.recipe.round_size)
         arithmetic = (run.mixture, run.recipe, run.order, self.scope.generation_order, run.unit_packer)
         self._sealer = Sealer(*arithmetic, run.corpus.tokens_per_document, when_behind)
-        self.manifest = lru_cache(maxsize=4)(self._manifest)
+        self._cached_manifest = remember(self._manifest, 4)
+
+    @property
+    def reseals(self) -> tuple[Reseal, ...]:
+        """Every time that the run was sealed anew."""
+        with self.store.read() as snapshot:
+            return read_reseals(snapshot, self.run.ledger_id)
 
     def sealed(self, window: int) -> bytes | None:
         """The packed manifest of a window, None where it was never sealed."""
-        with self.store.read() as snapshot:
-            found = snapshot.get("windows", self._key(window))
-            return None if found is None else bytes(found)
+        return self._sealed(window, self.reseals)
+
+    def manifest(self, window: int) -> Manifest:
+        """The manifest of a window; it and those before it are sealed first where they are not yet.
+
+        Raises:
+            WaitTimeoutError: Generations did not come within the deadline, or no generator is running.
+        """
+        return self._cached_manifest(window, self.reseals)
 
     def last_sealed(self) -> Manifest | None:
         """The newest window that was sealed; windows are sealed in order, so a search by halves finds it."""
@@ -97,24 +81,80 @@ class Ledger:
             low, high = (middle, high) if self.sealed(middle) is not None else (low, middle)
         return None if low < 0 else self.manifest(low)
 
+    def count(self, reseals: tuple[Reseal, ...] | None = None) -> int:
+        """Windows that were sealed, as far as any is there, even where one before it is missing."""
+        reseals = self.reseals if reseals is None else reseals
+        with self.store.read() as snapshot:
+            return count_windows(snapshot, self.run.ledger_id, reseals)
+
     def seal_digest(self, position: int) -> str:
         """Digest of the newest manifest that sequences before ``position`` were read from, "" for none."""
         packed = self.sealed((position - 1) // self.run.mixture.window) if position else None
         return digest128(packed).hex() if packed else ""
 
-    def check_resume(self, position: int, seal_digest: str) -> None:
+    def check_resume(self, position: int, seal_digest: str, *, replaced: bool = False) -> None:
         """Make sure that this store sealed what was read before ``position``.
 
+        Args:
+            position, seal_digest: Where the state stands, and the newest manifest that it names.
+            replaced: Also go on where that manifest was replaced since, because the run was sealed anew.
+
         Raises:
-            StoreError: It did not, or sealed something else.
+            StoreError: It did not, sealed something else, or sealed it anew.
         """
         window = (position - 1) // self.run.mixture.window
-        if position and seal_digest and self.seal_digest(position) != seal_digest:
-            state = "was never sealed" if self.sealed(window) is None else "was sealed differently"
-            raise StoreError(
-                f"window {window} {state} in store {self.store.location}: the state comes from another store. "
-                "Restore that store, or start a run of another name"
+        if not position or not seal_digest or self.seal_digest(position) == seal_digest:
+            return
+        reseal = next((each for each in self.reseals if each.replaces(window, seal_digest)), None)
+        where = f"window {window}"
+        if reseal and replaced:
+            log.warning(
+                "%s was replaced: %s; going on at position %d with what was sealed since", where, reseal, position
             )
+            return
+        if reseal:
+            raise StoreError(
+                f"{where} of the state was replaced: {reseal}. Go back to a checkpoint at or before position "
+                f"{reseal.window * self.run.mixture.window}, or go on from this one with reseal=True"
+            )
+        state = "was never sealed" if self.sealed(window) is None else "was sealed differently"
+        raise StoreError(
+            f"{where} {state} in store {self.store.location}: the state comes from another store. Restore that store "
+            "(or `streamdocs ledger import` its exported ledger), or start a run of another name"
+        )
+
+    def reseal(self, window: int, reason: str, known: tuple[Reseal, ...] | None = None) -> Reseal:
+        """Seal a run anew from a window on, when it is next read; windows before it stay as they are.
+
+        What the window before left unread goes on, but for units of which a generation is lost. Not while others read
+        the run: they go on with the windows that they have open.
+
+        Args:
+            window: The first to replace.
+            reason: To be noted with it.
+            known: Reseals when the reason was found; whoever comes first since then wins.
+
+        Raises:
+            ConfigError: The window is not sealed.
+        """
+        known = self.reseals if known is None else known
+        sealed = self.count(known)
+        if not 0 <= window < sealed:
+            raise ConfigError(f"window {window} cannot be sealed anew: {sealed} windows are sealed, from 0 on")
+        state = self.read_window(window - 1, known)[1].after if window else State()
+        with self.store.read() as snapshot:
+            records = Records(snapshot, self.scope)
+            carry = tuple(unit for unit in state.carry if not records.lacks(unit))
+        now = int(time.time())
+        before = replace(
+            state,
+            carry=carry,
+            skip=state.skip if carry[:1] == state.carry[:1] else 0,
+            history=digest128(state.history + canonical([window, now, reason])),
+        )
+        replaced = tuple(digest128(self._sealed(number, known) or b"") for number in range(window, sealed))
+        add_reseals(self.store, self.run.ledger_id, known, (Reseal(window, before, replaced, now, reason),))
+        return self.reseals[len(known)]
 
     def mixed(self, manifest: Manifest) -> dict[str, float]:
         """What was mixed until the end of a window, for metrics."""
@@ -146,47 +186,81 @@ class Ledger:
         window = position // self.run.mixture.window
 
         def change(old: bytes | None) -> bytes:
+            # Newest by when it was taken: a run may have gone back, and its later windows are older checkpoints then.
             _, windows = msgpack.unpackb(old) if old else (keep, [])
-            return _pack([keep, sorted({*windows, window})[-keep:]])
+            return _pack([keep, [*(each for each in windows if each != window), window][-keep:]])
 
-        self.store.update(self._marks_key, change)
+        self.store.update(marks_key(self.scope, self.run.ledger_id), change)
 
-    @property
-    def _marks_key(self) -> bytes:
-        return b"marks/" + self.scope.id + self.run.ledger_id
+    def publish(self, window: int, packed: bytes, reseals: tuple[Reseal, ...]) -> bytes:
+        """Write a sealed window, unless somebody else was faster; what is there now."""
+        if not window:  # until enough checkpoints were taken, the run may be started over
+            register_scope(self.store, self.scope)
+            self.store.update(marks_key(self.scope, self.run.ledger_id), lambda old: old or _pack([1, []]))
+        if self.store.add("windows", {window_key(self.run.ledger_id, window, reseals): packed}):
+            return packed
+        winner = self._sealed(window, reseals)
+        if winner is None:
+            raise StoreError(f"window {window} vanished from store {self.store.location} while it was read")
+        return winner
 
-    def _manifest(self, window: int) -> Manifest:
-        """The manifest of a window; it and those before it are sealed first where they are not yet.
+    def _sealed(self, window: int, reseals: tuple[Reseal, ...]) -> bytes | None:
+        with self.store.read() as snapshot:
+            found = snapshot.get("windows", window_key(self.run.ledger_id, window, reseals))
+            return None if found is None else bytes(found)
+
+    def read_window(self, window: int, reseals: tuple[Reseal, ...]) -> tuple[bytes, Manifest]:
+        """A window that was sealed, packed and unpacked.
 
         Raises:
-            WaitTimeoutError: Generations did not come within the deadline, or no generator is running.
+            StoreError: It is missing or damaged.
         """
-        found = self.sealed(window)
-        if found is not None:
-            return Manifest.unpack(found)
+        packed = self._sealed(window, reseals) or b""
+        try:
+            return packed, Manifest.unpack(packed)
+        except ValueError as error:
+            state = "damaged: " if packed else "missing: import its exported ledger, "
+            raise StoreError(
+                f"window {window} in store {self.store.location} is {state}restore the store, or seal anew: "
+                f"`streamdocs ledger reseal RUN_YAML --from {window}`"
+            ) from error
+
+    def _manifest(self, window: int, reseals: tuple[Reseal, ...]) -> Manifest:
+        # Windows are sealed in order, so one that is not there although the next one is has been lost.
+        if self._sealed(window + 1, reseals) is not None or self._sealed(window, reseals) is not None:
+            return self.read_window(window, reseals)[1]
         first = window
-        while first and self.sealed(first - 1) is None:
+        while first and self._sealed(first - 1, reseals) is None:
             first -= 1
         state, known = State(), 0
         if first:
-            previous = self.manifest(first - 1)
+            previous = self._cached_manifest(first - 1, reseals)
             state, known = previous.after, previous.watermark
+        anew = reseal_of(first, reseals)
+        if anew and reseals[anew - 1].window == first:
+            state = reseals[anew - 1].before
         for number in range(first, window + 1):
-            manifest = self._seal(number, state, known)
+            # What is damaged is found when it is read. A run that was sealed anew for that must not take it up again.
+            manifest = self._seal(number, state, known, deep=bool(reseals))
+            packed = manifest.pack()
+            winner = self.publish(number, packed, reseals)
+            manifest = manifest if winner == packed else Manifest.unpack(winner)
             state, known = manifest.after, manifest.watermark
         return manifest
 
-    def _seal(self, window: int, state: State, known_watermark: int) -> Manifest:
+    def _seal(self, window: int, state: State, known_watermark: int, *, deep: bool) -> Manifest:
         started = progressed = time.monotonic()
         parent, pause, next_report, watermark = os.getppid(), _POLL_SECONDS[0], _REPORT_SECONDS, known_watermark
         while True:
             with self.store.read() as snapshot:
-                shelf = StoreShelf(snapshot, self.scope, watermark)
+                shelf = StoreShelf(snapshot, self.scope, watermark, deep=deep, cache=None if deep else self._records)
                 result = self._sealer.seal(state, shelf)
             waited = time.monotonic() - started
             if isinstance(result, Manifest):
                 self.waited_seconds += waited if pause > _POLL_SECONDS[0] else 0
-                return self._publish(window, result)
+                if lost := shelf.lost():
+                    log.warning("window %d leaves out what is lost or damaged of documents %s", window, some(lost))
+                return result
             if shelf.watermark > watermark:
                 watermark, progressed = shelf.watermark, time.monotonic()
             if os.getppid() != parent:
@@ -197,19 +271,6 @@ class Ledger:
                 log.info("waited %.0f s for generations of window %d: %s", waited, window, result.missing)
             time.sleep(pause)
             pause = min(2 * pause, _POLL_SECONDS[1])
-
-    def _publish(self, window: int, manifest: Manifest) -> Manifest:
-        key, packed = self._key(window), manifest.pack()
-        if not window:  # until enough checkpoints were taken, the run may be started over
-            register_scope(self.store, self.scope)
-            self.store.update(self._marks_key, lambda old: old or _pack([1, []]))
-        if self.store.add("windows", {key: packed}):
-            return manifest
-        with self.store.read() as snapshot:
-            winner = snapshot.get("windows", key)
-            if winner is None:
-                raise StoreError(f"window {window} vanished from store {self.store.location} while it was read")
-            return Manifest.unpack(winner)
 
     def _check_wait(self, window: int, result: NotYet, silent: float) -> None:
         """Whether to go on waiting, ``silent`` seconds after the last sign of progress."""
@@ -222,35 +283,13 @@ class Ledger:
                 "with the same run file"
             )
 
-    def _key(self, window: int) -> bytes:
-        return window_key(self.run.ledger_id, window)
-
-
-def windows_in_use(store: Store, scope: GenerationScope) -> Iterator[tuple[bytes, Callable[[], Manifest]]]:
-    """The sealed windows that may be read again, of every run over a scope: from its oldest checkpoint on."""
-    with store.read() as snapshot:
-        prefix = b"marks/" + scope.id
-        for name, value in snapshot.scan("notes", prefix):
-            keep, windows = msgpack.unpackb(value)
-            window = windows[0] if len(windows) >= keep else 0
-            while (packed := snapshot.get("windows", key := window_key(name[len(prefix) :], window))) is not None:
-                yield key, partial(Manifest.unpack, packed)
-                window += 1
-
-
-def window_key(ledger_id: bytes, window: int) -> bytes:
-    """Where a sealed window is."""
-    return ledger_id + window.to_bytes(8, "big")
-
 
 def _pack(value: object) -> bytes:
     packed: bytes = msgpack.packb(value)
     return packed
 
 
-def lost_generation(window: int, document: int, round: int, location: str) -> MissingGenerationError:
-    """The error for a sealed window whose record is gone or damaged."""
-    return MissingGenerationError(
-        f"window {window} was sealed with round {round} of document {document}, which store {location} no longer holds "
-        "intact. Restore the store from a copy, or start a run of another name"
-    )
+def some(numbers: Sequence[int], most: int = 5) -> str:
+    """The first of some numbers, and how many more there are."""
+    more = len(numbers) - most
+    return ", ".join(map(str, numbers[:most])) + (f" and {more:,} more" if more > 0 else "")

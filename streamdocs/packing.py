@@ -4,31 +4,35 @@ A *unit* is one document of a training stream. Each is made of *pieces*: constan
 web document, generations. All of it is arithmetic on lengths; tokens are copied once, into the batch.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from streamdocs.arrays import Ints, Tokens
+from streamdocs.arrays import Count, Ints, Tokens
+from streamdocs.hashing import digest128
 from streamdocs.layout import Layout, Part
 from streamdocs.recipes import Recipe
 
-_DOCUMENT_PARTS = (Part.DOCUMENT, Part.DOCUMENT_IF_ALONE, Part.DOCUMENT_HEAD, Part.DOCUMENT_NEXT)
+#: Parts that come from the web document.
+DOCUMENT_PARTS = (Part.DOCUMENT, Part.DOCUMENT_IF_ALONE, Part.DOCUMENT_HEAD, Part.DOCUMENT_NEXT)
 
 
 class Generation(NamedTuple):
     """One generation in a unit: the ``number``-th of its round, and how many tokens it has."""
 
-    round: int
-    number: int
-    tokens: int
+    round: Count
+    number: Count
+    tokens: Count
 
 
 class Unit(NamedTuple):
     """One document of a stream: a web document and the generations it is laid out with, in slot order."""
 
-    document: int
+    document: Count
     generations: tuple[Generation, ...]
 
 
@@ -46,6 +50,21 @@ class Units:
     numbers: Ints
     tokens: Ints
 
+    @property
+    def owners(self) -> Ints:
+        """int64 (generations,): the document of each generation."""
+        return np.repeat(self.documents, self.counts)
+
+    def extend(self, history: bytes, checksums: npt.NDArray[np.uint64]) -> bytes:
+        """A digest of these units and of all before them.
+
+        Args:
+            history: That of those before.
+            checksums: uint64 (generations,), of the tokens of each.
+        """
+        columns = [*vars(self).values(), checksums]
+        return digest128(history + b"".join(column.astype("<u8").tobytes() for column in columns))
+
     @classmethod
     def of(cls, units: Iterable[Unit]) -> "Units":
         """Arrays of a list of units."""
@@ -60,6 +79,30 @@ class Units:
         """Web documents by themselves."""
         none = np.zeros(0, np.int64)
         return cls(documents, np.zeros(len(documents), np.int64), none, none, none)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Units"]) -> "Units":
+        """Units one after another."""
+        return cls(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)))
+
+    def __len__(self) -> int:
+        """How many they are."""
+        return len(self.documents)
+
+    def __getitem__(self, some: slice) -> "Units":
+        """A run of them."""
+        ends = np.concatenate([[0], np.cumsum(self.counts)])
+        first, last, _ = some.indices(len(self))
+        generations = slice(int(ends[first]), int(ends[max(first, last)]))
+        columns = (self.rounds, self.numbers, self.tokens)
+        return Units(self.documents[some], self.counts[some], *(column[generations] for column in columns))
+
+    def listed(self) -> list[Unit]:
+        """As a list."""
+        columns = (self.rounds, self.numbers, self.tokens)
+        generations = map(Generation, *(column.tolist() for column in columns))
+        pairs = zip(self.documents.tolist(), self.counts.tolist(), strict=True)
+        return [Unit(document, tuple(islice(generations, count))) for document, count in pairs]
 
 
 @dataclass(frozen=True)
@@ -96,13 +139,21 @@ class Packer:
             self._lengths[part] = len(tokens)
 
     def unit_tokens(self, units: Units, document_tokens: Ints) -> Ints:
-        """int64 (units,): tokens of each unit."""
-        pieces = self.pieces(units, document_tokens)
-        return np.bincount(pieces.unit, pieces.length, len(units.documents)).astype(np.int64)
+        """int64 (units,): tokens of each unit, whose web document has ``document_tokens`` (units,) tokens."""
+        before, each, after = (self._lengths[list(parts)].sum() for parts in self._layout.parts)
+        ends = np.cumsum(units.counts)
+        written = np.concatenate([[0], np.cumsum(units.tokens)])
+        tokens: Ints = before + each * units.counts + after + written[ends] - written[ends - units.counts]
+        if self._layout.skip_first:
+            tokens -= self._lengths[self._layout.each[0]] * (units.counts > 0)
+        if Part.DOCUMENT_IF_ALONE in self._layout.before:
+            return tokens + document_tokens * (units.counts == 0)
+        # Whole or in pieces, it is read once.
+        return tokens + document_tokens * any(is_document_part(part) for parts in self._layout.parts for part in parts)
 
     def pieces(self, units: Units, document_tokens: Ints) -> Pieces:
         """Lay out ``units``, whose web documents have ``document_tokens`` (units,) tokens."""
-        before, each, after = self._layout.before, self._layout.each, self._layout.after
+        before, each, after = self._layout.parts
         sizes = len(before) + len(each) * units.counts + len(after)
         starts = np.cumsum(sizes) - sizes
         first_generation = np.cumsum(units.counts) - units.counts
@@ -160,4 +211,4 @@ class Packer:
 
 def is_document_part(part: int) -> bool:
     """Whether a piece comes from the web document."""
-    return part in _DOCUMENT_PARTS
+    return part in DOCUMENT_PARTS

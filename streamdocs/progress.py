@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgpack
 
 from streamdocs.run import GenerationScope
 from streamdocs.store import Snapshot, Store
+
+_SAMPLED_BLOCKS = 256
 
 
 @dataclass
@@ -18,6 +21,7 @@ class Tally:
         items: How many they are.
         generations, tokens, text_bytes: Accepted generations, their tokens and the bytes of their text.
         rejected: Rejected generations by cause.
+        cut: Items whose document was too long for the generator, and cut.
     """
 
     items: int = 0
@@ -25,6 +29,7 @@ class Tally:
     tokens: int = 0
     text_bytes: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    cut: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
         """Both together."""
@@ -34,17 +39,19 @@ class Tally:
             self.tokens + other.tokens,
             self.text_bytes + other.text_bytes,
             self.rejected + other.rejected,
+            self.cut + other.cut,
         )
 
     def pack(self) -> bytes:
         """As msgpack."""
-        return msgpack.packb([self.items, self.generations, self.tokens, self.text_bytes, dict(self.rejected)])
+        counts = [self.items, self.generations, self.tokens, self.text_bytes]
+        return msgpack.packb([*counts, dict(self.rejected), self.cut])
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> "Tally":
         """What ``pack`` wrote."""
-        items, generations, tokens, text_bytes, rejected = msgpack.unpackb(data)
-        return cls(items, generations, tokens, text_bytes, Counter(rejected))
+        items, generations, tokens, text_bytes, rejected, cut = msgpack.unpackb(data)
+        return cls(items, generations, tokens, text_bytes, Counter(rejected), cut)
 
 
 def block_key(scope: GenerationScope, number: int) -> bytes:
@@ -68,6 +75,13 @@ def read_tallies(store: Store, scope: GenerationScope) -> dict[int, Tally]:
             round = scope.generation_order.block(int.from_bytes(key[-8:], "big")).round
             rounds[round] = rounds.get(round, Tally()) + Tally.unpack(value)
     return rounds
+
+
+def sample_tally(store: Store, scope: GenerationScope) -> tuple[Tally, bool]:
+    """The first resolved blocks of a scope added up, and whether there are no others: quick however many there are."""
+    with store.read() as snapshot:
+        found = [Tally.unpack(value) for _, value in islice(snapshot.scan("blocks", scope.id), _SAMPLED_BLOCKS + 1)]
+    return total(found[:_SAMPLED_BLOCKS]), len(found) <= _SAMPLED_BLOCKS
 
 
 def total(tallies: Iterable[Tally]) -> Tally:

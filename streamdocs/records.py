@@ -7,6 +7,7 @@ gives None for either, which callers count as a miss: never a crash, never wrong
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgpack
 import numpy as np
@@ -14,10 +15,11 @@ import numpy.typing as npt
 import xxhash
 import zstandard
 
-from streamdocs.arrays import Tokens
+from streamdocs.arrays import Bools, Ints, Tokens
 from streamdocs.keys import Key
 
 Buffer = bytes | memoryview
+Checksums = npt.NDArray[np.uint64]
 
 # Before both kinds of record: what it is, the second hash of the key, a checksum of what follows.
 _HEADER = struct.Struct("<4s4x8s8s")
@@ -27,26 +29,65 @@ _SHAPE = struct.Struct("<II")
 _GENERATION = np.dtype([("tokens", "<u4"), ("checksum", "<u8")])
 
 
-class TokenRecord:
-    """Tokens of a round of one document, as views into the record.
+@dataclass(frozen=True)
+class TokenTable:
+    """Some token records, what they hold, and where in them.
 
     Every generation has a checksum of its own, so that reading one costs no look at the others.
 
     Args:
-        table: Length and checksum of each generation.
-        tokens: All of them end to end.
+        records: They themselves; None where there is none.
+        intact: bool (records,), False where one is missing, damaged before its tokens, or another key's.
+        lengths: int64 (records, generations), tokens of each; 0 where it was rejected or its record is not intact.
+        checksums: uint64 (records, generations); 0 where its record is not intact.
+        token_bytes: int64 (records,), bytes of a token.
     """
 
-    def __init__(self, table: npt.NDArray[np.void], tokens: Tokens) -> None:
-        self.lengths: list[int] = table["tokens"].tolist()
-        self._ends: list[int] = np.cumsum(table["tokens"]).tolist()
-        self._checksums: list[int] = table["checksum"].tolist()
-        self._tokens = tokens
+    records: Sequence[Buffer | None]
+    intact: Bools
+    lengths: Ints
+    checksums: Checksums
+    token_bytes: Ints
+
+    def places(self, records: Ints, generations: Ints) -> tuple[Ints, Ints]:
+        """For pairs of record and generation, the first byte of the generation in its record, and the one after it."""
+        head = _table_dtype(self.lengths.shape[1]).itemsize
+        stops = head + np.cumsum(self.lengths, axis=1)[records, generations] * self.token_bytes[records]
+        return stops - self.lengths[records, generations] * self.token_bytes[records], stops
+
+    def whole(self, records: Ints, generations: Ints) -> Bools:
+        """For pairs of record and generation, whether the generation is there as it was written, to the last token."""
+        bodies = [self.records[each] or b"" for each in records.tolist()]
+        parts = zip(bodies, *(column.tolist() for column in self.places(records, generations)), strict=True)
+        found = [xxhash.xxh3_64_intdigest(body[start:stop]) for body, start, stop in parts]
+        whole: Bools = np.array(found, np.uint64) == self.checksums[records, generations]
+        return whole & self.intact[records]
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """Tokens of a round of one document.
+
+    Args:
+        table: Of this record alone.
+    """
+
+    table: TokenTable
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many each generation has, 0 where it was rejected."""
+        lengths: list[int] = self.table.lengths[0].tolist()
+        return lengths
 
     def generation(self, number: int) -> Tokens | None:
         """Tokens of a generation, none where it was rejected; None where they are damaged."""
-        tokens = self._tokens[self._ends[number] - self.lengths[number] : self._ends[number]]
-        return tokens if xxhash.xxh3_64_intdigest(tokens.data) == self._checksums[number] else None
+        at = np.array([0]), np.array([number])
+        if not self.table.whole(*at)[0]:
+            return None
+        (start,), (stop,) = self.table.places(*at)
+        record = memoryview(self.table.records[0] or b"")
+        return np.frombuffer(record[start:stop], f"<u{self.table.token_bytes[0]}")
 
 
 def encode_tokens(key: Key, generations: Sequence[Tokens]) -> bytes:
@@ -61,16 +102,47 @@ def decode_tokens(key: Key, record: Buffer | None) -> TokenRecord | None:
     """A round's tokens; None where the record is missing, damaged before its tokens, or another key's."""
     if record is None or len(record) < _HEADER.size + _SHAPE.size:
         return None
-    item_size, count = _SHAPE.unpack_from(record, _HEADER.size)
-    end = _HEADER.size + _SHAPE.size + count * _GENERATION.itemsize
-    head = _unseal(_TOKENS, key, memoryview(record)[:end])
-    if head is None:
+    _, generations = _SHAPE.unpack_from(record, _HEADER.size)
+    if len(record) < _HEADER.size + _SHAPE.size + generations * _GENERATION.itemsize:
         return None
-    body = memoryview(record)[end:]
-    table = np.frombuffer(head, _GENERATION, count, _SHAPE.size)
-    if int(table["tokens"].sum()) * item_size != len(body):
-        return None
-    return TokenRecord(table, np.frombuffer(body, f"<u{item_size}"))
+    table = read_table([key.check], [record], generations)
+    return TokenRecord(table) if table.intact[0] else None
+
+
+def read_table(checks: Sequence[bytes], records: Sequence[Buffer | None], generations: int) -> TokenTable:
+    """What the token records under some keys hold, without a look at the tokens.
+
+    Args:
+        checks: The second hash of each key.
+        records: The record under each; None where there is none.
+        generations: How many a record has.
+    """
+    dtype = _table_dtype(generations)
+    size, blank = dtype.itemsize, bytes(dtype.itemsize)
+    heads = [blank if record is None or len(record) < size else bytes(record[:size]) for record in records]
+    table = np.frombuffer(b"".join(heads), dtype)
+    # Item by item only what has to be: there may be thousands.
+    found = np.fromiter((xxhash.xxh3_64_intdigest(head[_HEADER.size :]) for head in heads), np.uint64, len(heads))
+    stored = np.array([0 if record is None else len(record) for record in records], np.int64)
+    lengths = table["generations"]["tokens"].astype(np.int64)
+    token_bytes = table["token_bytes"].astype(np.int64)
+    intact: Bools = (
+        (table["kind"] == int.from_bytes(_TOKENS, "little"))
+        & (table["check"] == np.frombuffer(b"".join(checks), "<u8"))
+        & (table["checksum"] == found)
+        & (table["count"] == generations)
+        & (stored == size + lengths.sum(axis=1) * token_bytes)
+    )
+    lengths[~intact] = 0
+    checksums = np.where(intact[:, None], table["generations"]["checksum"], np.uint64(0))
+    return TokenTable(records, intact, lengths, checksums, token_bytes)
+
+
+@lru_cache
+def _table_dtype(generations: int) -> np.dtype[np.void]:
+    """A token record up to its tokens."""
+    header = [("kind", "<u4"), ("unused", "<u4"), ("check", "<u8"), ("checksum", ">u8")]
+    return np.dtype([*header, ("token_bytes", "<u4"), ("count", "<u4"), ("generations", _GENERATION, (generations,))])
 
 
 @dataclass(frozen=True)
@@ -81,16 +153,18 @@ class TextRecord:
         texts: One for each generation; None where it was rejected.
         causes: Why, for those that were rejected; None for the others.
         attempts: How often the round was asked for.
+        cut: Most characters of the document that a prompt left out because it was too long for the generator.
     """
 
     texts: list[str | None]
     causes: list[str | None]
     attempts: int = 1
+    cut: int = 0
 
 
 def encode_text(key: Key, record: TextRecord) -> bytes:
     """Texts of a round, compressed."""
-    packed = msgpack.packb([record.texts, record.causes, record.attempts])
+    packed = msgpack.packb([record.texts, record.causes, record.attempts, record.cut])
     return _seal(_TEXT, key, zstandard.compress(packed, level=9))
 
 

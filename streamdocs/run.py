@@ -3,17 +3,19 @@
 Trainer and server each build one from the same run file, and so agree without talking.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from fractions import Fraction
 
 import numpy as np
 
-from streamdocs.arrays import Tokens
+from streamdocs.arrays import Ints, Tokens
 from streamdocs.corpus.reader import Corpus
+from streamdocs.errors import FingerprintError
 from streamdocs.hashing import canonical, digest128, fingerprint
 from streamdocs.keys import Generator, Keyring
 from streamdocs.layout import WEB_LAYOUT, Part
-from streamdocs.packing import Packer
+from streamdocs.packing import Packer, Units
 from streamdocs.recipes import Recipe
 from streamdocs.schedule import DocumentOrder, GenerationOrder, Mixture
 
@@ -78,12 +80,17 @@ class Run:
         """Whether anything synthetic is read at all."""
         return self.mixture.fraction > 0
 
+    def unit_tokens(self, units: Units) -> Ints:
+        """int64 (units,): tokens of each unit of the synthetic stream."""
+        return self.unit_packer.unit_tokens(units, self.corpus.tokens_per_document[units.documents])
+
     def _fingerprint(self, name: str) -> dict[str, str | int]:
         """What the batches depend on apart from the store; the number of rounds and ``when_behind`` may change."""
         fields: dict[str, str | int] = {
             "corpus": self.corpus.digest,
             "tokenizer": self.corpus.tokenizer_digest,
-            "shuffle": fingerprint(self.order.identity),
+            "shuffle_seed": self.order.seed,
+            "shuffle": fingerprint(self.order.identity[1:]),
             "synthetic_fraction": str(self.mixture.fraction),
             "max_seq_len": self.mixture.max_seq_len,
             "window": self.mixture.window,
@@ -94,6 +101,18 @@ class Run:
             fields["recipe"] = f"{self.recipe.name} {fingerprint(recipe)}"
             fields["generator"] = f"{self.scope.generator.model} {self.scope.generator.fingerprint}"
         return fields
+
+
+def check_fingerprint(theirs: Mapping[str, str | int], ours: Mapping[str, str | int], what: str) -> None:
+    """Make sure that two fingerprints are of one run, ``what`` being where theirs comes from.
+
+    Raises:
+        FingerprintError: They are not; the message names each field that differs.
+    """
+    fields = [field for field in sorted({*theirs, *ours}) if theirs.get(field) != ours.get(field)]
+    if fields:
+        lines = [f"{field}: {theirs.get(field)} in the {what}, {ours.get(field)} here" for field in fields]
+        raise FingerprintError(f"the {what} belongs to another run: " + "; ".join(lines))
 
 
 def _constants(corpus: Corpus, recipe: Recipe) -> dict[Part, Tokens]:

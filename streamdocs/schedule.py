@@ -6,7 +6,6 @@ written. Nothing here reads a store or a clock.
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from math import ceil
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from streaming.base.shuffle import get_shuffle
 
 from streamdocs.arrays import Bools, Ints
+from streamdocs.caching import remember
 from streamdocs.errors import ConfigError
 from streamdocs.hashing import permutation, seeded_numbers
 from streamdocs.recipes import Recipe
@@ -89,8 +89,9 @@ class Mixture:
 
     def plan(self, window: int) -> WindowPlan:
         """Which sequence of which stream stands where in a window: position p is synthetic where floor(pf) rises."""
-        positions = range(window * self.window, (window + 1) * self.window)
-        before = np.array([self.synthetic_before(p) for p in (*positions, positions.stop)])
+        # floor(pf) less floor(p0 f), p0 the window's first position: small numbers, however far the run is.
+        rest = window * self.window * self.fraction.numerator % self.fraction.denominator
+        before = (rest + np.arange(self.window + 1) * self.fraction.numerator) // self.fraction.denominator
         synthetic = before[1:] > before[:-1]
         row = np.empty(self.window, np.int64)
         for kind, here in (("web", ~synthetic), ("synthetic", synthetic)):
@@ -133,8 +134,8 @@ class DocumentOrder:
         self._cache()
 
     def _cache(self) -> None:
-        self.order = lru_cache(maxsize=4)(self._order)
-        self.rank = lru_cache(maxsize=2)(self._rank)
+        self.order = remember(self._order, 4)
+        self.rank = remember(self._rank, 2)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("order", "rank")}

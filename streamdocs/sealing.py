@@ -4,18 +4,19 @@ A pure function of the state after the window before and of what the store holds
 reads the manifest, so a sealed window replays bit for bit whatever has been generated since.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import msgpack
 import numpy as np
 import zstandard
+from pydantic import TypeAdapter
 
-from streamdocs.arrays import Bools, Ints
-from streamdocs.packing import Generation, Packer, Unit, Units
-from streamdocs.recipes import WEB_UNIT, Recipe
+from streamdocs.arrays import Bools, Count, Ints
+from streamdocs.choosing import Chooser, FastShelf, Shelf, read_checksums
+from streamdocs.packing import Packer, Unit, Units
+from streamdocs.recipes import Recipe
 from streamdocs.schedule import DocumentOrder, GenerationOrder, Mixture
 
 WhenBehind = Literal["wait", "reuse", "web"]
@@ -24,20 +25,10 @@ WhenBehind = Literal["wait", "reuse", "web"]
 #: (At the mixtures that work best in arXiv 2603.18534 each generation is read about 16 times in all.)
 MOST_READS_IN_FIRST_WINDOW = 16
 
-_CHUNK = 64
-_SCAN = 65_536
+#: Fewest and most documents that are looked at together.
+_LOOK = (64, 65_536)
 _NO_ROUND = 1 << 31
-
-
-class Shelf(Protocol):
-    """What a store holds at one moment."""
-
-    @property
-    def watermark(self) -> int:
-        """(round, document) items resolved, in the order of generation."""
-
-    def lengths(self, document: int, round: int) -> list[int]:
-        """Tokens of each generation of a round of a document, 0 for a rejected one; empty where the record is lost."""
+_MOST_MANIFEST_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -51,16 +42,30 @@ class State:
         skip: Tokens of the first of them that were read there.
         filler_rows: Sequences read from the filler stream so far.
         generated_tokens, synthetic_rows: Read so far: tokens of generations, sequences made of units.
+        history: Digest of the text of all units read so far, in order: a manifest speaks for all before it.
     """
 
-    window: int = 0
-    sweep: int = 0
-    cursor: int = 0
+    window: Count = 0
+    sweep: Count = 0
+    cursor: Count = 0
     carry: tuple[Unit, ...] = ()
-    skip: int = 0
-    filler_rows: int = 0
-    generated_tokens: int = 0
-    synthetic_rows: int = 0
+    skip: Count = 0
+    filler_rows: Count = 0
+    generated_tokens: Count = 0
+    synthetic_rows: Count = 0
+    history: bytes = b""
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "State":
+        """From what msgpack makes of its fields.
+
+        Raises:
+            ValueError: They are not a state's.
+        """
+        return _STATE.validate_python(fields)
+
+
+_STATE = TypeAdapter(State)
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,19 @@ class Manifest:
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> "Manifest":
-        """The manifest that ``pack`` wrote."""
-        before, after, arrays, unit_rows, watermark = msgpack.unpackb(zstandard.decompress(data))
-        units = Units(**{name: np.frombuffer(array, "<u4").astype(np.int64) for name, array in arrays.items()})
-        return cls(_state(before), _state(after), units, unit_rows, watermark)
+        """The manifest that ``pack`` wrote.
+
+        Raises:
+            ValueError: It did not.
+        """
+        try:
+            if zstandard.frame_content_size(data) > _MOST_MANIFEST_BYTES:
+                raise ValueError("larger than any manifest")
+            before, after, arrays, unit_rows, watermark = msgpack.unpackb(zstandard.decompress(data))
+            units = Units(**{name: np.frombuffer(array, "<u4").astype(np.int64) for name, array in arrays.items()})
+            return cls(State.of(before), State.of(after), units, int(unit_rows), int(watermark))
+        except (zstandard.ZstdError, AttributeError, TypeError) as error:
+            raise ValueError(f"not a manifest: {error}") from error
 
 
 class NotYet(NamedTuple):
@@ -106,16 +120,23 @@ class NotYet(NamedTuple):
     missing: str
 
 
-class _Candidate(NamedTuple):
-    unit: Unit
-    sweep: int
-    cursor: int
+class _Look(NamedTuple):
+    """Units found among some documents of a sweep.
+
+    units: They. places: int64 (units,), the place in the sweep after each.
+    looked: Documents looked at. ended: Whether the next unit in order does not exist yet, and is not to be skipped.
+    """
+
+    units: Units
+    places: Ints
+    looked: int
+    ended: bool
 
 
 class _Taken(NamedTuple):
     """Units, the token at which each ends, and the place in the sweeps after the last."""
 
-    units: list[Unit]
+    units: Units
     ends: Ints
     sweep: int
     cursor: int
@@ -151,8 +172,9 @@ class Sealer:
         self._packer = packer
         self._document_tokens = document_tokens
         self._when_behind = when_behind
+        self._chooser = Chooser(recipe)
 
-    def seal(self, state: State, shelf: Shelf) -> Manifest | NotYet:
+    def seal(self, state: State, shelf: Shelf | FastShelf) -> Manifest | NotYet:
         """The manifest of window ``state.window``, or what is missing."""
         rows = len(self._mixture.rows(state.window)[1])
         wanted = rows * self._mixture.max_seq_len + state.skip
@@ -160,65 +182,73 @@ class Sealer:
         lacking = taken.tokens < wanted and self._when_behind != "web"
         if lacking or self._starts_too_early(state, taken, wanted, shelf.watermark):
             return self._not_yet(taken, shelf.watermark)
-        return self._manifest(state, taken, rows, shelf.watermark)
+        return self._manifest(state, taken, rows, shelf)
 
-    def _take(self, state: State, shelf: Shelf, wanted: int) -> _Taken:
-        """Units until ``wanted`` tokens are there, or as many as there are."""
-        taken = _Taken(list(state.carry), np.cumsum(self._lengths(state.carry)), state.sweep, state.cursor)
-        candidates = self._candidates(state, shelf)
-        while taken.tokens < wanted and (chunk := list(islice(candidates, _CHUNK))):
-            ends = taken.tokens + np.cumsum(self._lengths([candidate.unit for candidate in chunk]))
-            used = min(int(np.searchsorted(ends, wanted)) + 1, len(chunk))
-            units = taken.units + [candidate.unit for candidate in chunk[:used]]
-            last = chunk[used - 1]
-            taken = _Taken(units, np.concatenate([taken.ends, ends[:used]]), last.sweep, last.cursor)
-        return taken
+    def _take(self, state: State, shelf: Shelf | FastShelf, wanted: int) -> _Taken:
+        """Units until ``wanted`` tokens are there, or as many as there are: with "reuse", round and round."""
+        units = [Units.of(state.carry)]
+        lengths = [self._lengths(state.carry)]
+        tokens, place, after = int(lengths[0].sum()), (state.sweep, state.cursor), (state.sweep, state.cursor)
+        size, barren = _LOOK[0], 0  # documents to look at next; documents in a row that gave nothing
+        while tokens < wanted and barren < self._order.documents * self._recipe.sweeps:
+            look = self._look(*place, size, shelf)
+            found = self._unit_tokens(look.units)
+            used = min(int(np.searchsorted(np.cumsum(found), wanted - tokens)) + 1, len(found))
+            if used:
+                after = (place[0], int(look.places[used - 1]))
+            units.append(look.units[:used])
+            lengths.append(found[:used])
+            tokens += int(found[:used].sum())
+            if look.ended:
+                break
+            place = self._advanced(*place, look.looked)
+            barren = 0 if used else barren + look.looked
+            expected = (wanted - tokens) * look.looked // max(int(found.sum()), 1) if used else 2 * size
+            size = min(max(expected, _LOOK[0]), _LOOK[1])
+        return _Taken(Units.joined(units), np.cumsum(np.concatenate(lengths)), *after)
 
-    def _manifest(self, state: State, taken: _Taken, rows: int, watermark: int) -> Manifest:
+    def _advanced(self, sweep: int, cursor: int, looked: int) -> tuple[int, int]:
+        cursor += looked
+        return (sweep, cursor) if cursor < self._order.documents else (sweep + 1, 0)
+
+    def _manifest(self, state: State, taken: _Taken, rows: int, shelf: Shelf | FastShelf) -> Manifest:
         unit_rows = min(rows, (taken.tokens - state.skip) // self._mixture.max_seq_len)
         read = state.skip + unit_rows * self._mixture.max_seq_len
         done = int(np.searchsorted(taken.ends, read, side="right"))  # units read to their end
         skip = read - (int(taken.ends[done - 1]) if done else 0)
         new_units = taken.units[len(state.carry) :]
+        units = taken.units[: done + (skip > 0)]
         after = State(
             window=state.window + 1,
             sweep=taken.sweep,
             cursor=taken.cursor,
-            carry=tuple(taken.units[done:]),
+            carry=tuple(taken.units[done:].listed()),
             skip=skip,
             filler_rows=state.filler_rows + rows - unit_rows,
-            generated_tokens=state.generated_tokens + sum(g.tokens for unit in new_units for g in unit.generations),
+            generated_tokens=state.generated_tokens + int(new_units.tokens.sum()),
             synthetic_rows=state.synthetic_rows + unit_rows,
+            history=units.extend(state.history, read_checksums(units, shelf)),
         )
-        return Manifest(state, after, Units.of(taken.units[: done + (skip > 0)]), unit_rows, watermark)
+        return Manifest(state, after, units, unit_rows, shelf.watermark)
 
     def _lengths(self, units: Sequence[Unit]) -> Ints:
-        arrays = Units.of(units)
-        return self._packer.unit_tokens(arrays, self._document_tokens[arrays.documents])
+        return self._unit_tokens(Units.of(units))
 
-    def _candidates(self, state: State, shelf: Shelf) -> Iterator[_Candidate]:
-        """Units in reading order, up to the first that is missing; with "reuse", on and on over those that exist."""
-        sweep, cursor = state.sweep, state.cursor
-        barren = 0  # documents in a row that gave nothing
-        while barren < self._order.documents * self._recipe.sweeps:
-            order = self._order.order("synthetic", sweep)[cursor : cursor + _SCAN]
-            slots = self._recipe.slots_of_sweep(sweep % self._recipe.sweeps, order, self._order.seed)
-            newest = self._generation_order.newest_round(order, shelf.watermark)
-            there = self._there(newest, slots)
-            gap = self._when_behind != "reuse" and not there.all()
-            if gap:
-                there[int(np.argmin(there)) :] = False
-            barren += len(order)
-            for at in np.flatnonzero(there).tolist():
-                unit = self._unit(int(order[at]), int(newest[at]), None if slots is None else int(slots[at]), shelf)
-                if unit is not None:
-                    barren = 0
-                    yield _Candidate(unit, sweep, cursor + at + 1)
-            if gap:
-                return
-            cursor += len(order)
-            if cursor >= self._order.documents:
-                sweep, cursor = sweep + 1, 0
+    def _unit_tokens(self, units: Units) -> Ints:
+        return self._packer.unit_tokens(units, self._document_tokens[units.documents])
+
+    def _look(self, sweep: int, cursor: int, size: int, shelf: Shelf | FastShelf) -> _Look:
+        """The units of the next ``size`` documents of a sweep; unless with "reuse", up to the first that is missing."""
+        documents = self._order.order("synthetic", sweep)[cursor : cursor + size]
+        slots = self._recipe.slots_of_sweep(sweep % self._recipe.sweeps, documents, self._order.seed)
+        newest = self._generation_order.newest_round(documents, shelf.watermark)
+        there = self._there(newest, slots)
+        ended = self._when_behind != "reuse" and not there.all()
+        if ended:
+            there[int(np.argmin(there)) :] = False
+        at = np.flatnonzero(there)
+        units, given = self._chooser.units(documents[at], newest[at], None if slots is None else slots[at], shelf)
+        return _Look(units, cursor + at[given] + 1, len(documents), ended)
 
     def _there(self, newest: Ints, slots: Ints | None) -> Bools:
         """Which documents have the generations that this sweep reads of them."""
@@ -226,31 +256,12 @@ class Sealer:
             return newest >= (self._recipe.cycle - 1 if self._when_behind == "wait" else 0)
         return newest >= np.maximum(slots, 0) // self._recipe.round_size
 
-    def _unit(self, document: int, newest: int, slot: int | None, shelf: Shelf) -> Unit | None:
-        """The unit of a document from its newest rounds; None where every generation it needs was rejected or lost."""
-        recipe = self._recipe
-        if slot == WEB_UNIT:
-            return Unit(document, ())
-        if slot is None:
-            rounds = range(max(0, newest - recipe.cycle + 1), newest + 1)
-            found = [g for round in rounds for g in self._generations(document, round, shelf)]
-            found.sort(key=lambda g: recipe.place_of_slot(g.round % recipe.cycle * recipe.round_size + g.number))
-        else:
-            phase, number = divmod(slot, recipe.round_size)
-            found = self._generations(document, newest - (newest - phase) % recipe.cycle, shelf)[number : number + 1]
-        generations = tuple(generation for generation in found if generation.tokens)
-        return Unit(document, generations) if generations else None
-
-    @staticmethod
-    def _generations(document: int, round: int, shelf: Shelf) -> list[Generation]:
-        return [Generation(round, number, tokens) for number, tokens in enumerate(shelf.lengths(document, round))]
-
     def _starts_too_early(self, state: State, taken: _Taken, wanted: int, watermark: int) -> bool:
         """With "reuse": whether too little exists yet to begin a run on."""
         begins = state.sweep == state.cursor == 0 and not state.carry
         if self._when_behind != "reuse" or not begins or not wanted or watermark >= self._order.documents:
             return False
-        distinct = dict(zip(taken.units, np.diff(taken.ends, prepend=0).tolist(), strict=True))
+        distinct = dict(zip(taken.units.listed(), np.diff(taken.ends, prepend=0).tolist(), strict=True))
         return sum(distinct.values()) * MOST_READS_IN_FIRST_WINDOW < wanted
 
     def _not_yet(self, taken: _Taken, watermark: int) -> NotYet:
@@ -259,11 +270,3 @@ class Sealer:
             return NotYet(f"too little to start on: {watermark} of {documents} documents have generations")
         item = self._generation_order.wanted_items(taken.sweep, taken.cursor + 1)
         return NotYet(f"item {item} in the order of generation is wanted, {watermark} are resolved")
-
-
-def _state(fields: dict[str, Any]) -> State:
-    carry = tuple(
-        Unit(document, tuple(Generation(*generation) for generation in generations))
-        for document, generations in fields.pop("carry")
-    )
-    return State(carry=carry, **fields)

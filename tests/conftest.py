@@ -5,12 +5,17 @@ import random
 from pathlib import Path
 
 import pytest
+import yaml
+from anyio import CapacityLimiter
 
+from streamdocs import Stitch, StreamingMegadocDataset
 from streamdocs.corpus import prepare_corpus
 from streamdocs.corpus.reader import Corpus
 from streamdocs.keys import Generator
+from streamdocs.records import TokenRecord, decode_tokens, encode_tokens
 from streamdocs.run import Run
 from streamdocs.schedule import DocumentOrder, exact_fraction
+from streamdocs.shelf import token_key
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates import Gates
@@ -18,6 +23,7 @@ from streamdocs_server.loop import GenerationLoop
 from streamdocs_server.resolve import Resolver
 
 TEMPLATE = Generator(model="template", revision="1")
+STITCH = Stitch(generations=2)
 #: Accepts whatever is text: tests of mixing should not depend on what the template engine writes.
 OPEN_GATES = Gates(min_ratio=None, max_ratio=None, min_thought=0, max_repeated_lines=1, max_repeated_ngrams=1)
 
@@ -65,10 +71,20 @@ def make_run(
     )
 
 
-def make_loop(run: Run, store: LmdbStore, *, engine=None, gates=OPEN_GATES, name="test:1", **limits) -> GenerationLoop:
+def make_loop(
+    run: Run,
+    store: LmdbStore,
+    *,
+    engine=None,
+    gates=OPEN_GATES,
+    name="test:1",
+    max_in_flight=64,
+    max_lead=None,
+    slots=None,
+) -> GenerationLoop:
     """A server's loop."""
     resolver = Resolver(run.scope, store, engine or TemplateEngine(), gates, attempts=1)
-    return GenerationLoop(run, store, resolver, name, **{"max_in_flight": 64, "max_lead": None, **limits})
+    return GenerationLoop(run, store, resolver, name, slots=slots or CapacityLimiter(max_in_flight), max_lead=max_lead)
 
 
 def generate(run: Run, store: LmdbStore, blocks: int | None = None, *, engine=None, gates=OPEN_GATES, first=0) -> None:
@@ -79,9 +95,75 @@ def generate(run: Run, store: LmdbStore, blocks: int | None = None, *, engine=No
         order = run.scope.generation_order
         total = blocks if blocks is not None else run.recipe.total_rounds * order.blocks_per_round
         for number in range(first, total):
-            await loop._resolve_block(number)
+            await loop._resolve_block(number, order.documents_of(order.block(number)).tolist())
 
     asyncio.run(work())
+
+
+def make_dataset(corpus, store=None, **options) -> StreamingMegadocDataset:
+    """The dataset of ``make_run``'s run of STITCH."""
+    defaults = {
+        "recipe": STITCH,
+        "generator": TEMPLATE,
+        "synthetic_fraction": 0.75 if store else 0,
+        "max_seq_len": 64,
+        "window": 32,
+        "shuffle_seed": 17,
+        "batch_size": 4,
+        "wait_timeout": 5,
+    }
+    return StreamingMegadocDataset(local=corpus, store=store, **{**defaults, **options})
+
+
+def read_tokens(snapshot, scope, document: int, round: int) -> TokenRecord:
+    """The record of a round of a document."""
+    key = scope.keyring.key(scope.corpus.document_digest(document), round)
+    return decode_tokens(key, snapshot.get("tokens", token_key(scope, key.digest)))
+
+
+def rewrite(dataset, document: int, round: int, change) -> None:
+    """Change the tokens of a record; None of them deletes it."""
+    scope, store = dataset.run.scope, dataset.store
+    key = scope.keyring.key(scope.corpus.document_digest(document), round)
+    with store.read() as snapshot:
+        record = read_tokens(snapshot, scope, document, round)
+        tokens = [record.generation(number).copy() for number in range(len(record.lengths))]
+    where, changed = token_key(scope, key.digest), change(tokens)
+    store.delete("tokens", [where])
+    if changed is not None:
+        store.add("tokens", {where: encode_tokens(key, changed)})
+
+
+def corrupt(dataset, document: int, round: int) -> None:
+    """Flip a bit of the last token of a record."""
+    scope, store = dataset.run.scope, dataset.store
+    where = token_key(scope, scope.keyring.key(scope.corpus.document_digest(document), round).digest)
+    with store.read() as snapshot:
+        record = bytearray(snapshot.get("tokens", where))
+    record[-1] ^= 1
+    store.delete("tokens", [where])
+    store.add("tokens", {where: bytes(record)})
+
+
+def write_run_file(path: Path, dataset: StreamingMegadocDataset, **mix) -> Path:
+    """A run file of a dataset's run."""
+    recipe, mixture = dataset.run.recipe, dataset.run.mixture
+    fields = {
+        "corpus": str(dataset.corpus.local),
+        "store": dataset.store.location,
+        "recipe": {"name": recipe.name, "generations": recipe.generations, "per_round": recipe.per_round},
+        "generator": {"model": TEMPLATE.model, "revision": TEMPLATE.revision},
+        "mix": {
+            "synthetic_fraction": str(mixture.fraction),
+            "max_seq_len": mixture.max_seq_len,
+            "window": mixture.window,
+            "shuffle_seed": mixture.seed,
+            "when_behind": dataset.when_behind,
+            **mix,
+        },
+    }
+    path.write_text(yaml.safe_dump(fields))
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -100,3 +182,10 @@ def large_corpus(tmp_path_factory) -> Path:
 def store(tmp_path) -> LmdbStore:
     """An empty store."""
     return LmdbStore(tmp_path / "store")
+
+
+@pytest.fixture
+def full_store(small_corpus, store) -> LmdbStore:
+    """Everything is generated for STITCH on the small corpus."""
+    generate(make_run(small_corpus, STITCH), store)
+    return store

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from conftest import generate, make_corpus, make_run, make_texts
-from streamdocs import Stitch
+from streamdocs import Stitch, StreamingMegadocDataset
+from streamdocs.demo.report import replayed
 from streamdocs.store import LmdbStore
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -34,14 +35,19 @@ def run_file(tmp_path_factory) -> Path:
     return folder / "run.yaml"
 
 
-def train(program: str, run_file: Path, *options: str, ranks: int = 1) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(EXAMPLES / program), str(run_file), *options]
-    if ranks > 1:
-        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={ranks}", *command[1:]]
+def train(program: str, run_file: Path, *options: str, launcher: tuple[str, ...] = ()) -> str:
+    command = [*(launcher or [sys.executable]), str(EXAMPLES / program), str(run_file), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NODE_RANK": "0"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return done
+    return done.stdout
+
+
+def launcher(name: str, ranks: int) -> tuple[str, ...]:
+    """The command that starts a program on several ranks of this machine."""
+    if name == "composer":
+        return sys.executable, "-m", "composer.cli", f"--nproc={ranks}"
+    return sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"
 
 
 def lines_of(path: Path) -> list[dict]:
@@ -76,8 +82,8 @@ def test_stopped_in_and_between_epochs_it_reads_what_an_uninterrupted_run_reads(
 
 
 def test_a_plain_loop_goes_on_after_a_stop(run_file, tmp_path):
-    def losses(done) -> list[str]:
-        return [line for line in done.stdout.splitlines() if line.startswith("batch ")]
+    def losses(printed: str) -> list[str]:
+        return [line for line in printed.splitlines() if line.startswith("batch ")]
 
     whole = train("train_torch.py", run_file, "--batches=40", f"--checkpoint={tmp_path / 'a.pt'}")
     options = ["--checkpoint-every=10", f"--checkpoint={tmp_path / 'b.pt'}"]
@@ -85,8 +91,25 @@ def test_a_plain_loop_goes_on_after_a_stop(run_file, tmp_path):
     assert losses(whole) == [line for part in parts for line in losses(part)] != []
 
 
-def test_two_ranks_read_what_one_rank_reads(run_file, tmp_path):
-    alone = train("train_torch.py", run_file, "--batches=20", "--batch-size=8", f"--checkpoint={tmp_path / 'a.pt'}")
-    options = ["--batches=20", "--batch-size=4", f"--checkpoint={tmp_path / 'b.pt'}", "--checkpoint-every=1000"]
-    together = train("train_torch.py", run_file, *options, ranks=2)
-    assert "an epoch reads" in alone.stdout and "an epoch reads" in together.stdout
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("name", "program", "checkpoint", "ranks"),
+    [
+        ("torchrun", "train_torch.py", "--checkpoint", (2, 4)),
+        ("composer", "train_composer.py", "--folder", (2, 1)),
+    ],
+)
+def test_launched_on_ranks_and_resumed_on_others(run_file, tmp_path, name, program, checkpoint, ranks):
+    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=8)
+    started = 0
+    for number, batches in zip(ranks, (7, 20), strict=True):  # an epoch has some fifteen
+        record = tmp_path / f"{number}.jsonl"
+        options = [f"--batches={batches}", f"--batch-size={8 // number}", "--checkpoint-every=7", f"--record={record}"]
+        train(program, run_file, *options, f"{checkpoint}={tmp_path / 'saved'}", launcher=launcher(name, number))
+        found = {(line["batch"], line["rank"]): line["tokens"] for line in lines_of(record)}
+        assert found == {
+            (batch, rank): replayed(dataset, batch * number + rank, 8 // number)
+            for batch in range(started, batches)
+            for rank in range(number)
+        }
+        started = batches

@@ -10,35 +10,19 @@ import torch
 from streaming import StreamingDataLoader, StreamingDataset
 from torch.utils.data import DataLoader
 
-from conftest import OPEN_GATES, TEMPLATE, generate, make_corpus, make_run, make_texts
-from streamdocs import Generator, Rephrase, Stitch, StreamingMegadocDataset, Stretch
+from conftest import OPEN_GATES, STITCH, TEMPLATE, generate, make_corpus, make_dataset, make_run, make_texts
+from streamdocs import Generator, Rephrase, Stitch, Stretch
 from streamdocs.errors import (
     ConfigError,
     CorpusError,
-    FingerprintError,
     MissingGenerationError,
     StoreError,
     WaitTimeoutError,
 )
 from streamdocs.heartbeat import register_generator
-from streamdocs.ledger import token_key
+from streamdocs.shelf import token_key
 from streamdocs.store import LmdbStore
-
-STITCH = Stitch(generations=2)
-
-
-def make_dataset(corpus, store=None, **options) -> StreamingMegadocDataset:
-    defaults = {
-        "recipe": STITCH,
-        "generator": TEMPLATE,
-        "synthetic_fraction": 0.75 if store else 0,
-        "max_seq_len": 64,
-        "window": 32,
-        "shuffle_seed": 17,
-        "batch_size": 4,
-        "wait_timeout": 5,
-    }
-    return StreamingMegadocDataset(local=corpus, store=store, **{**defaults, **options})
+from streamdocs.windows import windows_in_use
 
 
 def batches_of(dataset, workers=0, **options) -> list[dict[str, torch.Tensor]]:
@@ -47,13 +31,6 @@ def batches_of(dataset, workers=0, **options) -> list[dict[str, torch.Tensor]]:
 
 def tokens_of(batches) -> list[bytes]:
     return [batch["input_ids"].numpy().tobytes() for batch in batches]
-
-
-@pytest.fixture
-def full_store(small_corpus, store):
-    """Everything is generated for STITCH on the small corpus."""
-    generate(make_run(small_corpus, STITCH), store)
-    return store
 
 
 def test_is_a_streaming_dataset_and_a_plain_one(small_corpus, full_store):
@@ -215,16 +192,67 @@ def test_state_at_every_step_of_a_plain_loop(small_corpus, full_store, workers):
         assert tail[: len(expected) - begin] == expected[begin:]
 
 
-def test_composers_checkpoint_at_the_end_of_an_epoch_is_the_next_epochs_beginning(small_corpus):
+def test_composers_checkpoints_at_the_end_of_an_epoch(small_corpus):
     dataset = make_dataset(small_corpus, epoch_size=16)
     batches_of(dataset)
     # Composer's clock has moved on: no samples of the new epoch, counted from its beginning.
-    state = dataset.state_dict(0, True)
-    assert (state["epoch"], state["sample_in_epoch"], state["position"]) == (1, 0, 16)
-    assert dataset.state_dict(16, True) == dataset.state_dict(16, False) == state
-    resumed = make_dataset(small_corpus, epoch_size=16)
-    resumed.load_state_dict(state)
-    assert tokens_of(batches_of(resumed)) == tokens_of(batches_of(dataset))
+    after = dataset.state_dict(0, True)
+    assert (after["epoch"], after["sample_in_epoch"], after["position"]) == (1, 0, 16)
+    assert dataset.state_dict(16, False) == after
+    # It has not yet: all samples of the old one, which Composer will end before anything else.
+    before = dataset.state_dict(16, True)
+    assert (before["epoch"], before["sample_in_epoch"], before["position"]) == (0, 16, 16)
+    expected = tokens_of(batches_of(dataset))
+    for state, epochs in ((after, [expected]), (before, [[], expected])):
+        for workers in (0, 2):
+            resumed = make_dataset(small_corpus, epoch_size=16)
+            resumed.load_state_dict(state)
+            assert [tokens_of(batches_of(resumed, workers)) for _ in epochs] == epochs
+
+
+def test_an_epoch_that_was_broken_off_is_over_for_every_worker(small_corpus):
+    expected = make_dataset(small_corpus, epoch_size=48)
+    next(iter(StreamingDataLoader(expected, batch_size=4)))
+    second = tokens_of(batches_of(expected))
+    for options in ({}, {"persistent_workers": True}, {"prefetch_factor": 1}):
+        dataset = make_dataset(small_corpus, epoch_size=48)
+        loader = StreamingDataLoader(dataset, batch_size=4, num_workers=4, **options)
+        for _ in loader:  # before all of its workers have begun
+            break
+        assert tokens_of(loader) == second
+    dataset = make_dataset(small_corpus, epoch_size=48)
+    next(iter(StreamingDataLoader(dataset, batch_size=4)))
+    assert tokens_of(batches_of(dataset, workers=3)) == second  # other workers than before
+
+
+def test_a_state_goes_into_a_loader_that_was_used(small_corpus):
+    loader = StreamingDataLoader(make_dataset(small_corpus, epoch_size=48), batch_size=4)
+    batches, states = [], []
+    for batch in loader:
+        batches.append(batch)
+        states.append(loader.state_dict())
+    loader.load_state_dict(states[4])
+    assert loader.state_dict() == states[4]
+    assert tokens_of(loader) == tokens_of(batches[5:])
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 5}, {"batch_size": 16}, {"epoch_size": 24}, {"epoch_size": 64}])
+def test_epochs_of_another_size_read_on_and_nothing_twice(small_corpus, options):
+    dataset = make_dataset(small_corpus, epoch_size=48)
+    iterator = iter(StreamingDataLoader(dataset, batch_size=4))
+    for _ in range(7):
+        next(iterator)
+    resumed = make_dataset(small_corpus, **{"epoch_size": 48, **options})
+    resumed.load_state_dict(dataset.state_dict(28, True))
+    rows, states = [], []
+    for _ in range(3):
+        for batch in StreamingDataLoader(resumed, batch_size=resumed.batch_size):
+            assert len(batch["input_ids"]) == resumed.batch_size
+            rows.append(batch["input_ids"])
+        states.append(resumed.state_dict(0, True)["position"])
+    read = torch.cat(rows)
+    assert torch.equal(read, dataset_rows(dataset, range(28, 28 + len(read))))
+    assert states[-1] == 28 + len(read)
 
 
 def test_another_batch_size_goes_on_at_the_same_sequence(small_corpus, full_store):
@@ -239,24 +267,6 @@ def test_another_batch_size_goes_on_at_the_same_sequence(small_corpus, full_stor
 
 def dataset_rows(dataset, positions) -> torch.Tensor:
     return torch.stack([dataset[p]["input_ids"] for p in positions])
-
-
-def test_another_runs_state_is_refused(small_corpus, large_corpus, full_store):
-    state = make_dataset(small_corpus, full_store).state_dict(0, True)
-    others = {
-        "corpus": {"corpus": large_corpus},
-        "recipe": {"recipe": Stitch(generations=2, web="first")},
-        "generator": {"generator": Generator(model="other")},
-        "shuffle": {"shuffle_seed": 18},
-        "synthetic_fraction": {"synthetic_fraction": 0.5},
-        "max_seq_len": {"max_seq_len": 128},
-        "window": {"window": 16},
-        "name": {"name": "second"},
-    }
-    for field, options in others.items():
-        other = make_dataset(**{"corpus": small_corpus, "store": full_store, **options})
-        with pytest.raises(FingerprintError, match=f"{field}: .* in the state, .* here"):
-            other.load_state_dict(state)
 
 
 def test_a_state_of_another_store_is_refused(small_corpus, full_store, tmp_path):
@@ -283,6 +293,22 @@ def test_sealed_windows_replay_whatever_was_generated_since(small_corpus, store)
     assert after.ledger.manifest(6).units.counts.mean() == 4 > max(used)
 
 
+def test_windows_in_use_are_those_of_the_last_states_and_the_one_before(small_corpus, full_store):
+    def in_use(dataset) -> list[int]:
+        return [int.from_bytes(key[-8:], "big") for key, _ in windows_in_use(full_store, dataset.run.scope)]
+
+    dataset = make_dataset(small_corpus, full_store, keep_checkpoints=1)
+    dataset_rows(dataset, range(64))
+    assert in_use(dataset) == [0, 1]
+    dataset.state_dict(64, True)
+    assert in_use(dataset) == [1]  # window 2 is not sealed yet, and goes on with what window 1 leaves
+    dataset = make_dataset(small_corpus, full_store)
+    dataset_rows(dataset, range(256))
+    for position in (192, 224, 96, 128):  # it went back from 224 to 64
+        dataset.state_dict(position, True)
+    assert in_use(dataset) == [2, 3, 4, 5, 6, 7]
+
+
 def test_windows_are_sealed_once_by_whoever_is_first(small_corpus, full_store):
     with multiprocessing.get_context("fork").Pool(4) as pool:
         found = pool.starmap(seal_in_a_process, [(str(small_corpus), full_store.location)] * 4)
@@ -300,7 +326,8 @@ def test_a_lost_generation_is_an_error_that_says_which(small_corpus, full_store)
         keys = [key for key, _ in snapshot.scan("tokens", b"")]
     full_store.delete("tokens", keys)
     again = make_dataset(small_corpus, full_store)
-    with pytest.raises(MissingGenerationError, match=r"window 0 .* of document \d+, .* Restore the store"):
+    message = r"window 0 .* of \d+ documents \(\d+, .*Restore the store .*another name.*--from 0"
+    with pytest.raises(MissingGenerationError, match=message):
         dataset_rows(again, range(32))
 
 
@@ -400,6 +427,8 @@ def test_replication_gives_neighbouring_ranks_the_same(small_corpus, monkeypatch
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     monkeypatch.setenv("RANK", "0")
     assert tokens_of(batches_of(make_dataset(small_corpus, batch_size=8))) == together
+    with pytest.raises(ConfigError, match=r"replication=3 does not divide the 4 ranks"):
+        rank(0, replication=3)
 
 
 def test_it_says_what_it_will_read(small_corpus, full_store):

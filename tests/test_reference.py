@@ -6,9 +6,9 @@ import pytest
 from conftest import TEMPLATE, generate, make_run
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs.hashing import permutation
-from streamdocs.ledger import token_key
 from streamdocs.recipes import WEB_UNIT
 from streamdocs.records import decode_text, decode_tokens
+from streamdocs.shelf import token_key
 
 LENGTH, WINDOW = 64, 32
 

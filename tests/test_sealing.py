@@ -30,6 +30,9 @@ class FakeShelf:
         rng = np.random.default_rng([document, round])
         return [0] * self.recipe.round_size if (document, round) in self.rejected else self._lengths(rng)
 
+    def checksum(self, document: int, round: int, number: int) -> int:
+        return hash((document, round, number)) % 2**64
+
     def _lengths(self, rng) -> list[int]:
         return rng.integers(1, 90, self.recipe.round_size).tolist()
 

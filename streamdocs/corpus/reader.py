@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from streaming.base.storage.download import CloudDownloader
 
-from streamdocs.arrays import Tokens
+from streamdocs.arrays import Ints, Tokens
 from streamdocs.corpus.files import DOCUMENTS_FILE, INDEX_FILE, TOKENIZER_FILE, load_documents, load_index
 from streamdocs.corpus.tokenizer import CorpusTokenizer
 from streamdocs.errors import CorpusError
@@ -96,12 +96,30 @@ class Corpus:
         """The 16-byte digest of a document's text."""
         return bytes(self._digests[document])
 
+    def document_digests(self, documents: Ints) -> list[bytes]:
+        """The digests of several documents."""
+        digests: list[bytes] = self._digests[documents].tolist()
+        return digests
+
     def tokens(self, document: int) -> Tokens:
         """Tokens of a document, as a view into its shard: ``dtype`` (tokens,)."""
         sample = self._sample(document)
         size = int(self.tokens_per_document[document]) * self.dtype.itemsize
         # Columns lie in alphabetical order, so the tokens are the last bytes of a sample.
         return sample[len(sample) - size :].view(self.dtype)
+
+    def locate(self, documents: Ints) -> tuple[list[memoryview], Ints]:
+        """Of each document, the bytes of its shard and at which of them its tokens begin: int64 (documents,)."""
+        shards = np.searchsorted(self._first_document, documents, side="right") - 1
+        order = np.argsort(shards, kind="stable")
+        begins = np.empty(len(documents), np.int64)
+        views: dict[int, memoryview] = {}
+        for here in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1) if len(order) else ():
+            data, offsets = self._shard(shard := int(shards[here[0]]))
+            views[shard] = data.data
+            begins[here] = offsets[documents[here] - self._first_document[shard] + 1]
+        begins -= self.tokens_per_document[documents] * self.dtype.itemsize
+        return [views[shard] for shard in shards.tolist()], begins
 
     def text(self, document: int) -> str:
         """Text of a document."""
@@ -111,12 +129,15 @@ class Corpus:
 
     def _sample(self, document: int) -> npt.NDArray[np.uint8]:
         shard = bisect_right(self._first_document, document) - 1
+        data, offsets = self._shard(shard)
+        at = document - self._first_document[shard]
+        return data[offsets[at] : offsets[at + 1]]
+
+    def _shard(self, shard: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
         mapped = self._mapped.get(shard)
         if mapped is None:
             mapped = self._mapped[shard] = self._map(shard)
-        data, offsets = mapped
-        at = document - self._first_document[shard]
-        return data[offsets[at] : offsets[at + 1]]
+        return mapped
 
     def _map(self, shard: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
         if self._cache_limit is not None:

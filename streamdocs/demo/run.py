@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,34 +50,86 @@ def run_demo(out: Path) -> dict[str, Any]:
         DemoError: Something did not work; nothing is left running.
     """
     started = time.monotonic()
+    demo = prepare(out, RUN, started + DEADLINE)
+    serve = [f"--tokens-per-second={TOKENS_PER_SECOND}"]
+    log.info(
+        "the template engine is a stand-in without a model; `streamdocs-server run.yaml --endpoint URL` uses a real one"
+    )
+    log.info("training %d batches while megadocs are being written; both are killed half-way", BATCHES)
+    with demo.server(*serve) as server, demo.trainer() as trainer:
+        demo.wait_for_batch(BATCHES // 2 + 13, trainer)
+        kill(trainer, server)
+    log.info("killed server and trainer (SIGKILL); starting both again")
+    with demo.server(*serve), demo.trainer() as trainer:
+        demo.wait_for_end(trainer)
+    return report(demo.out, time.monotonic() - started)
+
+
+def prepare(out: Path, run: dict[str, Any], deadline: float) -> "Demo":
+    """Make room, and in it a corpus and a run file."""
     out = out.absolute()
     _make_room(out)
     texts = reference_texts()
     (out / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     log.info("preparing %d documents that come with this Python", len(texts))
     prepare_corpus([str(out / "texts.jsonl")], out / "corpus", train_tokenizer=2048, holdout=0.08, progress=False)
-    (out / "run.yaml").write_text(yaml.safe_dump(RUN, sort_keys=False))
+    (out / "run.yaml").write_text(yaml.safe_dump(run, sort_keys=False))
+    return Demo(out, deadline)
 
-    train = [sys.executable, _example("train_composer.py"), str(out / "run.yaml")]
-    train += [f"--batches={BATCHES}", f"--batch-size={BATCH_SIZE}", f"--folder={out / 'checkpoints'}"]
-    train += [f"--record={out / 'batches.jsonl'}", "--checkpoint-every=40"]
-    serve = [sys.executable, "-m", "streamdocs_server", str(out / "run.yaml")]
-    serve += [f"--tokens-per-second={TOKENS_PER_SECOND}"]
 
-    log.info(
-        "the template engine is a stand-in without a model; `streamdocs-server run.yaml --endpoint URL` uses a real one"
-    )
-    log.info("training %d batches while megadocs are being written; both are killed half-way", BATCHES)
-    deadline = started + DEADLINE
-    with _process(serve, out / "server.log") as server, _process(train, out / "train.log") as trainer:
-        _wait_for_batch(out, BATCHES // 2 + 13, trainer, deadline)
-        for process in (trainer, server):
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    log.info("killed server and trainer (SIGKILL); starting both again")
-    with _process(serve, out / "server.log"), _process(train, out / "train.log") as trainer:
-        _wait_for_end(out, trainer, deadline)
-    return report(out, time.monotonic() - started)
+def kill(*processes: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL processes and all that they started."""
+    for process in processes:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The processes of a demo.
+
+    Args:
+        out: The folder with everything.
+        deadline: When it must be over, as monotonic seconds.
+    """
+
+    out: Path
+    deadline: float
+
+    def server(self, *options: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        """The sidecar."""
+        command = [sys.executable, "-m", "streamdocs_server", str(self.out / "run.yaml"), *options]
+        return _process(command, self.out / "server.log")
+
+    def trainer(self) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        """The example with Composer."""
+        command = [sys.executable, _example("train_composer.py"), str(self.out / "run.yaml")]
+        command += [f"--batches={BATCHES}", f"--batch-size={BATCH_SIZE}", f"--folder={self.out / 'checkpoints'}"]
+        command += [f"--record={self.out / 'batches.jsonl'}", "--checkpoint-every=40"]
+        return _process(command, self.out / "train.log")
+
+    def wait_for_batch(self, batch: int, trainer: "subprocess.Popen[bytes]") -> None:
+        """Wait until so many batches are recorded."""
+        path = self.out / "batches.jsonl"
+        while not path.exists() or path.read_bytes().count(b"\n") < batch:
+            self.check(trainer)
+            if trainer.poll() is not None:
+                raise DemoError(f"training ended before batch {batch}: see {self.out / 'train.log'}")
+            time.sleep(0.05)
+
+    def wait_for_end(self, trainer: "subprocess.Popen[bytes]") -> None:
+        """Wait until training is over."""
+        while trainer.poll() is None:
+            self.check(trainer)
+            time.sleep(0.1)
+        self.check(trainer)
+
+    def check(self, trainer: "subprocess.Popen[bytes]") -> None:
+        """Raise if training failed or time is up."""
+        if trainer.poll() not in (None, 0):
+            raise DemoError(f"training failed with exit code {trainer.returncode}: see {self.out / 'train.log'}")
+        if time.monotonic() > self.deadline:
+            raise DemoError(f"the demo takes too long: see the logs in {self.out}")
 
 
 def _example(name: str) -> str:
@@ -108,25 +161,3 @@ def _process(command: list[str], logfile: Path) -> Iterator["subprocess.Popen[by
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _wait_for_batch(out: Path, batch: int, trainer: "subprocess.Popen[bytes]", deadline: float) -> None:
-    path = out / "batches.jsonl"
-    while not path.exists() or path.read_bytes().count(b"\n") < batch:
-        _check(out, trainer, deadline)
-        if trainer.poll() is not None:
-            raise DemoError(f"training ended before batch {batch}: see {out / 'train.log'}")
-        time.sleep(0.05)
-
-
-def _wait_for_end(out: Path, trainer: "subprocess.Popen[bytes]", deadline: float) -> None:
-    while trainer.poll() is None:
-        _check(out, trainer, deadline)
-        time.sleep(0.1)
-
-
-def _check(out: Path, trainer: "subprocess.Popen[bytes]", deadline: float) -> None:
-    if trainer.poll() not in (None, 0):
-        raise DemoError(f"training failed with exit code {trainer.returncode}: see {out / 'train.log'}")
-    if time.monotonic() > deadline:
-        raise DemoError(f"the demo took longer than {DEADLINE:.0f} s: see the logs in {out}")

@@ -16,6 +16,9 @@ class Snapshot(Protocol):
     def get(self, table: Table, key: bytes) -> bytes | memoryview | None:
         """The value under ``key``, None where there is none; never copied where that can be avoided."""
 
+    def get_many(self, table: Table, keys: Iterable[bytes]) -> list[bytes | memoryview | None]:
+        """The values under several keys, in their order."""
+
     def scan(self, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys that begin with ``prefix`` and their values, in the order of the keys."""
 

@@ -38,6 +38,11 @@ class LmdbSnapshot:
         """The value under ``key``, as a view into the file."""
         return self._transaction.get(key, db=self._tables[table])
 
+    def get_many(self, table: Table, keys: Iterable[bytes]) -> list[bytes | memoryview | None]:
+        """The values under several keys, as views into the file."""
+        get, database = self._transaction.get, self._tables[table]
+        return [get(key, None, database) for key in keys]
+
     def scan(self, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys that begin with ``prefix`` and their values."""
         cursor = self._transaction.cursor(self._tables[table])

@@ -1,0 +1,146 @@
+"""One measurement of one loader, in a process of its own: loader.py starts it.
+
+Each loader as its own documentation would have it, and a batch ends as int64 for all: ours, memmap and HF datasets
+deliver that; StreamingDataset and LitData's TokensLoader deliver what is stored, so batches are widened as they arrive
+(as litgpt does). Only ours also makes labels.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+BATCH = 8
+OURS = ("stitch", "rephrase", "stretch", "web")
+OTHERS = ("streaming", "litdata", "memmap", "hf")
+
+
+class Memmap(Dataset[torch.Tensor]):
+    """The usual flat file of tokens."""
+
+    def __init__(self, path: Path, length: int) -> None:
+        tokens = np.memmap(path, np.uint16, mode="r")
+        self.tokens = tokens[: len(tokens) // length * length].reshape(-1, length)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(self.tokens[index].astype(np.int64))
+
+
+def open_ours(name: str, folder: Path, workers: int, length: int, generations: int) -> DataLoader[Any]:
+    from data import make_dataset  # noqa: PLC0415
+    from streaming import StreamingDataLoader  # noqa: PLC0415
+
+    sequences = int((folder / "sequences").read_text()) * 2048 // length
+    dataset = make_dataset(folder, name, generations, length, epoch_size=sequences)
+    return StreamingDataLoader(dataset, batch_size=BATCH, num_workers=workers, persistent_workers=workers > 0)
+
+
+def open_streaming(folder: Path, workers: int, length: int) -> DataLoader[Any]:
+    from streaming import StreamingDataLoader, StreamingDataset  # noqa: PLC0415
+
+    dataset = StreamingDataset(local=str(folder / f"mds-{length}"), batch_size=BATCH, shuffle=True)
+    return StreamingDataLoader(dataset, batch_size=BATCH, num_workers=workers, persistent_workers=workers > 0)
+
+
+def open_litdata(folder: Path, workers: int, length: int) -> DataLoader[Any]:
+    from litdata import StreamingDataLoader, StreamingDataset, TokensLoader  # noqa: PLC0415
+
+    dataset = StreamingDataset(str(folder / "litdata"), item_loader=TokensLoader(length), shuffle=True)
+    return StreamingDataLoader(dataset, batch_size=BATCH, num_workers=workers, persistent_workers=workers > 0)
+
+
+def open_hf(folder: Path, workers: int, length: int) -> DataLoader[Any]:
+    from datasets import load_from_disk  # noqa: PLC0415
+
+    dataset = load_from_disk(str(folder / f"hf-{length}")).with_format("torch")
+    return DataLoader(dataset, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+
+
+def open_memmap(folder: Path, workers: int, length: int) -> DataLoader[Any]:
+    dataset = Memmap(folder / "tokens.bin", length)
+    return DataLoader(dataset, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+
+
+def import_for(name: str) -> None:
+    """Imports are not what is measured."""
+    if name in OURS:
+        import data  # noqa: F401, PLC0415
+    elif name == "litdata":
+        import litdata  # noqa: F401, PLC0415
+    elif name == "streaming":
+        import streaming  # noqa: F401, PLC0415
+    elif name == "hf":
+        import datasets  # noqa: F401, PLC0415
+
+
+def tokens_of(name: str, batch: Any) -> torch.Tensor:
+    """The tokens of a batch as int64."""
+    found: torch.Tensor = batch["input_ids"] if name in OURS else batch["tokens"] if isinstance(batch, dict) else batch
+    return found.long()
+
+
+def endless(loader: DataLoader[Any]) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def measure(name: str, folder: Path, workers: int, length: int, generations: int, seconds: float) -> dict[str, Any]:
+    """Tokens a second after the first batch, and what it took from nothing to that batch."""
+    import_for(name)
+    started = time.perf_counter()
+    if name in OURS:
+        loader = open_ours(name, folder, workers, length, generations)
+    else:
+        loader = globals()[f"open_{name}"](folder, workers, length)
+    batches = endless(loader)
+    first = tokens_of(name, next(batches))
+    times, cpu = [time.perf_counter()], cpu_seconds()
+    assert first.shape == (BATCH, length) and first.dtype == torch.int64
+    sizes = 0
+    while times[-1] - times[0] < seconds:
+        sizes += tokens_of(name, next(batches)).numel()
+        times.append(time.perf_counter())
+    memory = [pss_mb(pid) for pid in (os.getpid(), *(child.pid for child in multiprocessing.active_children()))]
+    return {
+        "samples_per_s": sizes / length / (times[-1] - times[0]),
+        "tokens_per_s": sizes / (times[-1] - times[0]),
+        "cpu_us_per_batch": (cpu_seconds() - cpu) / (len(times) - 1) * 1e6,
+        "first_batch_s": times[0] - started,
+        "p99_ms": float(np.percentile(np.diff(times), 99)) * 1e3,
+        "memory_mb": sum(memory),
+        "worker_memory_mb": max(memory[1:], default=memory[0]),
+    }
+
+
+def cpu_seconds() -> float:
+    """Of this process and its workers: unlike the clock, it hardly minds what else the machine does."""
+    pids = (os.getpid(), *(child.pid for child in multiprocessing.active_children()))
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
+
+
+def pss_mb(pid: int) -> float:
+    """Memory of a process, its part of what it shares (PSS)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=OURS + OTHERS)
+    parser.add_argument("folder", type=Path)
+    for number in ("workers", "length", "generations"):
+        parser.add_argument(number, type=int)
+    parser.add_argument("seconds", type=float)
+    print(json.dumps(measure(**vars(parser.parse_args()))))

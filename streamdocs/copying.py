@@ -1,0 +1,90 @@
+"""Copying tokens from shards and records to where a batch wants them.
+
+Where each of thousands of stretches is, how long, and whether it is intact, is worked out for all of them at once; what
+is left for each is one slice.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from streamdocs.arrays import Ints, Tokens
+from streamdocs.layout import Part
+from streamdocs.ledger import Ledger
+from streamdocs.records import Buffer
+from streamdocs.run import Run
+from streamdocs.shelf import read_tokens
+from streamdocs.store import Snapshot
+from streamdocs.track import Spans, Track
+from streamdocs.verification import lost_generations
+
+
+class Copier:
+    """Copies spans of one track of a window.
+
+    Args:
+        run: The run.
+        track: What is copied from.
+        window: Number of the window, for errors.
+        ledger, snapshot: Where its generations are; None where nothing synthetic is read.
+    """
+
+    def __init__(self, run: Run, track: Track, window: int, ledger: Ledger | None, snapshot: Snapshot | None) -> None:
+        self._run = run
+        self._track = track
+        self._window = window
+        self._ledger = ledger
+        self._snapshot = snapshot
+
+    def copy(self, spans: Spans, places: Ints, out: Tokens) -> None:
+        """Copy each span to ``places``: int64 (spans,), the index of its first token in a flat ``out``.
+
+        Raises:
+            MissingGenerationError: A generation is gone from the store, or damaged.
+        """
+        pieces, flat = self._track.pieces, out.reshape(-1)
+        part, sizes = pieces.part[spans.piece], spans.stop - spans.start
+        from_documents = np.ones(len(part), np.bool_)
+        for constant, tokens in self._run.constants.items():
+            here = part == constant
+            from_documents &= ~here
+            _fill(flat, places[here], sizes[here], tokens, spans.offset[here])
+        here = part == Part.GENERATION
+        from_documents &= ~here
+        if here.any():
+            records, begins = self._generations(pieces.generation[spans.piece[here]])
+            _copy(flat, places[here], sizes[here], records, begins, spans.offset[here])
+        here = from_documents
+        shards, begins = self._run.corpus.locate(pieces.document[spans.piece[here]])
+        _copy(flat, places[here], sizes[here], shards, begins, spans.offset[here])
+
+    def _generations(self, at: Ints) -> tuple[list[Buffer], Ints]:
+        """The record of each generation, and its first byte there. ``at`` indexes the rounds of the track's units."""
+        assert self._ledger and self._snapshot
+        units = self._track.units
+        used, inverse = np.unique(at, return_inverse=True)
+        documents = np.repeat(units.documents, units.counts)[used]
+        rounds, numbers = units.rounds[used], units.numbers[used]
+        _, first, item = np.unique(documents << 32 | rounds, return_index=True, return_inverse=True)
+        table = read_tokens(self._snapshot, self._ledger.scope, documents[first], rounds[first])
+        as_sealed = table.lengths[item, numbers] == units.tokens[used]
+        if not (as_sealed & table.whole(item, numbers)).all():
+            raise lost_generations(self._ledger, self._snapshot, self._window)
+        records = [table.records[each] or b"" for each in item[inverse].tolist()]
+        return records, table.places(item, numbers)[0][inverse]
+
+
+def _fill(flat: Tokens, places: Ints, sizes: Ints, constant: Tokens, offsets: Ints) -> None:
+    """Write a constant, from some offset on, to many places."""
+    within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    flat[np.repeat(places, sizes) + within] = constant[np.repeat(offsets, sizes) + within]
+
+
+def _copy(flat: Tokens, places: Ints, sizes: Ints, sources: Iterable[Buffer], begins: Ints, offsets: Ints) -> None:
+    """Copy tokens out of buffers: ``begins`` are bytes, all else counts tokens."""
+    size = flat.itemsize
+    target = flat.data.cast("B")
+    starts, reads = places * size, begins + offsets * size
+    columns = (starts, starts + sizes * size, reads, reads + sizes * size)
+    for source, start, stop, read, end in zip(sources, *(column.tolist() for column in columns), strict=True):
+        target[start:stop] = source[read:end]

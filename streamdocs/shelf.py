@@ -1,0 +1,110 @@
+"""What a store holds of the generations that a run reads."""
+
+import numpy as np
+
+from streamdocs.arrays import Ints
+from streamdocs.packing import Unit, Units
+from streamdocs.progress import read_watermark
+from streamdocs.record_cache import Found, RecordCache, found_dtype
+from streamdocs.records import Checksums, TokenTable, read_table
+from streamdocs.run import GenerationScope
+from streamdocs.store import Snapshot
+
+#: What can be wrong with a generation, by its number in what was found of a record.
+FAULTS = ("", "missing", "damaged", "another text")
+_MISSING, _DAMAGED, _OTHER = 1, 2, 3
+
+
+def token_key(scope: GenerationScope, key_digest: bytes) -> bytes:
+    """Where the tokens of a generation are: the same text has others for another tokenizer."""
+    return bytes.fromhex(scope.corpus.tokenizer_digest[:16]) + key_digest
+
+
+def read_tokens(snapshot: Snapshot, scope: GenerationScope, documents: Ints, rounds: Ints) -> TokenTable:
+    """The token records of (document, round) items."""
+    digests, checks = scope.keyring.hashes(scope.corpus.document_digests(documents), rounds.tolist())
+    prefix = token_key(scope, b"")
+    records = snapshot.get_many("tokens", [prefix + digest for digest in digests])
+    return read_table(checks, records, scope.recipe.round_size)
+
+
+class Records:
+    """The records of a scope in a snapshot of a store.
+
+    Args:
+        snapshot, scope: Where, and of what.
+        deep: Look at them down to the last token.
+        cache: What was found of them in earlier snapshots, and what will be in this one; default nothing. It hides
+            whatever was lost since, so a deep look should not be given one.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, scope: GenerationScope, *, deep: bool = True, cache: RecordCache | None = None
+    ) -> None:
+        self._deep = deep
+        self._snapshot = snapshot
+        self._scope = scope
+        self._cache = cache or RecordCache(len(scope.corpus.documents), scope.recipe.round_size)
+        self._lost: set[int] = set()
+
+    def all_lengths(self, documents: Ints, rounds: Ints) -> Ints:
+        """int64 (items, generations of a round): tokens of each generation; 0 for a rejected, damaged or lost one."""
+        found, rows = self._cache.find(documents, rounds, self._look)
+        return found["lengths"][rows].astype(np.int64)
+
+    def all_checksums(self, units: Units) -> Checksums:
+        """uint64 (generations,): of the tokens of each generation of some units; 0 where its record is lost."""
+        found, rows = self._cache.find(units.owners, units.rounds, self._look)
+        checksums: Checksums = found["checksums"][rows, units.numbers]
+        return checksums
+
+    def faults(self, units: Units) -> list[str]:
+        """What is wrong with each generation of some units: one of ``FAULTS``."""
+        found, rows = self._cache.find(units.owners, units.rounds, self._look)
+        faults = found["faults"][rows, units.numbers]
+        faults[(faults == 0) & (found["lengths"][rows, units.numbers] != units.tokens)] = _OTHER
+        return [FAULTS[fault] for fault in faults.tolist()]
+
+    def lacks(self, unit: Unit) -> bool:
+        """Whether some generation of a unit is not there as it was."""
+        return any(self.faults(Units.of([unit])))
+
+    def lost(self) -> list[int]:
+        """Documents of which some record that was looked at is missing or damaged."""
+        return sorted(self._lost)
+
+    def _look(self, documents: Ints, rounds: Ints) -> Found:
+        table = read_tokens(self._snapshot, self._scope, documents, rounds)
+        found = np.zeros(len(documents), found_dtype(table.lengths.shape[1]))
+        faults = found["faults"]
+        if self._deep:
+            items, numbers = (each.ravel() for each in np.indices(faults.shape))
+            faults[~table.whole(items, numbers).reshape(faults.shape)] = _DAMAGED
+        faults[~table.intact] = _DAMAGED
+        faults[[record is None for record in table.records]] = _MISSING
+        found["lengths"] = np.where(faults, 0, table.lengths)
+        found["checksums"] = table.checksums
+        self._lost.update(documents[faults.any(axis=1)].tolist())
+        return found
+
+
+class StoreShelf(Records):
+    """What a snapshot of the store holds for a scope: the Shelf that sealing reads.
+
+    Args:
+        snapshot, scope: Where, and of what.
+        known_watermark: A number of items known to be resolved, to begin counting from.
+        deep, cache: As for Records.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        scope: GenerationScope,
+        known_watermark: int,
+        *,
+        deep: bool,
+        cache: RecordCache | None = None,
+    ) -> None:
+        super().__init__(snapshot, scope, deep=deep, cache=cache)
+        self.watermark = read_watermark(snapshot, scope, known_watermark)
