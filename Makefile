@@ -4,10 +4,13 @@ UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo sglang test lint check format bench clean
+.PHONY: demo demo-sglang sglang test lint check format bench clean
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
+
+demo-sglang: .venv/installed .venv-sglang/installed
+	$(RUN)/streamdocs demo --sglang --out demo-sglang
 
 sglang: .venv-sglang/installed
 
@@ -29,7 +32,7 @@ bench: .venv/installed
 	$(RUN)/python benchmarks/loader.py --json
 
 clean:
-	rm -rf .venv .venv-sglang .venv-uv demo
+	rm -rf .venv .venv-sglang .venv-uv demo demo-sglang
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing .venv

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
+from torch import Tensor, distributed
+from torch.utils.data import DataLoader, DistributedSampler
 
 from streamdocs.corpus.reader import Corpus
 
@@ -12,16 +12,20 @@ def holdout_loaders(corpus: str, max_seq_len: int, batch_size: int) -> dict[str,
     """A loader of the shorter half of the held-out documents, and one of the longer half.
 
     A batch has ``input_ids`` and ``labels`` int64 (batch, max_seq_len): one document a row, cut or padded (label -100).
+    Several ranks share the documents.
     """
     holdout = Corpus(corpus, split="holdout")
     by_length = np.argsort(holdout.tokens_per_document, kind="stable")
     middle = len(by_length) // 2
     halves = {"short": by_length[:middle], "long": by_length[middle:]}
-    return {
-        name: DataLoader([padded(holdout.tokens(document), max_seq_len) for document in half], batch_size)
-        for name, half in halves.items()
-        if len(half)
-    }
+    loaders = {}
+    for name, half in halves.items():
+        if len(half):
+            rows = [padded(holdout.tokens(document), max_seq_len) for document in half]
+            ranks = distributed.is_initialized() and distributed.get_world_size() > 1
+            sampler = DistributedSampler(rows, shuffle=False) if ranks else None
+            loaders[name] = DataLoader(rows, batch_size, sampler=sampler)
+    return loaders
 
 
 def padded(tokens: np.ndarray, length: int) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ Run it again after it was stopped, even by SIGKILL: it goes on from its newest c
 
 import argparse
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class ComposerLanguageModel(ComposerModel):
 
 
 class Recorder(Callback):
-    """One JSON line a batch: its number, a digest of what was read, and all metrics."""
+    """One JSON line a batch and rank: its number, a digest of what was read, and all metrics."""
 
     def __init__(self, path: Path, metrics: InMemoryLogger) -> None:
         self._path, self._metrics = path, metrics
@@ -57,6 +58,8 @@ class Recorder(Callback):
         tokens = state.batch["input_ids"].cpu().numpy()
         self._line = {
             "batch": int(state.timestamp.batch),
+            "time": time.time(),
+            "rank": dist.get_global_rank(),
             "tokens": xxhash.xxh3_64_hexdigest(tokens.tobytes()),
             "synthetic": state.batch["synthetic"].tolist(),
         }
@@ -77,12 +80,17 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
     parser.add_argument("--checkpoint-every", type=int, default=50, help="batches")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--record", type=Path, help="file for one JSON line a batch")
+    parser.add_argument("--record", type=Path, help="file for one JSON line a batch and rank")
+    parser.add_argument(
+        "--reseal", action="store_true", help="seal anew what lost its generations since the checkpoint"
+    )
     arguments = parser.parse_args()
 
     # Before any dataset: streaming must not be the first to touch torch.distributed.
     dist.initialize_dist(get_device(None), timeout=300)
-    dataset = StreamingMegadocDataset.from_run_file(arguments.run_file, batch_size=arguments.batch_size)
+    dataset = StreamingMegadocDataset.from_run_file(
+        arguments.run_file, batch_size=arguments.batch_size, reseal=arguments.reseal
+    )
     print(dataset.describe(), flush=True)
     loader = StreamingDataLoader(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
     holdout = holdout_loaders(str(dataset.corpus.local), dataset.run.mixture.max_seq_len, arguments.batch_size)

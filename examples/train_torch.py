@@ -7,16 +7,25 @@ Run it again after it was stopped: it goes on from its checkpoint. On several ra
 """
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import xxhash
 from streaming import StreamingDataLoader
 from torch.nn.parallel import DistributedDataParallel
 
 from model import LanguageModel, next_token_loss
 from streamdocs import StreamingMegadocDataset
+
+
+def record(path: Path, batch: int, rank: int, input_ids: torch.Tensor) -> None:
+    """Note what was read."""
+    tokens = xxhash.xxh3_64_hexdigest(input_ids.numpy().tobytes())
+    with path.open("a") as file:
+        file.write(json.dumps({"batch": batch, "rank": rank, "tokens": tokens}) + "\n")
 
 
 def main() -> None:
@@ -28,6 +37,10 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoint.pt"))
     parser.add_argument("--checkpoint-every", type=int, default=50, help="batches")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--record", type=Path, help="file for one JSON line a batch and rank")
+    parser.add_argument(
+        "--reseal", action="store_true", help="seal anew what lost its generations since the checkpoint"
+    )
     arguments = parser.parse_args()
 
     ranks, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
@@ -37,7 +50,9 @@ def main() -> None:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     torch.manual_seed(17)
 
-    dataset = StreamingMegadocDataset.from_run_file(arguments.run_file, batch_size=arguments.batch_size)
+    dataset = StreamingMegadocDataset.from_run_file(
+        arguments.run_file, batch_size=arguments.batch_size, reseal=arguments.reseal
+    )
     loader = StreamingDataLoader(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
     model = LanguageModel(dataset.corpus.tokenizer.vocab_size).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate)
@@ -54,6 +69,8 @@ def main() -> None:
 
     while done < arguments.batches:
         for batch in loader:
+            if arguments.record:
+                record(arguments.record, done, rank, batch["input_ids"])
             batch = {name: column.to(device) for name, column in batch.items()}  # noqa: PLW2901
             loss = next_token_loss(trained(batch["input_ids"], batch.get("sequence_id")), batch["labels"])
             optimizer.zero_grad()
