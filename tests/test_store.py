@@ -67,6 +67,14 @@ def test_pickled_and_opened_again(store):
     assert get(LmdbStore(store.location + "-link"), "texts", b"a") == b"1"
 
 
+def test_a_store_that_nobody_uses_any_more_is_closed(tmp_path):
+    for number in range(200):  # each reserves a TiB of addresses, of which there are 128
+        store = LmdbStore(tmp_path / str(number))
+        assert store.add("texts", {b"a": b"1"}) == 1
+        same = LmdbStore(tmp_path / str(number))
+        assert get(same, "texts", b"a") == b"1"
+
+
 def test_a_full_store_says_so_and_loses_nothing(tmp_path):
     store = LmdbStore(tmp_path / "store", max_bytes=1 << 18)
     store.add("texts", {b"kept": b"1"})

@@ -1,10 +1,12 @@
 """The default store: one LMDB environment in a folder."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import lmdb
 
@@ -14,14 +16,30 @@ from streamdocs.store.base import TABLES, Table
 #: LMDB only reserves addresses for this; the file grows as it is used.
 _ADDRESS_SPACE = 1 << 40
 
+
+class _Opened:
+    """An environment, for as long as some store of this process uses it: each reserves addresses, and they run out."""
+
+    def __init__(self, folder: str, max_bytes: int | None) -> None:
+        self.process = os.getpid()
+        self.environment = lmdb.open(
+            folder, map_size=max_bytes or _ADDRESS_SPACE, max_dbs=len(TABLES), max_readers=2048, readahead=False
+        )
+        self.environment.reader_check()  # slots of readers that were killed
+        self.tables = {table: self.environment.open_db(table.encode()) for table in TABLES}
+
+
 # LMDB must not be opened twice in a process, nor used across a fork: one environment a folder, closed in a new child.
-_environments: dict[str, tuple[lmdb.Environment, dict[Table, Any]]] = {}
+_opened: WeakValueDictionary[str, _Opened] = WeakValueDictionary()
+_opening = threading.Lock()
 
 
 def _close_inherited() -> None:
-    for environment, _ in _environments.values():
-        environment.close()
-    _environments.clear()
+    global _opening  # noqa: PLW0603
+    _opening = threading.Lock()  # a thread that is not here may hold the other one
+    for opened in _opened.values():
+        opened.environment.close()
+    _opened.clear()
 
 
 os.register_at_fork(after_in_child=_close_inherited)
@@ -64,13 +82,17 @@ class LmdbStore:
     def __init__(self, folder: str | os.PathLike[str], *, max_bytes: int | None = None) -> None:
         self.location = os.path.realpath(folder)
         self._max_bytes = max_bytes
+        self._mine: _Opened | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_mine": None}
 
     @contextmanager
     def read(self) -> Iterator[LmdbSnapshot]:
         """The store at this moment."""
-        environment, tables = self._open()
-        with self._errors(), environment.begin(buffers=True) as transaction:
-            yield LmdbSnapshot(transaction, tables)
+        opened = self._open()
+        with self._errors(), opened.environment.begin(buffers=True) as transaction:
+            yield LmdbSnapshot(transaction, opened.tables)
 
     def add(self, table: Table, entries: Mapping[bytes, bytes]) -> int:
         """Write those entries whose key is not there yet."""
@@ -78,18 +100,18 @@ class LmdbStore:
 
     def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
         """Write those entries whose key is not there yet, in several tables at once."""
-        environment, tables = self._open()
-        with self._errors(), environment.begin(write=True) as transaction:
+        opened = self._open()
+        with self._errors(), opened.environment.begin(write=True) as transaction:
             return sum(
-                transaction.put(key, value, overwrite=False, db=tables[table])
+                transaction.put(key, value, overwrite=False, db=opened.tables[table])
                 for table, values in entries.items()
                 for key, value in values.items()
             )
 
     def update(self, key: bytes, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a note by ``change(note)``."""
-        environment, tables = self._open()
-        with self._errors(), environment.begin(write=True, db=tables["notes"]) as transaction:
+        opened = self._open()
+        with self._errors(), opened.environment.begin(write=True, db=opened.tables["notes"]) as transaction:
             old = transaction.get(key)
             new = change(old)
             if new is None:
@@ -100,39 +122,32 @@ class LmdbStore:
 
     def delete(self, table: Table, keys: Iterable[bytes]) -> int:
         """Delete these; how many there were."""
-        environment, tables = self._open()
-        with self._errors(), environment.begin(write=True) as transaction:
-            return sum(transaction.delete(key, db=tables[table]) for key in keys)
+        opened = self._open()
+        with self._errors(), opened.environment.begin(write=True) as transaction:
+            return sum(transaction.delete(key, db=opened.tables[table]) for key in keys)
 
     def size(self) -> int:
         """Bytes in use: pages that hold something. The file keeps freed pages and writes into them again."""
-        environment, tables = self._open()
-        with self._errors(), environment.begin() as transaction:
-            stats = [transaction.stat(table) for table in tables.values()]
+        opened = self._open()
+        with self._errors(), opened.environment.begin() as transaction:
+            stats = [transaction.stat(table) for table in opened.tables.values()]
             return sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
 
-    def _open(self) -> tuple[lmdb.Environment, dict[Table, Any]]:
-        opened = _environments.get(self.location)
-        if opened is None:
-            opened = _environments[self.location] = self._open_environment()
-        return opened
+    def _open(self) -> _Opened:
+        if self._mine is None or self._mine.process != os.getpid():
+            with _opening:
+                self._mine = _opened.get(self.location) or self._open_environment()
+        return self._mine
 
-    def _open_environment(self) -> tuple[lmdb.Environment, dict[Table, Any]]:
+    def _open_environment(self) -> _Opened:
         try:
             Path(self.location).mkdir(parents=True, exist_ok=True)
-            environment = lmdb.open(
-                self.location,
-                map_size=self._max_bytes or _ADDRESS_SPACE,
-                max_dbs=len(TABLES),
-                max_readers=2048,
-                readahead=False,
-            )
-            environment.reader_check()  # slots of readers that were killed
-            return environment, {table: environment.open_db(table.encode()) for table in TABLES}
+            opened = _opened[self.location] = _Opened(self.location, self._max_bytes)
         except (lmdb.Error, OSError) as error:
             raise StoreError(
                 f"store {self.location} cannot be opened ({error}); check the path and its rights"
             ) from error
+        return opened
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
