@@ -2,13 +2,22 @@
 
 import time
 from dataclasses import asdict
+from typing import Annotated
 
 import msgpack
+from pydantic import Field, TypeAdapter
 
-from streamdocs.errors import ConfigError, WaitTimeoutError
+from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
 from streamdocs.keys import Generator
 from streamdocs.run import GenerationScope
 from streamdocs.store import Store
+from streamdocs.untrusted import unpack
+
+#: By how much clocks may differ, or have been set back.
+_CLOCK_SECONDS = 3600.0
+
+_BEAT = TypeAdapter(Annotated[float, Field(ge=0, allow_inf_nan=False)])
+_GENERATOR = TypeAdapter(Generator)
 
 
 def beat(store: Store, scope: GenerationScope, server: str) -> None:
@@ -33,9 +42,9 @@ def stop_beating(store: Store, scope: GenerationScope, server: str) -> None:
 
 
 def newest_heartbeat(store: Store, scope: GenerationScope) -> float:
-    """Unix time of the newest sign of life of any server of a scope, 0 for none."""
+    """Unix time of the newest sign of life of any server of a scope, 0 for none; a damaged one is none."""
     with store.read() as snapshot:
-        beats = [msgpack.unpackb(value) for _, value in snapshot.scan("notes", _prefix(scope))]
+        beats = [_unpack_beat(value) for _, value in snapshot.scan("notes", _prefix(scope))]
     return max(beats, default=0.0)
 
 
@@ -45,9 +54,22 @@ def register_generator(store: Store, generator: Generator) -> None:
 
 
 def registered_generators(store: Store) -> list[Generator]:
-    """Every generator that ever wrote into the store."""
+    """Every generator that ever wrote into the store.
+
+    Raises:
+        StoreError: The note of one is damaged.
+    """
     with store.read() as snapshot:
-        return [Generator(**msgpack.unpackb(value)) for _, value in snapshot.scan("notes", b"generator/")]
+        notes = list(snapshot.scan("notes", b"generator/"))
+    try:
+        generators = [_GENERATOR.validate_python(unpack(value)) for _, value in notes]
+    except ValueError as error:
+        raise StoreError(
+            f"who wrote the generations in store {store.location} cannot be read ({error}): restore the store"
+        ) from error
+    if [_generator_key(generator) for generator in generators] != [key for key, _ in notes]:
+        raise StoreError(f"who wrote the generations in store {store.location} was changed: restore the store")
+    return generators
 
 
 def wait_for_generator(store: Store, timeout: float) -> Generator:
@@ -69,6 +91,14 @@ def wait_for_generator(store: Store, timeout: float) -> Generator:
         names = "; ".join(str(asdict(generator)) for generator in found)
         raise ConfigError(f"store {store.location} holds several generators, pass one as generator=: {names}")
     return found[0]
+
+
+def _unpack_beat(packed: bytes) -> float:
+    try:
+        beat = _BEAT.validate_python(unpack(packed))
+    except ValueError:
+        return 0.0
+    return beat if beat <= time.time() + _CLOCK_SECONDS else 0.0
 
 
 def _prefix(scope: GenerationScope) -> bytes:

@@ -1,16 +1,23 @@
 """How far generation is: resolved blocks, and what each of them holds. Written by servers, read by everyone."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
 import msgpack
+from pydantic import TypeAdapter
 
+from streamdocs.arrays import Count
 from streamdocs.run import GenerationScope
 from streamdocs.store import Snapshot, Store
+from streamdocs.untrusted import unpack
+
+log = logging.getLogger(__name__)
 
 _SAMPLED_BLOCKS = 256
+_PACKED = TypeAdapter(tuple[Count, Count, Count, Count, dict[str, Count], Count])
 
 
 @dataclass
@@ -49,9 +56,13 @@ class Tally:
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> "Tally":
-        """What ``pack`` wrote."""
-        items, generations, tokens, text_bytes, rejected, cut = msgpack.unpackb(data)
-        return cls(items, generations, tokens, text_bytes, Counter(rejected), cut)
+        """What ``pack`` wrote; nothing, where that is damaged: what is resolved does not hang on it."""
+        try:
+            *counts, rejected, cut = _PACKED.validate_python(unpack(data))
+        except ValueError:
+            log.warning("what a resolved block holds cannot be read; it is counted as empty")
+            return cls()
+        return cls(*counts, Counter(rejected), cut)
 
 
 def block_key(scope: GenerationScope, number: int) -> bytes:

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 import zstandard
+from pydantic import TypeAdapter
 
-from streamdocs.arrays import Bools, Ints, Tokens
+from streamdocs.arrays import Bools, Count, Ints, Tokens
 from streamdocs.keys import Key
+from streamdocs.untrusted import decompress, unpack
 
 Buffer = bytes | memoryview
 Checksums = npt.NDArray[np.uint64]
@@ -40,7 +42,7 @@ class TokenTable:
         intact: bool (records,), False where one is missing, damaged before its tokens, or another key's.
         lengths: int64 (records, generations), tokens of each; 0 where it was rejected or its record is not intact.
         checksums: uint64 (records, generations); 0 where its record is not intact.
-        token_bytes: int64 (records,), bytes of a token.
+        token_bytes: int64 (records,), bytes of a token: 2 or 4 where the record is intact.
     """
 
     records: Sequence[Buffer | None]
@@ -131,6 +133,7 @@ def read_table(checks: Sequence[bytes], records: Sequence[Buffer | None], genera
         & (table["check"] == np.frombuffer(b"".join(checks), "<u8"))
         & (table["checksum"] == found)
         & (table["count"] == generations)
+        & ((token_bytes == 2) | (token_bytes == 4))
         & (stored == size + lengths.sum(axis=1) * token_bytes)
     )
     lengths[~intact] = 0
@@ -158,8 +161,15 @@ class TextRecord:
 
     texts: list[str | None]
     causes: list[str | None]
-    attempts: int = 1
-    cut: int = 0
+    attempts: Count = 1
+    cut: Count = 0
+
+    def __post_init__(self) -> None:
+        if len(self.texts) != len(self.causes):
+            raise ValueError("every generation has a text or a cause")
+
+
+_TEXT_RECORD = TypeAdapter(TextRecord)
 
 
 def encode_text(key: Key, record: TextRecord) -> bytes:
@@ -171,7 +181,13 @@ def encode_text(key: Key, record: TextRecord) -> bytes:
 def decode_text(key: Key, record: Buffer | None) -> TextRecord | None:
     """Texts of a round; None where the record is missing, damaged or another key's."""
     body = _unseal(_TEXT, key, record)
-    return None if body is None else TextRecord(*msgpack.unpackb(zstandard.decompress(body)))
+    if body is None:
+        return None
+    try:
+        texts, causes, attempts, cut = unpack(decompress(body))
+        return _TEXT_RECORD.validate_python({"texts": texts, "causes": causes, "attempts": attempts, "cut": cut})
+    except (ValueError, TypeError):  # whole, and yet not what this version writes
+        return None
 
 
 def _seal(kind: bytes, key: Key, body: bytes) -> bytes:

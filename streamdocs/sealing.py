@@ -18,6 +18,7 @@ from streamdocs.choosing import Chooser, FastShelf, Shelf, read_checksums
 from streamdocs.packing import Packer, Unit, Units
 from streamdocs.recipes import Recipe
 from streamdocs.schedule import DocumentOrder, GenerationOrder, Mixture
+from streamdocs.untrusted import decompress, unpack
 
 WhenBehind = Literal["wait", "reuse", "web"]
 
@@ -28,7 +29,6 @@ MOST_READS_IN_FIRST_WINDOW = 16
 #: Fewest and most documents that are looked at together.
 _LOOK = (64, 65_536)
 _NO_ROUND = 1 << 31
-_MOST_MANIFEST_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class State:
 
 
 _STATE = TypeAdapter(State)
+_COUNTS = TypeAdapter(tuple[Count, Count])
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,12 @@ class Manifest:
             ValueError: It did not.
         """
         try:
-            if zstandard.frame_content_size(data) > _MOST_MANIFEST_BYTES:
-                raise ValueError("larger than any manifest")
-            before, after, arrays, unit_rows, watermark = msgpack.unpackb(zstandard.decompress(data))
+            before, after, arrays, *counts = unpack(decompress(data))
             units = Units(**{name: np.frombuffer(array, "<u4").astype(np.int64) for name, array in arrays.items()})
-            return cls(State.of(before), State.of(after), units, int(unit_rows), int(watermark))
-        except (zstandard.ZstdError, AttributeError, TypeError) as error:
+            unit_rows, watermark = _COUNTS.validate_python(counts)
+        except (AttributeError, TypeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
+        return cls(State.of(before), State.of(after), units, unit_rows, watermark)
 
 
 class NotYet(NamedTuple):

@@ -10,9 +10,11 @@ import msgpack
 from pydantic import Field, TypeAdapter
 
 from streamdocs.arrays import Count
+from streamdocs.errors import StoreError
 from streamdocs.run import GenerationScope
 from streamdocs.sealing import Manifest, State
 from streamdocs.store import Snapshot, Store
+from streamdocs.untrusted import unpack
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ class Reseal:
         Raises:
             ValueError: It did not.
         """
-        return _RESEAL.validate_python(dict(zip(_FIELDS, msgpack.unpackb(data), strict=True)))
+        try:
+            return _RESEAL.validate_python(dict(zip(_FIELDS, unpack(data), strict=True)))
+        except TypeError as error:
+            raise ValueError(f"not a reseal: {error}") from error
 
     def replaces(self, window: int, digest: str) -> bool:
         """Whether this replaced a window whose manifest had this digest."""
@@ -62,20 +67,36 @@ class Reseal:
 
 
 _RESEAL = TypeAdapter(Reseal)
+_PACKED = TypeAdapter(list[bytes])
+_MARKS = TypeAdapter(tuple[Annotated[int, Field(ge=1)], list[Count]])
 _FIELDS = [field.name for field in fields(Reseal)]
 
 
 def read_reseals(snapshot: Snapshot, ledger_id: bytes) -> tuple[Reseal, ...]:
-    """Every time that a run was sealed anew, in order."""
+    """Every time that a run was sealed anew, in order.
+
+    Raises:
+        StoreError: The note of it is damaged: which windows are in use is not known.
+    """
     packed = snapshot.get("notes", _reseals_key(ledger_id))
-    return tuple(map(Reseal.unpack, msgpack.unpackb(packed))) if packed else ()
+    return tuple(map(Reseal.unpack, _unpack_reseals(packed))) if packed else ()
+
+
+def _unpack_reseals(packed: bytes | memoryview) -> list[bytes]:
+    try:
+        reseals = _PACKED.validate_python(unpack(packed))
+        for reseal in reseals:
+            Reseal.unpack(reseal)
+    except ValueError as error:
+        raise StoreError(f"the note of what was sealed anew is damaged ({error}): restore the store") from error
+    return reseals
 
 
 def add_reseals(store: Store, ledger_id: bytes, known: tuple[Reseal, ...], more: tuple[Reseal, ...]) -> None:
     """Note ``more`` after those that are ``known``, unless somebody else was faster."""
 
     def change(old: bytes | None) -> bytes:
-        packed = msgpack.unpackb(old) if old else []
+        packed = _unpack_reseals(old) if old else []
         return msgpack.packb(packed if len(packed) > len(known) else [*packed, *(reseal.pack() for reseal in more)])
 
     store.update(_reseals_key(ledger_id), change)
@@ -107,6 +128,14 @@ def marks_key(scope: GenerationScope, ledger_id: bytes) -> bytes:
     return b"marks/" + scope.id + ledger_id
 
 
+def unpack_marks(packed: bytes | memoryview) -> tuple[int, list[int]] | None:
+    """How many checkpoints of a run count, and the windows of those that were taken; None where that is damaged."""
+    try:
+        return _MARKS.validate_python(unpack(packed))
+    except ValueError:
+        return None
+
+
 def windows_in_use(store: Store, scope: GenerationScope) -> Iterator[tuple[bytes, Callable[[], Manifest]]]:
     """The sealed windows that may be read again, of every run over a scope: from its oldest checkpoint on.
 
@@ -117,7 +146,7 @@ def windows_in_use(store: Store, scope: GenerationScope) -> Iterator[tuple[bytes
         for name, value in snapshot.scan("notes", prefix):
             ledger_id = name[len(prefix) :]
             reseals = read_reseals(snapshot, ledger_id)
-            keep, windows = msgpack.unpackb(value)
+            keep, windows = unpack_marks(value) or (1, [])  # where they are damaged, all windows may be read again
             window = max(0, min(windows) - 1) if len(windows) >= keep else 0
             while (packed := snapshot.get("windows", key := window_key(ledger_id, window, reseals))) is not None:
                 yield key, partial(Manifest.unpack, packed)

@@ -1,17 +1,25 @@
 """Leases: which server works on which block, so that several do not do each other's work."""
 
 import os
+import re
 import socket
 import time
+from typing import Annotated
 
 import msgpack
+from pydantic import Field, TypeAdapter
 
 from streamdocs.progress import block_key
 from streamdocs.run import GenerationScope
 from streamdocs.store import Store
+from streamdocs.untrusted import unpack
 
 #: Seconds after which a lease that was not renewed is free.
 LEASE_SECONDS = 60.0
+
+_LEASE = TypeAdapter(tuple[str, Annotated[float, Field(allow_inf_nan=False)]])
+# Not 0 and not negative: those are groups of processes.
+_PROCESS = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def server_name() -> str:
@@ -38,7 +46,7 @@ class Leases:
         self._store.update(self._key(number), lambda old: old if self._is_taken(old) else self._mine())
         with self._store.read() as snapshot:
             found = snapshot.get("notes", self._key(number))
-            if found is not None and msgpack.unpackb(found)[0] == self._server:
+            if found is not None and _unpack(found)[0] == self._server:
                 self.held.add(number)
         return number in self.held
 
@@ -59,17 +67,26 @@ class Leases:
     def _is_taken(self, lease: bytes | None) -> bool:
         if lease is None:
             return False
-        server, expires = msgpack.unpackb(lease)
-        return server != self._server and time.time() < expires and not _is_dead(server)
+        server, expires = _unpack(lease)
+        # Nobody takes a block for longer, so that one which says so is damaged, or the clock was set back.
+        return server != self._server and 0 < expires - time.time() < 2 * LEASE_SECONDS and not _is_dead(server)
 
     def _key(self, number: int) -> bytes:
         return b"lease/" + block_key(self._scope, number)
 
 
+def _unpack(lease: bytes | memoryview) -> tuple[str, float]:
+    """Who has a block, and until when (Unix time); nobody where that is damaged."""
+    try:
+        return _LEASE.validate_python(unpack(lease))
+    except ValueError:
+        return "", 0.0
+
+
 def _is_dead(server: str) -> bool:
     """Whether a server ran on this machine and is gone: then there is no need to wait for its lease to run out."""
     host, _, process = server.rpartition(":")
-    if host != socket.gethostname():
+    if host != socket.gethostname() or not _PROCESS.fullmatch(process):
         return False
     try:
         os.kill(int(process), 0)

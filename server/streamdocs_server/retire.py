@@ -5,16 +5,21 @@ import time
 from collections.abc import Callable
 
 import msgpack
+from pydantic import TypeAdapter
 
+from streamdocs.arrays import Count
+from streamdocs.errors import StoreError
 from streamdocs.heartbeat import is_only_scope
 from streamdocs.progress import read_watermark
 from streamdocs.run import GenerationScope
 from streamdocs.shelf import token_key
 from streamdocs.store import Store
+from streamdocs.untrusted import unpack
 from streamdocs.windows import windows_in_use
 
 log = logging.getLogger(__name__)
 
+_COUNT = TypeAdapter(Count)
 _CHUNK = 4096
 # A trainer may just be publishing a window that it sealed when the newer round was not complete yet.
 _GRACE_SECONDS = 5.0
@@ -36,10 +41,16 @@ class Retirer:
 
     @property
     def retired_rounds(self) -> int:
-        """How many rounds are gone."""
+        """How many rounds are gone; StoreError where the note of it is damaged."""
         with self._store.read() as snapshot:
             found = snapshot.get("notes", b"retired/" + self._scope.id)
-        return 0 if found is None else int(msgpack.unpackb(found))
+            found = None if found is None else bytes(found)
+        try:
+            return 0 if found is None else _COUNT.validate_python(unpack(found))
+        except ValueError as error:
+            raise StoreError(
+                f"how many rounds left store {self._store.location} cannot be read ({error}): restore the store"
+            ) from error
 
     def retire(self) -> int:
         """Delete what can be deleted; how many rounds that was.
@@ -66,8 +77,12 @@ class Retirer:
     def _oldest_round_in_use(self) -> int:
         """The oldest round that any window from the oldest checkpoint on refers to, of any run over this scope."""
         known, self._oldest_round_of_window = self._oldest_round_of_window, {}
-        for key, manifest in windows_in_use(self._store, self._scope):
-            self._oldest_round_of_window[key] = known[key] if key in known else manifest().oldest_round
+        try:
+            for key, manifest in windows_in_use(self._store, self._scope):
+                self._oldest_round_of_window[key] = known[key] if key in known else manifest().oldest_round
+        except ValueError as error:
+            log.warning("nothing retires: a sealed window cannot be read (%s)", error)
+            return 0
         return min(self._oldest_round_of_window.values(), default=_NEVER)
 
     def _delete(self, round: int) -> None:
