@@ -16,6 +16,8 @@
 Each message says what failed, on which file, document or window, and what to do about it.
 """
 
+from collections.abc import Sequence
+
 
 class StreamdocsError(Exception):
     """Base of every error that streamdocs raises on purpose."""
@@ -63,3 +65,9 @@ class EngineError(StreamdocsError):
 
 class EngineUnavailableError(EngineError):
     """The language model server cannot be used now, and may be later: refused, timed out or overloaded."""
+
+
+def some(things: Sequence[object], most: int = 5) -> str:
+    """The first of some numbers or names, and how many more there are."""
+    more = len(things) - most
+    return ", ".join(map(str, things[:most])) + (f" and {more:,} more" if more > 0 else "")

@@ -10,7 +10,7 @@ import xxhash
 from streamdocs.arrays import Ints
 
 
-def digest128(data: bytes) -> bytes:
+def digest128(data: bytes | memoryview) -> bytes:
     """xxh3-128 of ``data``, 16 bytes."""
     return xxhash.xxh3_128_digest(data)
 

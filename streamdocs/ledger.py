@@ -3,13 +3,12 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import msgpack
 
 from streamdocs.caching import remember
-from streamdocs.errors import ConfigError, FingerprintError, StoreError, WaitTimeoutError
+from streamdocs.errors import ConfigError, FingerprintError, StoreError, WaitTimeoutError, some
 from streamdocs.hashing import canonical, digest128
 from streamdocs.heartbeat import newest_heartbeat, register_scope
 from streamdocs.progress import Tally, block_key
@@ -287,9 +286,3 @@ class Ledger:
 def _pack(value: object) -> bytes:
     packed: bytes = msgpack.packb(value)
     return packed
-
-
-def some(numbers: Sequence[int], most: int = 5) -> str:
-    """The first of some numbers, and how many more there are."""
-    more = len(numbers) - most
-    return ", ".join(map(str, numbers[:most])) + (f" and {more:,} more" if more > 0 else "")

@@ -12,10 +12,10 @@ import msgpack
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from streamdocs.errors import LedgerFileError
+from streamdocs.errors import LedgerFileError, some
 from streamdocs.hashing import canonical, digest128
 from streamdocs.keys import Generator
-from streamdocs.ledger import Ledger, some
+from streamdocs.ledger import Ledger
 from streamdocs.run import check_fingerprint
 from streamdocs.sealing import Manifest, State
 from streamdocs.shelf import Records

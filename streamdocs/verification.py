@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from streamdocs.errors import MissingGenerationError
-from streamdocs.ledger import Ledger, some
+from streamdocs.errors import MissingGenerationError, some
+from streamdocs.ledger import Ledger
 from streamdocs.packing import Units
 from streamdocs.run import Run
 from streamdocs.sealing import Manifest, State

@@ -1,8 +1,11 @@
 """The layout of a corpus folder: names, dtypes, digests, and what reads them back.
 
-corpus.json      format, tokenizer, splits, report
+corpus.json      format, tokenizer, splits, report, and a checksum of all that
 tokenizer.json   a Hugging Face tokenizers file
 train/           MDS shards, index.json and documents.npy; holdout/ is the same, where there is any
+
+Every byte that is read is covered: corpus.json has a checksum and the digests of the tokenizer and of each split's two
+indexes; documents.npy has a checksum of every document's tokens and the digest of its text.
 """
 
 import json
@@ -11,20 +14,29 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from streamdocs.errors import CorpusError
 from streamdocs.hashing import digest128
 
-FORMAT = 1
+FORMAT = 2
 INDEX_FILE = "corpus.json"
 TOKENIZER_FILE = "tokenizer.json"
 DOCUMENTS_FILE = "documents.npy"
-DOCUMENT_DTYPE = np.dtype([("tokens", "<u4"), ("text_bytes", "<u4"), ("digest", "V16")])
+SHARDS_FILE = "index.json"
+#: What is wrong with a corpus is repaired in one way; without --overwrite what is there would be left as it is.
+PREPARE_AGAIN = "fetch it again, or make it again with `streamdocs prepare --overwrite`"
+DOCUMENT_DTYPE = np.dtype([("tokens", "<u4"), ("text_bytes", "<u4"), ("digest", "V16"), ("checksum", "<u8")])
 
 
 def document_digest(text: str) -> bytes:
     """The identity of a document: 16 bytes, xxh3-128 of its UTF-8 text, big-endian."""
     return digest128(text.encode())
+
+
+def tokens_checksum(tokens: memoryview) -> int:
+    """xxh3-64 of a document's tokens, as they lie in its shard."""
+    return xxhash.xxh3_64_intdigest(tokens)
 
 
 def is_held_out(digest: bytes, share: float) -> bool:
@@ -33,9 +45,27 @@ def is_held_out(digest: bytes, share: float) -> bool:
 
 
 def split_digest(folder: Path, tokenizer_digest: str) -> str:
-    """The identity of a split, as 32 hexadecimal digits: its documents, their order and the tokenizer."""
-    documents = (folder / DOCUMENTS_FILE).read_bytes()
-    return digest128(documents + bytes.fromhex(tokenizer_digest)).hex()
+    """The identity of a split, as 32 hexadecimal digits: its documents, how they lie in shards, and the tokenizer."""
+    indexes = [np.memmap(folder / file, mode="r") for file in (DOCUMENTS_FILE, SHARDS_FILE)]
+    return digest128(b"".join(digest128(each.data) for each in indexes) + bytes.fromhex(tokenizer_digest)).hex()
+
+
+def check_split(corpus: Path, split: str, index: dict[str, Any]) -> None:
+    """Make sure that the indexes of a split are those that ``corpus.json`` was written with.
+
+    Raises:
+        CorpusError: They are missing, damaged, or another corpus's.
+    """
+    folder = corpus / split
+    try:
+        found = split_digest(folder, index["tokenizer"]["digest"])
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{folder} cannot be read ({error}): {PREPARE_AGAIN}") from error
+    if found != index["splits"][split]["digest"]:
+        raise CorpusError(
+            f"{folder}: {DOCUMENTS_FILE} or {SHARDS_FILE} is damaged, or from another corpus than {INDEX_FILE}: "
+            f"{PREPARE_AGAIN}"
+        )
 
 
 def load_documents(corpus: str | Path, split: str = "train") -> npt.NDArray[np.void]:
@@ -47,10 +77,15 @@ def load_documents(corpus: str | Path, split: str = "train") -> npt.NDArray[np.v
     try:
         documents: npt.NDArray[np.void] = np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read ({error}): run `streamdocs prepare` again") from error
+        raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
     if documents.dtype != DOCUMENT_DTYPE:
-        raise CorpusError(f"{path} has columns {documents.dtype}, not {DOCUMENT_DTYPE}: run `streamdocs prepare` again")
+        raise CorpusError(f"{path} has columns {documents.dtype}, not {DOCUMENT_DTYPE}: {PREPARE_AGAIN}")
     return documents
+
+
+def save_index(corpus: Path, index: dict[str, Any]) -> None:
+    """Write ``corpus.json``, with a checksum of what is in it."""
+    (corpus / INDEX_FILE).write_text(json.dumps({**index, "checksum": _checksum(index)}, indent=2))
 
 
 def load_index(corpus: str | Path) -> dict[str, Any]:
@@ -61,11 +96,17 @@ def load_index(corpus: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CorpusError(f"{corpus} is not a corpus (no {INDEX_FILE}): make one with `streamdocs prepare`") from error
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read ({error}): run `streamdocs prepare` again") from error
+        raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
     found = index.get("format") if isinstance(index, dict) else None
     if not isinstance(index, dict) or found != FORMAT:
-        raise CorpusError(f"{path} has format {found!r}, this version reads {FORMAT}: run `streamdocs prepare` again")
+        raise CorpusError(f"{path} has format {found!r}, this version reads {FORMAT}: {PREPARE_AGAIN}")
+    if index.pop("checksum", None) != _checksum(index):
+        raise CorpusError(f"{path} is damaged, or was changed by hand: {PREPARE_AGAIN}")
     return index
+
+
+def _checksum(index: dict[str, Any]) -> str:
+    return digest128(json.dumps(index, sort_keys=True).encode()).hex()
 
 
 def info(corpus: str | Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Makes a corpus: reads documents, drops what cannot be used, tokenises, and writes MDS shards."""
 
-import json
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from streamdocs.arrays import Tokens
-from streamdocs.corpus.files import FORMAT, INDEX_FILE, is_held_out, load_index
+from streamdocs.corpus.files import FORMAT, INDEX_FILE, is_held_out, load_index, save_index
 from streamdocs.corpus.folder import new_folder
 from streamdocs.corpus.report import InputReport
 from streamdocs.corpus.sources import DATASET_PREFIX, BadRow, Document, Row, list_files, read_documents
@@ -79,7 +78,7 @@ def prepare_corpus(
         report = {**counts.as_dict(), "made_from": made_from}
         index = {"format": FORMAT, "tokenizer": chosen.describe(), "splits": splits, "report": report}
         chosen.save(folder)
-        (folder / INDEX_FILE).write_text(json.dumps(index, indent=2))
+        save_index(folder, index)
     return report
 
 

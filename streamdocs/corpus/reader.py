@@ -13,11 +13,20 @@ import numpy.typing as npt
 from streaming.base.storage.download import CloudDownloader
 
 from streamdocs.arrays import Ints, Tokens
-from streamdocs.corpus.files import DOCUMENTS_FILE, INDEX_FILE, TOKENIZER_FILE, load_documents, load_index
+from streamdocs.corpus.files import (
+    DOCUMENTS_FILE,
+    INDEX_FILE,
+    PREPARE_AGAIN,
+    SHARDS_FILE,
+    TOKENIZER_FILE,
+    check_split,
+    load_documents,
+    load_index,
+    tokens_checksum,
+)
 from streamdocs.corpus.tokenizer import CorpusTokenizer
-from streamdocs.errors import CorpusError
-
-_SHARD_INDEX = "index.json"
+from streamdocs.errors import CorpusError, some
+from streamdocs.hashing import digest128
 
 
 class Corpus:
@@ -59,13 +68,14 @@ class Corpus:
         if split not in self.index["splits"]:
             raise CorpusError(f"{self.local} has no split {split!r}; it has {', '.join(self.index['splits'])}")
         self.digest: str = self.index["splits"][split]["digest"]
-        for file in (DOCUMENTS_FILE, _SHARD_INDEX):
+        for file in (DOCUMENTS_FILE, SHARDS_FILE):
             self._fetch(f"{split}/{file}")
+        check_split(self.local, split, self.index)
         # A plain view of the mapped file: items of np.memmap are slow.
         self.documents = load_documents(self.local, split).view(np.ndarray)
         self._digests = self.documents["digest"]
         self.tokens_per_document = self.documents["tokens"].astype(np.int64)
-        shards = load_shards(self.local / split / _SHARD_INDEX)
+        shards = load_shards(self.local / split / SHARDS_FILE)
         self._shard_files = [shard["raw_data"]["basename"] for shard in shards]
         self._shard_bytes = [int(shard["raw_data"]["bytes"]) for shard in shards]
         self.shard_sizes = np.array([shard["samples"] for shard in shards], np.int64)
@@ -77,9 +87,11 @@ class Corpus:
             )
         self.dtype = np.dtype(self.index["tokenizer"]["dtype"])
         self._mapped: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]] = {}
+        #: Documents whose tokens this process has looked at since it mapped their shard.
+        self._intact = np.zeros(len(self.documents), np.bool_)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_mapped": {}}
+        return {**self.__dict__, "_mapped": {}, "_intact": np.zeros_like(self._intact)}
 
     @cached_property
     def tokenizer(self) -> CorpusTokenizer:
@@ -102,36 +114,70 @@ class Corpus:
         return digests
 
     def tokens(self, document: int) -> Tokens:
-        """Tokens of a document, as a view into its shard: ``dtype`` (tokens,)."""
-        sample = self._sample(document)
-        size = int(self.tokens_per_document[document]) * self.dtype.itemsize
-        # Columns lie in alphabetical order, so the tokens are the last bytes of a sample.
-        return sample[len(sample) - size :].view(self.dtype)
+        """Tokens of a document, as a view into its shard: ``dtype`` (tokens,); ``CorpusError`` as ``locate``."""
+        (shard,), (begin,) = self.locate(np.array([document]))
+        stop = begin + int(self.tokens_per_document[document]) * self.dtype.itemsize
+        return np.frombuffer(shard[begin:stop], self.dtype)
 
     def locate(self, documents: Ints) -> tuple[list[memoryview], Ints]:
-        """Of each document, the bytes of its shard and at which of them its tokens begin: int64 (documents,)."""
-        shards = np.searchsorted(self._first_document, documents, side="right") - 1
+        """Of each document, the bytes of its shard and at which of them its tokens begin: int64 (documents,).
+
+        Raises:
+            CorpusError: The tokens of some document are damaged, or its shard is missing.
+        """
+        places = self._places(documents)
+        if not (known := self._intact[documents]).all():
+            self._check_tokens(np.unique(documents[~known]))
+        return places
+
+    def _places(self, documents: Ints) -> tuple[list[memoryview], Ints]:
+        shards = self._shards_of(documents)
         order = np.argsort(shards, kind="stable")
         begins = np.empty(len(documents), np.int64)
         views: dict[int, memoryview] = {}
         for here in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1) if len(order) else ():
             data, offsets = self._shard(shard := int(shards[here[0]]))
             views[shard] = data.data
+            # Columns lie in alphabetical order, so the tokens are the last bytes of a sample.
             begins[here] = offsets[documents[here] - self._first_document[shard] + 1]
         begins -= self.tokens_per_document[documents] * self.dtype.itemsize
         return [views[shard] for shard in shards.tolist()], begins
 
-    def text(self, document: int) -> str:
-        """Text of a document."""
-        # Two columns of variable size: their sizes come first, four bytes each.
-        sample = self._sample(document)
-        return bytes(sample[8 : 8 + int(self.documents["text_bytes"][document])]).decode()
+    def _check_tokens(self, documents: Ints) -> None:
+        """Look at every token of documents that this process has not read before."""
+        bodies, begins = self._places(documents)
+        stops = begins + self.tokens_per_document[documents] * self.dtype.itemsize
+        parts = zip(bodies, begins.tolist(), stops.tolist(), strict=True)
+        found = np.array([tokens_checksum(body[begin:stop]) for body, begin, stop in parts], np.uint64)
+        damaged = documents[found != self.documents["checksum"][documents]]
+        if len(damaged):
+            raise self._damage(damaged, "tokens")
+        self._intact[documents] = True
 
-    def _sample(self, document: int) -> npt.NDArray[np.uint8]:
+    def text(self, document: int) -> str:
+        """Text of a document.
+
+        Raises:
+            CorpusError: It is damaged, or its shard is missing.
+        """
         shard = bisect_right(self._first_document, document) - 1
         data, offsets = self._shard(shard)
-        at = document - self._first_document[shard]
-        return data[offsets[at] : offsets[at + 1]]
+        # Two columns of variable size: their sizes come first, four bytes each.
+        begin = int(offsets[document - self._first_document[shard]]) + 8
+        text = bytes(data[begin : begin + int(self.documents["text_bytes"][document])])
+        if digest128(text) != self.document_digest(document):
+            raise self._damage(np.array([document]), "text")
+        return text.decode()
+
+    def _damage(self, documents: Ints, what: str) -> CorpusError:
+        files = [self._shard_files[shard] for shard in np.unique(self._shards_of(documents)).tolist()]
+        return CorpusError(
+            f"{self.local / self.split}: the {what} of documents {some(documents.tolist())} is damaged "
+            f"({some(files)}). Delete these shards and {PREPARE_AGAIN}"
+        )
+
+    def _shards_of(self, documents: Ints) -> Ints:
+        return np.searchsorted(self._first_document, documents, side="right") - 1
 
     def _shard(self, shard: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
         mapped = self._mapped.get(shard)
@@ -143,12 +189,16 @@ class Corpus:
         if self._cache_limit is not None:
             self._make_room(shard)
         path = self._fetch(f"{self.split}/{self._shard_files[shard]}")
-        data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+        try:
+            data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+        except (OSError, ValueError) as error:
+            raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
         if len(data) != self._shard_bytes[shard]:
             raise CorpusError(
-                f"{path} has {len(data)} bytes, the index says {self._shard_bytes[shard]}; fetch it again"
+                f"{path} has {len(data)} bytes, the index says {self._shard_bytes[shard]}: {PREPARE_AGAIN}"
             )
-        samples = int(self.shard_sizes[shard])
+        first, samples = self._first_document[shard], int(self.shard_sizes[shard])
+        self._intact[first : first + samples] = False
         return data, data[4 : 4 * (samples + 2)].view(np.uint32)
 
     def _fetch(self, name: str) -> Path:
@@ -199,7 +249,7 @@ def load_shards(path: Path) -> list[dict[str, Any]]:
     try:
         shards: list[dict[str, Any]] = json.loads(path.read_bytes())["shards"]
     except (OSError, ValueError, KeyError) as error:
-        raise CorpusError(f"{path} cannot be read ({error}): run `streamdocs prepare` again") from error
+        raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
     for shard in shards:
         if shard["column_names"] != ["text", "tokens"] or shard["compression"]:
             raise CorpusError(f"{path}: shards need the columns text and tokens and no compression")

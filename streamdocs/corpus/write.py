@@ -8,7 +8,7 @@ import numpy as np
 from streaming import MDSWriter
 
 from streamdocs.arrays import Tokens
-from streamdocs.corpus.files import DOCUMENT_DTYPE, DOCUMENTS_FILE, split_digest
+from streamdocs.corpus.files import DOCUMENT_DTYPE, DOCUMENTS_FILE, split_digest, tokens_checksum
 
 
 class _Shards(MDSWriter):
@@ -32,7 +32,7 @@ class SplitWriter:
         """Write one document."""
         text_bytes = len(text.encode())
         self._shards.write({"text": text, "tokens": tokens})
-        self._rows += struct.pack("<II16s", len(tokens), text_bytes, digest)
+        self._rows += struct.pack("<II16sQ", len(tokens), text_bytes, digest, tokens_checksum(tokens.data))
         self._tokens += len(tokens)
         self._text_bytes += text_bytes
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from streaming import StreamingDataset
 from streamdocs.corpus import CorpusTokenizer, document_digest, info, load_documents, load_index, prepare_corpus
 from streamdocs.corpus import prepare as prepare_module
 from streamdocs.corpus.files import is_held_out, split_digest
+from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import BadInputError, ConfigError, CorpusError
 
 
@@ -243,13 +244,69 @@ def test_damaged_corpora_are_named(tmp_path, tokenizer):
     with pytest.raises(CorpusError, match=r"is not a corpus \(no corpus.json\)"):
         info(tmp_path)
     (tmp_path / "corpus.json").write_text('{"format": 99}')
-    with pytest.raises(CorpusError, match="has format 99, this version reads 1"):
+    with pytest.raises(CorpusError, match="has format 99, this version reads 2"):
         info(tmp_path)
     (tmp_path / "corpus.json").write_text('{"for')
     with pytest.raises(CorpusError, match="cannot be read"):
         info(tmp_path)
     with pytest.raises(CorpusError, match=r"documents\.npy cannot be read"):
         load_documents(tmp_path)
+
+
+def flip(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 4]))
+
+
+def test_what_is_damaged_in_a_shard_is_refused_and_the_rest_is_read(tmp_path, tokenizer):
+    corpus = tmp_path / "corpus"
+    prepare([write_lines(tmp_path / "a.jsonl", make_texts(40))], corpus, tokenizer, shard_bytes=2000)
+    whole = Corpus(corpus)
+    texts, tokens = [[read(n) for n in range(40)] for read in (whole.text, whole.tokens)]
+    shard = corpus / "train" / whole._shard_files[1]
+    document = whole._first_document[1]
+    offsets = np.fromfile(shard, "<u4", 3)[1:]
+    flip(shard, int(offsets[1]) - 1)  # the last token
+    damaged = Corpus(corpus)
+    with pytest.raises(CorpusError, match=rf"tokens of documents {document} is damaged \(shard\.00001\.mds\)"):
+        damaged.locate(np.arange(40))
+    assert damaged.text(document) == texts[document]
+    for other in {*range(40)} - {document}:
+        assert (damaged.tokens(other) == tokens[other]).all() and damaged.text(other) == texts[other]
+    flip(shard, int(offsets[1]) - 1)
+    flip(shard, int(offsets[0]) + 8)  # the first character
+    damaged = Corpus(corpus)
+    with pytest.raises(CorpusError, match=rf"text of documents {document} is damaged"):
+        damaged.text(document)
+    assert (damaged.tokens(document) == tokens[document]).all()
+    shard.unlink()
+    with pytest.raises(CorpusError, match=r"shard\.00001\.mds cannot be read.*prepare --overwrite"):
+        Corpus(corpus).tokens(document)
+
+
+@pytest.mark.parametrize("file", ["corpus.json", "train/index.json", "train/documents.npy", "tokenizer.json"])
+def test_an_index_that_is_damaged_anywhere_is_refused(tmp_path, tokenizer, file):
+    corpus = tmp_path / "corpus"
+    prepare([write_lines(tmp_path / "a.jsonl", make_texts(40))], corpus, tokenizer, shard_bytes=2000)
+    whole = Corpus(corpus)
+    before, texts = whole.index, [whole.tokenizer.encode_batch([whole.text(n)])[0].tolist() for n in range(40)]
+    size = (corpus / file).stat().st_size
+    for at in np.random.default_rng(0).integers(0, size, 25).tolist():
+        flip(corpus / file, at)
+        with suppress(CorpusError):
+            # A flip in the white space of JSON changes nothing.
+            read = Corpus(corpus)
+            assert read.index == before
+            assert [read.tokenizer.encode_batch([read.text(n)])[0].tolist() for n in range(40)] == texts
+        flip(corpus / file, at)
+    contents = (corpus / file).read_bytes()
+    for stop in (0, 1, size // 2, size - 2):
+        (corpus / file).write_bytes(contents[:stop])
+        with pytest.raises(CorpusError):
+            Corpus(corpus).tokenizer  # noqa: B018
 
 
 CHILD = """
