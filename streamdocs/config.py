@@ -2,19 +2,33 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from streamdocs.errors import ConfigError
 from streamdocs.keys import Generator
 from streamdocs.prompts import load_prompt
 from streamdocs.recipes import RECIPES, Recipe
+from streamdocs.run_yaml import load_yaml
+
+#: Of an environment variable. What is none may be the secret itself, and is not shown.
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+
+_RECIPES: dict[str, TypeAdapter[Recipe]] = {name: TypeAdapter(kind) for name, kind in RECIPES.items()}
+
+#: A path: what no file system takes is refused here.
+_Path = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)]
+
+
+def faults(error: ValidationError) -> str:
+    """Each field that is wrong and why, without its value: that may be huge, or a secret in the wrong place."""
+    found = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_input=False)]
+    return "; ".join(f"{field}: {message}" if field else message for field, message in found)
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class GeneratorSection(_Section):
@@ -32,10 +46,10 @@ class GeneratorSection(_Section):
 
     engine: Literal["template", "openai", "sglang"] = "template"
     model: str | None = None
-    model_path: str | None = None
+    model_path: _Path | None = None
     server_arguments: tuple[str, ...] = ()
-    server_log: str = "sglang.log"
-    sglang_python: str | None = None
+    server_log: _Path = "sglang.log"
+    sglang_python: _Path | None = None
     revision: str = ""
     temperature: float = 1.0
     top_p: float = 1.0
@@ -43,8 +57,8 @@ class GeneratorSection(_Section):
     endpoint: tuple[str, ...] = ()
     context: int | None = Field(default=None, ge=1)
     timeout: float = Field(default=600.0, gt=0)
-    api_key_env: str | None = None
-    tokens_per_second: float | None = None
+    api_key_env: VariableName | None = None
+    tokens_per_second: float | None = Field(default=None, gt=0)
 
     @field_validator("endpoint", mode="before")
     @classmethod
@@ -54,7 +68,7 @@ class GeneratorSection(_Section):
     def relative_to(self, folder: Path) -> "GeneratorSection":
         """This, with its relative paths taken from ``folder``; a ``model_path`` that is not there is a hub's name."""
         update = {"server_log": str(folder / self.server_log)}
-        if self.model_path and (folder / self.model_path).exists():
+        if self.model_path and os.path.exists(folder / self.model_path):
             update["model_path"] = str(folder / self.model_path)
         if self.sglang_python:
             update["sglang_python"] = str(folder / self.sglang_python)
@@ -82,7 +96,7 @@ class MixSection(_Section):
     when_behind: Literal["wait", "reuse", "web"] = "reuse"
     window: int = 2048
     shuffle_seed: int = 9176
-    name: str = ""
+    name: str = Field(default="", max_length=256)
 
 
 class ServerSection(_Section):
@@ -91,7 +105,9 @@ class ServerSection(_Section):
     Args:
         max_in_flight: Most documents asked for at once; how many it is follows what the servers can take.
         failure_budget: Failures in a row, without an answer in between, after which the server stops.
-        monitor_port: Where ``/metrics``, ``/health`` and ``/status`` are on the loopback; 0 takes a free port.
+        monitor_host, monitor_port: Where ``/metrics``, ``/health`` and ``/status`` are; 0 takes a free port.
+        monitor_token_env: Environment variable that holds what has to be sent as ``Authorization: Bearer …``; needed
+            where ``monitor_host`` is not the loopback.
         max_lead: Documents that generation may be ahead of the trainer; default the whole corpus once.
         gates: Limits of the gates, by name.
         attempts: How often a round is asked for before its rejected generations stay rejected.
@@ -101,7 +117,9 @@ class ServerSection(_Section):
 
     max_in_flight: int = Field(default=256, ge=1)
     failure_budget: int = Field(default=30, ge=1)
+    monitor_host: str = Field(default="127.0.0.1", pattern=r"^[0-9A-Za-z.:-]+$", max_length=253)
     monitor_port: int = Field(default=0, ge=0, le=65535)
+    monitor_token_env: VariableName | None = None
     max_lead: int | None = Field(default=None, ge=1)
     gates: dict[str, Any] = {}
     attempts: int = Field(default=2, ge=1)
@@ -112,9 +130,9 @@ class ServerSection(_Section):
 class RunFile(_Section):
     """A run: corpus, store, recipe, generator and mix. Relative paths are relative to the file's folder."""
 
-    corpus: str
-    remote: str | None = None
-    store: str
+    corpus: _Path
+    remote: _Path | None = None
+    store: _Path
     recipe: dict[str, Any]
     generator: GeneratorSection = GeneratorSection()
     mix: MixSection = MixSection()
@@ -128,16 +146,16 @@ class RunFile(_Section):
             ConfigError: It cannot be read, or a field is unknown, missing or wrong; the message names each.
         """
         try:
-            fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-            run = cls.model_validate(fields)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"run file {path} cannot be read: {error}") from error
+            run = cls.model_validate(load_yaml(Path(path).read_bytes()))
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"run file {path}: {faults}") from error
+            raise ConfigError(f"run file {path}: {faults(error)}") from error
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"run file {path} cannot be read: {error}") from error
         folder = Path(path).parent
         recipe = dict(run.recipe)
         if "prompt" in recipe:
+            if not isinstance(recipe["prompt"], str):
+                raise ConfigError(f"run file {path}: recipe.prompt is the name of a file")
             recipe["prompt"] = load_prompt(folder / recipe["prompt"])
         store = run.store if "://" in run.store else str(folder / run.store)
         generator = run.generator.relative_to(folder)
@@ -154,12 +172,12 @@ class RunFile(_Section):
         """
         fields = dict(self.recipe)
         name = fields.pop("name", None)
-        if name not in RECIPES:
+        if not isinstance(name, str) or name not in RECIPES:
             raise ConfigError(f"recipe.name: {name!r}; it is one of {', '.join(RECIPES)}")
         try:
-            return RECIPES[name](**fields)
-        except TypeError as error:
-            raise ConfigError(f"recipe {name}: {error}") from error
+            return _RECIPES[name].validate_python(fields)
+        except ValidationError as error:
+            raise ConfigError(f"recipe {name}: {faults(error)}") from error
 
     def dataset_arguments(self) -> dict[str, Any]:
         """What StreamingMegadocDataset takes from here."""

@@ -58,11 +58,11 @@ class Tally:
     def unpack(cls, data: bytes | memoryview) -> "Tally":
         """What ``pack`` wrote; nothing, where that is damaged: what is resolved does not hang on it."""
         try:
-            *counts, rejected, cut = _PACKED.validate_python(unpack(data))
+            items, generations, tokens, text_bytes, rejected, cut = _PACKED.validate_python(unpack(data))
         except ValueError:
             log.warning("what a resolved block holds cannot be read; it is counted as empty")
             return cls()
-        return cls(*counts, Counter(rejected), cut)
+        return cls(items, generations, tokens, text_bytes, Counter(rejected), cut)
 
 
 def block_key(scope: GenerationScope, number: int) -> bytes:

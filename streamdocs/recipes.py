@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import ConfigDict
 
 from streamdocs.arrays import Ints
 from streamdocs.errors import ConfigError
@@ -24,6 +25,10 @@ from streamdocs.requests import Request
 
 #: In ``slots_of_sweep``: this sweep reads the web document itself.
 WEB_UNIT = -1
+
+#: Most generations of a document, tokens of each, and rounds: what is worked out for a document has to fit in memory,
+#: and the number of a round in 32 bits.
+MOST_GENERATIONS, MOST_TOKENS, MOST_ROUNDS = 4096, 1 << 24, 1 << 31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,8 @@ class Recipe:
         ConfigError: A number that cannot be, or a prompt without its placeholder.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # where a run file is read
+
     name: ClassVar[str]
     kind: ClassVar[Literal["rephrase", "thought"]]
     fields: ClassVar[tuple[str, ...]]
@@ -54,6 +61,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.generations < 1:
             raise ConfigError(f"{self.name}: generations={self.generations}; at least one is needed")
+        if self.generations > MOST_GENERATIONS:
+            raise ConfigError(f"{self.name}: generations={self.generations}; at most {MOST_GENERATIONS:,}")
+        if isinstance(self.rounds, int) and self.rounds > MOST_ROUNDS:
+            raise ConfigError(f"{self.name}: rounds={self.rounds}; at most {MOST_ROUNDS:,}, or null for endless ones")
         if self.round_size < 1 or self.generations % self.round_size:
             raise ConfigError(f"{self.name}: per_round={self.per_round} does not divide generations={self.generations}")
         if isinstance(self.rounds, int) and self.rounds < self.cycle:
@@ -63,8 +74,8 @@ class Recipe:
         missing = set(self.fields) - placeholders(self.prompt)
         if missing:
             raise ConfigError(f"{self.name}: the prompt lacks the placeholder {{{sorted(missing)[0]}}}")
-        if self.max_tokens < 1:
-            raise ConfigError(f"{self.name}: max_tokens={self.max_tokens}; at least one is needed")
+        if not 1 <= self.max_tokens <= MOST_TOKENS:
+            raise ConfigError(f"{self.name}: max_tokens={self.max_tokens}; from 1 to {MOST_TOKENS:,}")
 
     @property
     def round_size(self) -> int:
@@ -262,10 +273,14 @@ class Stretch(Recipe):
 @lru_cache
 def spread_order(size: int) -> tuple[int, ...]:
     """Order of ``range(size)``, seen as a circle, in which each next place is as far as can be from those before."""
-    chosen = [size // 2]
-    while len(chosen) < size:
-        free = [place for place in range(size) if place not in chosen]
-        chosen.append(max(free, key=lambda place: min(min(d := abs(place - c), size - d) for c in chosen)))
+    places = np.arange(size)
+    chosen, distance = [], np.full(size, size)
+    place = size // 2
+    for _ in range(size):
+        chosen.append(place)
+        apart = np.abs(places - place)
+        distance = np.minimum(distance, np.minimum(apart, size - apart))
+        place = int(np.argmax(distance))  # the first of those that are as far
     return tuple(chosen)
 
 

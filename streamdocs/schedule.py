@@ -4,6 +4,7 @@ Which position of the run is web or synthetic, in which order documents come, an
 written. Nothing here reads a store or a clock.
 """
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -24,6 +25,9 @@ Stream = Literal["web", "synthetic", "filler"]
 #: Generations are leased, committed and declared done in blocks of this many documents.
 BLOCK = 16
 
+#: Longest sequence and largest window: what is worked out for one of either has to fit in memory.
+MOST_TOKENS, MOST_SEQUENCES = 1 << 24, 1 << 22
+
 
 def exact_fraction(number: float | str) -> Fraction:
     """The share that a number says: 0.75 as 3/4, and "1/3" as it is.
@@ -31,10 +35,14 @@ def exact_fraction(number: float | str) -> Fraction:
     Raises:
         ConfigError: It is not a number from 0 to 1, or one of more than six decimals.
     """
+    text = str(number)
     try:
-        fraction = Fraction(str(number))
+        # An exponent of ten digits would make a number of ten billion.
+        if len(text) > 64 or not re.fullmatch(r"[^eE]*([eE][-+]?[0-9]{1,3})?", text):
+            raise ValueError(text[:64])
+        fraction = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise ConfigError(f"synthetic_fraction={number!r} is not a number") from error
+        raise ConfigError(f"synthetic_fraction={text[:64]!r} is not a number") from error
     if not 0 <= fraction <= 1 or fraction.denominator > 10**6:
         raise ConfigError(
             f"synthetic_fraction={number}: from 0 to 1 with at most six decimals, or a fraction like '1/3'"
@@ -72,6 +80,10 @@ class Mixture:
     def __post_init__(self) -> None:
         if self.max_seq_len < 1 or self.window < 1:
             raise ConfigError(f"max_seq_len={self.max_seq_len}, window={self.window}: both are at least 1")
+        if self.max_seq_len > MOST_TOKENS or self.window > MOST_SEQUENCES:
+            raise ConfigError(
+                f"max_seq_len={self.max_seq_len}, window={self.window}: at most {MOST_TOKENS:,} and {MOST_SEQUENCES:,}"
+            )
 
     def synthetic_before(self, position: int) -> int:
         """Synthetic sequences among the first ``position``: floor(position * fraction)."""

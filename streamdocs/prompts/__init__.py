@@ -20,7 +20,7 @@ def load_prompt(name_or_path: str | Path) -> str:
     path = _FOLDER / f"{name_or_path}.txt" if name_or_path in PACKAGED else Path(name_or_path)
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # the second for a name that cannot be, or no UTF-8
         raise ConfigError(f"prompt {path} cannot be read: {error}") from error
 
 
