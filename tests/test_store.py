@@ -1,11 +1,16 @@
 import multiprocessing
 import os
 import pickle
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
 from streamdocs.errors import ConfigError, StoreError, StoreFullError
-from streamdocs.store import LmdbStore, open_store
+from streamdocs.store import LmdbStore, lock, open_store
 
 
 def get(store, table, key):
@@ -91,6 +96,82 @@ def test_freed_space_is_used_again(store):
         store.delete("texts", [bytes([number]) for number in range(100)])
         assert store.size() < full / 10
     assert os.path.getsize(f"{store.location}/data.mdb") < 3 * full
+
+
+def hold(location: str, held) -> None:
+    def change(old):
+        held.set()
+        time.sleep(600)
+
+    LmdbStore(location).update(b"held", change)
+
+
+def test_a_writer_that_was_stopped_holds_nobody_up_for_ever(store, monkeypatch, caplog):
+    store.add("texts", {b"a": b"1"})
+    context = multiprocessing.get_context("fork")
+    held = context.Event()
+    holder = context.Process(target=hold, args=(store.location, held), daemon=True)
+    holder.start()
+    assert held.wait(60)
+    os.kill(holder.pid, signal.SIGSTOP)
+    monkeypatch.setattr(lock, "DEADLINE", 1.0)
+    monkeypatch.setattr(lock, "_WARN_SECONDS", 0.1)
+    began, busy = time.monotonic(), time.process_time()
+    with pytest.raises(StoreError, match=rf"process {holder.pid}, which is stopped, has been writing for 1 s"):
+        store.add("texts", {b"b": b"2"})
+    assert time.process_time() - busy < 0.5 * (time.monotonic() - began)  # it sleeps
+    assert "has been writing" in caplog.text
+    assert get(store, "texts", b"a") == b"1"  # reading waits for nobody
+    monkeypatch.setattr(lock, "DEADLINE", 60.0)
+    threading.Timer(0.3, holder.kill).start()
+    assert store.add("texts", {b"b": b"2"}) == 1  # its death frees the lock
+    holder.join()
+
+
+def test_threads_take_turns_too(store, monkeypatch):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: store.update(b"counter", lambda old: str(int(old or b"0") + 1).encode()), range(50)))
+    assert get(store, "notes", b"counter") == b"50"
+    monkeypatch.setattr(lock, "DEADLINE", 0.1)
+    begun, done = threading.Event(), threading.Event()
+
+    def change(old):
+        begun.set()
+        done.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(store.update, b"x", change)
+        assert begun.wait(60)
+        with pytest.raises(StoreError, match="another thread"):
+            store.add("texts", {b"b": b"2"})
+        done.set()
+        holding.result()
+    assert store.add("texts", {b"b": b"2"}) == 1
+
+
+def test_a_file_that_was_cut_short_is_no_new_store(tmp_path, caplog):
+    store = LmdbStore(tmp_path / "store")
+    store.add("texts", {bytes([number]): bytes([number]) * 9000 for number in range(100)})
+    data = tmp_path / "store" / "data.mdb"
+    whole = data.read_bytes()
+
+    def reopened(size: int) -> LmdbStore:
+        (folder := tmp_path / str(size)).mkdir()
+        (folder / "data.mdb").write_bytes(whole[:size])
+        (folder / "write.lock").write_bytes(b"1")
+        return LmdbStore(folder)
+
+    half = reopened(len(whole) // 2)
+    intact = 0
+    for number in range(100):
+        with suppress(StoreError):
+            intact += get(half, "texts", bytes([number])) == bytes([number]) * 9000
+    assert intact < 100 and "bytes shorter" in caplog.text
+    with pytest.raises(StoreError, match=r"lost its data\.mdb"):
+        get(reopened(0), "texts", b"a")
+    for size in (100, 5000):
+        with pytest.raises(StoreError, match="cannot be opened"):
+            get(reopened(size), "texts", b"a")
 
 
 def test_what_cannot_be_a_store(tmp_path):

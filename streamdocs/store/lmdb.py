@@ -1,5 +1,6 @@
 """The default store: one LMDB environment in a folder."""
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,9 @@ import lmdb
 
 from streamdocs.errors import StoreError, StoreFullError
 from streamdocs.store.base import TABLES, Table
+from streamdocs.store.lock import WriteLock
+
+log = logging.getLogger(__name__)
 
 #: LMDB only reserves addresses for this; the file grows as it is used.
 _ADDRESS_SPACE = 1 << 40
@@ -20,13 +24,34 @@ _ADDRESS_SPACE = 1 << 40
 class _Opened:
     """An environment, for as long as some store of this process uses it: each reserves addresses, and they run out."""
 
-    def __init__(self, folder: str, max_bytes: int | None) -> None:
+    def __init__(self, folder: Path, max_bytes: int | None) -> None:
         self.process = os.getpid()
+        self.data = folder / "data.mdb"
+        self.lock = WriteLock(folder)
+        if self.lock.was_held and not (self.data.exists() and self.data.stat().st_size):
+            raise StoreError(
+                f"store {folder} lost its {self.data.name}: restore it, or delete the folder to begin anew"
+            )
         self.environment = lmdb.open(
-            folder, map_size=max_bytes or _ADDRESS_SPACE, max_dbs=len(TABLES), max_readers=2048, readahead=False
+            str(folder), map_size=max_bytes or _ADDRESS_SPACE, max_dbs=len(TABLES), max_readers=2048, readahead=False
         )
         self.environment.reader_check()  # slots of readers that were killed
-        self.tables = {table: self.environment.open_db(table.encode()) for table in TABLES}
+        with self.lock.held():  # opening a table is writing, for LMDB
+            self._pad()
+            self.tables = {table: self.environment.open_db(table.encode()) for table in TABLES}
+
+    def close(self) -> None:
+        """Close what a fork took along."""
+        self.environment.close()
+        self.lock.close()
+
+    def _pad(self) -> None:
+        """Give a file that was cut short its length again: zeros are noticed, but the end of a mapped file kills."""
+        page, last = self.environment.stat()["psize"], self.environment.info()["last_pgno"]
+        size = self.data.stat().st_size
+        if (missing := (last + 1) * page - size) > 0:
+            log.warning("%s is %d bytes shorter than what it says", self.data, missing)
+            os.truncate(self.data, size + missing)
 
 
 # LMDB must not be opened twice in a process, nor used across a fork: one environment a folder, closed in a new child.
@@ -38,7 +63,7 @@ def _close_inherited() -> None:
     global _opening  # noqa: PLW0603
     _opening = threading.Lock()  # a thread that is not here may hold the other one
     for opened in _opened.values():
-        opened.environment.close()
+        opened.close()
     _opened.clear()
 
 
@@ -101,7 +126,7 @@ class LmdbStore:
     def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
         """Write those entries whose key is not there yet, in several tables at once."""
         opened = self._open()
-        with self._errors(), opened.environment.begin(write=True) as transaction:
+        with self._writing(opened) as transaction:
             return sum(
                 transaction.put(key, value, overwrite=False, db=opened.tables[table])
                 for table, values in entries.items()
@@ -111,7 +136,7 @@ class LmdbStore:
     def update(self, key: bytes, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a note by ``change(note)``."""
         opened = self._open()
-        with self._errors(), opened.environment.begin(write=True, db=opened.tables["notes"]) as transaction:
+        with self._writing(opened, "notes") as transaction:
             old = transaction.get(key)
             new = change(old)
             if new is None:
@@ -123,7 +148,7 @@ class LmdbStore:
     def delete(self, table: Table, keys: Iterable[bytes]) -> int:
         """Delete these; how many there were."""
         opened = self._open()
-        with self._errors(), opened.environment.begin(write=True) as transaction:
+        with self._writing(opened) as transaction:
             return sum(transaction.delete(key, db=opened.tables[table]) for key in keys)
 
     def size(self) -> int:
@@ -142,12 +167,18 @@ class LmdbStore:
     def _open_environment(self) -> _Opened:
         try:
             Path(self.location).mkdir(parents=True, exist_ok=True)
-            opened = _opened[self.location] = _Opened(self.location, self._max_bytes)
+            opened = _opened[self.location] = _Opened(Path(self.location), self._max_bytes)
         except (lmdb.Error, OSError) as error:
             raise StoreError(
                 f"store {self.location} cannot be opened ({error}); check the path and its rights"
             ) from error
         return opened
+
+    @contextmanager
+    def _writing(self, opened: _Opened, table: Table | None = None) -> Iterator[Any]:
+        database = None if table is None else opened.tables[table]
+        with self._errors(), opened.lock.held(), opened.environment.begin(write=True, db=database) as transaction:
+            yield transaction
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -156,6 +187,10 @@ class LmdbStore:
         except lmdb.MapFullError as error:
             raise StoreFullError(
                 f"store {self.location} is full at {self._max_bytes} bytes; raise its limit or ask for fewer rounds"
+            ) from error
+        except lmdb.DiskError as error:
+            raise StoreFullError(
+                f"store {self.location}: the disk is full; free some space, nothing that was committed is lost"
             ) from error
         except lmdb.Error as error:
             raise StoreError(f"store {self.location}: {error}; check the disk and that the folder is intact") from error
