@@ -1,5 +1,6 @@
 """Digests, canonical bytes and permutations that are the same on every machine and library version."""
 
+import hashlib
 from typing import Any
 
 import msgpack
@@ -9,10 +10,20 @@ import xxhash
 
 from streamdocs.arrays import Ints
 
+TEXT_DIGEST_BYTES = 24
+
 
 def digest128(data: bytes | memoryview) -> bytes:
     """xxh3-128 of ``data``, 16 bytes."""
     return xxhash.xxh3_128_digest(data)
+
+
+def text_digest(text: bytes) -> bytes:
+    """The identity of a text, 24 bytes: its xxh3-128, and 64 bits of BLAKE2b.
+
+    Text comes from anywhere, and two that have the same xxh3 can be made on purpose; not such that both are the same.
+    """
+    return digest128(text) + hashlib.blake2b(text, digest_size=TEXT_DIGEST_BYTES - 16).digest()
 
 
 def canonical(value: Any) -> bytes:

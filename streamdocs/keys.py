@@ -7,11 +7,11 @@ from typing import NamedTuple
 import msgpack
 import xxhash
 
-from streamdocs.hashing import canonical, digest128, fingerprint
+from streamdocs.hashing import TEXT_DIGEST_BYTES, canonical, digest128, fingerprint
 from streamdocs.recipes import Recipe
 
 #: Raised when the meaning of a key or record changes.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ class Keyring:
         self._generator = generator.fingerprint
         self._tokenizer = tokenizer_digest
         self._tails: dict[int, bytes] = {}
-        # An array of five, the version, and the header of 16 bytes: what canonical() writes before the digest.
-        self._head = msgpack.packb([FORMAT_VERSION, bytes(16), 0, 0, 0])[:-19]
+        # An array of five, the version, and the header of so many bytes: what canonical() writes before the digest.
+        self._head = msgpack.packb([FORMAT_VERSION, bytes(TEXT_DIGEST_BYTES), 0, 0, 0])[: -TEXT_DIGEST_BYTES - 3]
 
     def key(self, document_digest: bytes, round: int) -> Key:
         """Key of round ``round`` of the document with this digest."""

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamdocs.hashing import canonical, digest128, fingerprint, permutation, seeded_numbers
-from streamdocs.keys import Generator, Keyring
+from streamdocs.keys import FORMAT_VERSION, Generator, Keyring
 from streamdocs.recipes import Rephrase, Stitch, Stretch
 
 
@@ -29,21 +29,21 @@ def test_canonical_does_not_depend_on_the_order_of_fields():
 
 
 def test_a_key_is_the_digest_of_its_canonical_material():
-    recipe, generator, digest = Stretch(generations=4, per_round=2), Generator(model="m"), bytes(range(16))
+    recipe, generator, digest = Stretch(generations=4, per_round=2), Generator(model="m"), bytes(range(24))
     key = Keyring(recipe, generator, "ab" * 16).key(digest, 3)
-    material = [1, digest, recipe.request_part(3, "ab" * 16), generator.fingerprint, 3]
+    material = [FORMAT_VERSION, digest, recipe.request_part(3, "ab" * 16), generator.fingerprint, 3]
     assert key.digest == digest128(canonical(material))
 
 
 def test_what_is_in_a_key_and_what_is_not():
-    def key(recipe=None, generator=None, tokenizer="ab" * 16, digest=bytes(16), round=0):
+    def key(recipe=None, generator=None, tokenizer="ab" * 16, digest=bytes(24), round=0):
         return Keyring(recipe or Stitch(generations=4), generator or Generator(model="m"), tokenizer).key(digest, round)
 
     prompt = "Rewrite: {document}"
     different = [
         key(),
         key(round=1),
-        key(digest=bytes([1] * 16)),
+        key(digest=bytes([1] * 24)),
         key(Stitch(generations=4, prompt=prompt)),
         key(Stitch(generations=4, max_tokens=9)),
         key(Stitch(generations=4, per_round=2)),

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from streamdocs.corpus.schema import check_index, load_json
 from streamdocs.errors import CorpusError
-from streamdocs.hashing import digest128
+from streamdocs.hashing import TEXT_DIGEST_BYTES, digest128, text_digest
 
 FORMAT = 2
 INDEX_FILE = "corpus.json"
@@ -26,12 +27,14 @@ DOCUMENTS_FILE = "documents.npy"
 SHARDS_FILE = "index.json"
 #: What is wrong with a corpus is repaired in one way; without --overwrite what is there would be left as it is.
 PREPARE_AGAIN = "fetch it again, or make it again with `streamdocs prepare --overwrite`"
-DOCUMENT_DTYPE = np.dtype([("tokens", "<u4"), ("text_bytes", "<u4"), ("digest", "V16"), ("checksum", "<u8")])
+DOCUMENT_DTYPE = np.dtype(
+    [("tokens", "<u4"), ("text_bytes", "<u4"), ("digest", f"V{TEXT_DIGEST_BYTES}"), ("checksum", "<u8")]
+)
 
 
 def document_digest(text: str) -> bytes:
-    """The identity of a document: 16 bytes, xxh3-128 of its UTF-8 text, big-endian."""
-    return digest128(text.encode())
+    """The identity of a document, 24 bytes: see ``text_digest``, of its UTF-8 text."""
+    return text_digest(text.encode())
 
 
 def tokens_checksum(tokens: memoryview) -> int:
@@ -76,8 +79,10 @@ def load_documents(corpus: str | Path, split: str = "train") -> npt.NDArray[np.v
     path = Path(corpus) / split / DOCUMENTS_FILE
     try:
         documents: npt.NDArray[np.void] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
+    if not isinstance(documents, np.ndarray) or documents.ndim != 1:  # an archive of arrays, say
+        raise CorpusError(f"{path} is not a row of documents: {PREPARE_AGAIN}")
     if documents.dtype != DOCUMENT_DTYPE:
         raise CorpusError(f"{path} has columns {documents.dtype}, not {DOCUMENT_DTYPE}: {PREPARE_AGAIN}")
     return documents
@@ -92,7 +97,7 @@ def load_index(corpus: str | Path) -> dict[str, Any]:
     """The contents of ``corpus.json``; ``CorpusError`` where it is missing, damaged or of another format."""
     path = Path(corpus) / INDEX_FILE
     try:
-        index = json.loads(path.read_bytes())
+        index = load_json(path.read_bytes())
     except FileNotFoundError as error:
         raise CorpusError(f"{corpus} is not a corpus (no {INDEX_FILE}): make one with `streamdocs prepare`") from error
     except (OSError, ValueError) as error:
@@ -102,6 +107,10 @@ def load_index(corpus: str | Path) -> dict[str, Any]:
         raise CorpusError(f"{path} has format {found!r}, this version reads {FORMAT}: {PREPARE_AGAIN}")
     if index.pop("checksum", None) != _checksum(index):
         raise CorpusError(f"{path} is damaged, or was changed by hand: {PREPARE_AGAIN}")
+    try:
+        check_index(index)
+    except ValueError as error:
+        raise CorpusError(f"{path} is not what `streamdocs prepare` writes ({error}): {PREPARE_AGAIN}") from error
     return index
 
 

@@ -1,6 +1,5 @@
 """Reading a corpus: an index of all documents in memory, tokens and text mapped from the shards."""
 
-import json
 import os
 from bisect import bisect_right
 from functools import cached_property
@@ -24,9 +23,10 @@ from streamdocs.corpus.files import (
     load_index,
     tokens_checksum,
 )
+from streamdocs.corpus.schema import check_shards, load_json
 from streamdocs.corpus.tokenizer import CorpusTokenizer
 from streamdocs.errors import CorpusError, some
-from streamdocs.hashing import digest128
+from streamdocs.hashing import text_digest
 
 
 class Corpus:
@@ -105,7 +105,7 @@ class Corpus:
         return digest
 
     def document_digest(self, document: int) -> bytes:
-        """The 16-byte digest of a document's text."""
+        """The 24-byte digest of a document's text."""
         return bytes(self._digests[document])
 
     def document_digests(self, documents: Ints) -> list[bytes]:
@@ -165,9 +165,12 @@ class Corpus:
         # Two columns of variable size: their sizes come first, four bytes each.
         begin = int(offsets[document - self._first_document[shard]]) + 8
         text = bytes(data[begin : begin + int(self.documents["text_bytes"][document])])
-        if digest128(text) != self.document_digest(document):
-            raise self._damage(np.array([document]), "text")
-        return text.decode()
+        try:
+            if text_digest(text) == self.document_digest(document):
+                return text.decode()
+        except UnicodeDecodeError:
+            pass
+        raise self._damage(np.array([document]), "text")
 
     def _damage(self, documents: Ints, what: str) -> CorpusError:
         files = [self._shard_files[shard] for shard in np.unique(self._shards_of(documents)).tolist()]
@@ -193,11 +196,12 @@ class Corpus:
             data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
         except (OSError, ValueError) as error:
             raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
-        if len(data) != self._shard_bytes[shard]:
-            raise CorpusError(
-                f"{path} has {len(data)} bytes, the index says {self._shard_bytes[shard]}: {PREPARE_AGAIN}"
-            )
         first, samples = self._first_document[shard], int(self.shard_sizes[shard])
+        if len(data) != self._shard_bytes[shard] or len(data) < 4 * (samples + 2):
+            raise CorpusError(
+                f"{path} has {len(data)} bytes, the index says {self._shard_bytes[shard]} with {samples} documents: "
+                f"{PREPARE_AGAIN}"
+            )
         self._intact[first : first + samples] = False
         return data, data[4 : 4 * (samples + 2)].view(np.uint32)
 
@@ -247,10 +251,8 @@ def load_shards(path: Path) -> list[dict[str, Any]]:
         CorpusError: It cannot be read, or its shards are not what ``streamdocs prepare`` writes.
     """
     try:
-        shards: list[dict[str, Any]] = json.loads(path.read_bytes())["shards"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
-    for shard in shards:
-        if shard["column_names"] != ["text", "tokens"] or shard["compression"]:
-            raise CorpusError(f"{path}: shards need the columns text and tokens and no compression")
+        shards: list[dict[str, Any]] = load_json(path.read_bytes())["shards"]
+        check_shards(shards)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorpusError(f"{path} is not what `streamdocs prepare` writes ({error}): {PREPARE_AGAIN}") from error
     return shards

@@ -38,11 +38,15 @@ class CorpusTokenizer:
             # The post-processor would add special tokens, and trims spaces off the offsets.
             self._contents.update(truncation=None, padding=None, post_processor=None)
             self._tokenizer = self._plain_text_tokenizer()
+            self.vocab_size = max(self._tokenizer.get_vocab().values()) + 1
+            self.dtype: Literal["uint16", "uint32"] = "uint16" if self.vocab_size <= 1 << 16 else "uint32"
+            made = self._special_tokens_of_text()
         except Exception as error:  # tokenizers raises bare Exception
             raise ConfigError(f"{name} is not a usable tokenizer.json: {error}") from error
-        self.vocab_size = max(self._tokenizer.get_vocab().values()) + 1
-        self.dtype: Literal["uint16", "uint32"] = "uint16" if self.vocab_size <= 1 << 16 else "uint32"
-        self._refuse_special_tokens_from_text()
+        if made:
+            raise ConfigError(f"the tokenizer {name} makes special tokens of plain text ({', '.join(made)})")
+        if max(eos, bos or 0) >= self.vocab_size:
+            raise ConfigError(f"{name}: the ends of documents ({bos}, {eos}) are no tokens of {self.vocab_size}")
 
     def __getstate__(self) -> dict[str, Any]:
         # A Tokenizer forgets in pickling that it is to take special tokens for text.
@@ -169,16 +173,14 @@ class CorpusTokenizer:
     def _marks_tokenizer(self) -> Tokenizer:
         return Tokenizer.from_str(json.dumps(self._contents))
 
-    def _refuse_special_tokens_from_text(self) -> None:
+    def _special_tokens_of_text(self) -> list[str]:
         # A model (Unigram, say) may have the special tokens among its own pieces; only a trial can tell.
         names = {each["id"]: each["content"] for each in self._contents["added_tokens"] if each["special"]}
         names.update({i: self._tokenizer.id_to_token(i) for i in (self.bos, self.eos) if i is not None})
         probes = [probe for name in names.values() for probe in (name, f"a{name} b")]
         made = np.unique(np.concatenate([*self.encode_batch(probes), self._array([])]))
         unknown = self._contents["model"].get("unk_token")
-        special = [names[i] for i in made.tolist() if i in names and names[i] != unknown]
-        if special:
-            raise ConfigError(f"the tokenizer {self.name} makes special tokens of plain text ({', '.join(special)})")
+        return [names[i] for i in made.tolist() if i in names and names[i] != unknown]
 
 
 def _special_id(tokenizer: Tokenizer, config: dict[str, Any], field: str, guesses: Sequence[str]) -> int | None:

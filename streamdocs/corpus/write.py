@@ -9,6 +9,9 @@ from streaming import MDSWriter
 
 from streamdocs.arrays import Tokens
 from streamdocs.corpus.files import DOCUMENT_DTYPE, DOCUMENTS_FILE, split_digest, tokens_checksum
+from streamdocs.hashing import TEXT_DIGEST_BYTES
+
+_ROW = f"<II{TEXT_DIGEST_BYTES}sQ"  # of DOCUMENT_DTYPE
 
 
 class _Shards(MDSWriter):
@@ -32,7 +35,7 @@ class SplitWriter:
         """Write one document."""
         text_bytes = len(text.encode())
         self._shards.write({"text": text, "tokens": tokens})
-        self._rows += struct.pack("<II16sQ", len(tokens), text_bytes, digest, tokens_checksum(tokens.data))
+        self._rows += struct.pack(_ROW, len(tokens), text_bytes, digest, tokens_checksum(tokens.data))
         self._tokens += len(tokens)
         self._text_bytes += text_bytes
 

@@ -1,0 +1,99 @@
+"""What the indexes of a corpus have to look like. They may have been downloaded, and name files to be opened."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from streamdocs.arrays import Count
+
+#: A file in its folder and nowhere else: no separator, no drive, nothing hidden, no parent.
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=255)]
+_Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+_TokenId = Annotated[int, Field(ge=0, lt=1 << 32)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Split(_Section):
+    documents: Annotated[int, Field(ge=1, lt=1 << 32)]
+    tokens: Count
+    text_bytes: Count
+    digest: _Digest
+
+
+class _Tokenizer(_Section):
+    name: str
+    vocab_size: Annotated[int, Field(ge=1, le=1 << 32)]
+    bos: _TokenId | None
+    eos: _TokenId
+    dtype: Literal["uint16", "uint32"]
+    digest: _Digest
+
+
+class _Report(_Section):
+    rows: Count
+    duplicates: Count
+    bad: dict[str, Count]
+    made_from: dict[str, Any] = {}
+
+
+class _Index(_Section):
+    tokenizer: _Tokenizer
+    splits: dict[FileName, _Split]
+    report: _Report
+
+
+class _Raw(_Section):
+    basename: FileName
+    bytes: Count
+
+
+class _Shard(_Section):
+    raw_data: _Raw
+    samples: Annotated[int, Field(ge=0, lt=1 << 32)]
+    column_names: tuple[Literal["text"], Literal["tokens"]] = Field(strict=False)
+    compression: Literal["", None]
+
+
+_SHARDS = TypeAdapter(list[_Shard])
+
+
+def load_json(data: bytes) -> Any:
+    """The value that some JSON says.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def check_index(index: dict[str, Any]) -> None:
+    """Make sure that ``corpus.json`` says what this version writes.
+
+    Raises:
+        ValueError: It does not; the message names each field.
+    """
+    _check(_Index.model_validate, index)
+
+
+def check_shards(shards: Any) -> None:
+    """Make sure that the shards of an MDS index are what ``streamdocs prepare`` writes.
+
+    Raises:
+        ValueError: They are not; the message names each field.
+    """
+    _check(_SHARDS.validate_python, shards)
+
+
+def _check(validate: Any, value: Any) -> None:
+    try:
+        validate(value)
+    except ValidationError as error:
+        found = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_input=False)[:3]]
+        raise ValueError("; ".join(f"{field}: {message}" for field, message in found)) from error
