@@ -41,7 +41,8 @@ class _ServeByDefault(TyperGroup):
         return super().parse_args(ctx, args if known or not args else ["serve", *args])
 
 
-app = typer.Typer(add_completion=False, cls=_ServeByDefault, no_args_is_help=True)
+# The values of variables, among them keys, are no part of a traceback.
+app = typer.Typer(add_completion=False, cls=_ServeByDefault, no_args_is_help=True, pretty_exceptions_show_locals=False)
 log = logging.getLogger(__name__)
 
 
@@ -96,7 +97,13 @@ async def serve_run(file: RunFile) -> None:
         _check_same_model(store, file, served)
         resolver = Resolver(run.scope, store, engine, make_gates(file), file.server.attempts)
         loop = GenerationLoop(run, store, resolver, server_name(), slots=slots, max_lead=file.server.max_lead)
-        monitor = Monitor(loop, engine if isinstance(engine, Pool) else None, file.server.monitor_port)
+        monitor = Monitor(
+            loop,
+            engine if isinstance(engine, Pool) else None,
+            file.server.monitor_port,
+            file.server.monitor_host,
+            file.server.monitor_token_env,
+        )
         monitor.start()
         try:
             await _until_signal(loop, View(loop, run.scope.generation_order.total_items), file.server.drain)

@@ -1,24 +1,21 @@
-"""What the server tells over HTTP on the loopback: ``/metrics`` for Prometheus, ``/health`` and ``/status`` as JSON."""
+"""What the server tells over HTTP: ``/metrics`` for Prometheus, ``/health`` and ``/status`` as JSON."""
 
 import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streamdocs.errors import ConfigError
+from streamdocs_server.door import Guard, Server, is_loopback, read_token
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.loop import GenerationLoop
 
 log = logging.getLogger(__name__)
-
-_HOST = "127.0.0.1"
 
 
 class Monitor(Collector):
@@ -28,25 +25,36 @@ class Monitor(Collector):
         loop: The loop.
         pool: Its engine; None for an engine without servers.
         port: 0 takes a free one.
+        host: Who can reach it; everybody else than this machine needs a token.
+        token_env: Environment variable with the token that ``/metrics`` and ``/status`` ask for. ``/health`` does not:
+            probes have none, and it tells one bit.
+
+    Raises:
+        ConfigError: The port cannot be used, or a token is needed and there is none.
     """
 
-    def __init__(self, loop: GenerationLoop, pool: Pool | None, port: int) -> None:
+    def __init__(
+        self, loop: GenerationLoop, pool: Pool | None, port: int, host: str = "127.0.0.1", token_env: str | None = None
+    ) -> None:
         self._loop = loop
         self._members = pool.members if pool else []
         self._retries = pool.retries if pool else {}
         registry = CollectorRegistry()
         registry.register(self)
         self._metrics = make_wsgi_app(registry)
+        token = read_token(token_env, host)
+        guard = Guard(self._answer, token=token, local=is_loopback(host), open_paths=("/health",))
         try:
-            self._server = make_server(_HOST, port, self._answer, _Server, _Quiet)
-        except OSError as error:
-            raise ConfigError(f"port {port} of {_HOST} (server.monitor_port) cannot be used: {error}") from error
+            self._server = Server(host, port, guard)
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"port {port} of {host} (server.monitor_port) cannot be used: {error}") from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="monitor", daemon=True)
 
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://{_HOST}:{self._server.server_port}"
+        host, port = self._server.server_address[:2]
+        return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
 
     def start(self) -> None:
         """Begin to answer."""
@@ -153,14 +161,3 @@ class Monitor(Collector):
             status, content = "404 Not Found", {"error": "there are /metrics, /health and /status"}
         start_response(status, [("Content-Type", "application/json")])
         return [json.dumps(content, indent=2).encode() + b"\n"]
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    timeout = 10  # seconds for a request to arrive
-
-    def log_message(self, *_: Any) -> None:
-        """Write no line for every scrape."""
