@@ -72,16 +72,12 @@ def open_memmap(folder: Path, workers: int, length: int) -> DataLoader[Any]:
     return DataLoader(dataset, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
 
 
-def import_for(name: str) -> None:
-    """Imports are not what is measured."""
-    if name in OURS:
-        import data  # noqa: F401, PLC0415
-    elif name == "litdata":
-        import litdata  # noqa: F401, PLC0415
-    elif name == "streaming":
-        import streaming  # noqa: F401, PLC0415
-    elif name == "hf":
-        import datasets  # noqa: F401, PLC0415
+def import_all() -> None:
+    """Imports are not what is measured, neither in time nor in memory: every loader's process has all of them."""
+    import data  # noqa: F401, PLC0415
+    import datasets  # noqa: F401, PLC0415
+    import litdata  # noqa: F401, PLC0415
+    import streaming  # noqa: F401, PLC0415
 
 
 def tokens_of(name: str, batch: Any) -> torch.Tensor:
@@ -97,7 +93,7 @@ def endless(loader: DataLoader[Any]) -> Iterator[Any]:
 
 def measure(name: str, folder: Path, workers: int, length: int, generations: int, seconds: float) -> dict[str, Any]:
     """Tokens a second after the first batch, and what it took from nothing to that batch."""
-    import_for(name)
+    import_all()
     started = time.perf_counter()
     if name in OURS:
         loader = open_ours(name, folder, workers, length, generations)

@@ -6,14 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamdocs.arrays import Bools, Ints, Tokens
+from streamdocs.arrays import Ints
 from streamdocs.caching import remember
 from streamdocs.copying import Copier
+from streamdocs.exchange import Exchange
 from streamdocs.layout import Part
 from streamdocs.ledger import Ledger
 from streamdocs.packing import Packer, Units, is_document_part
 from streamdocs.run import Run
 from streamdocs.schedule import Stream, WindowPlan
+from streamdocs.sequences import Sequences, SequencesShape
 from streamdocs.store import Snapshot
 from streamdocs.track import Track
 
@@ -60,19 +62,6 @@ class OpenWindow(NamedTuple):
                 yield track, at, rows[at] - before
 
 
-class Sequences(NamedTuple):
-    """Sequences as they are read.
-
-    tokens: uint16 or uint32 (sequences, max_seq_len). synthetic: bool (sequences,).
-    document: uint16 or uint32 (sequences, max_seq_len), each token's document, counted within its sequence; None unless
-        asked.
-    """
-
-    tokens: Tokens
-    synthetic: Bools
-    document: Tokens | None
-
-
 class Assembler:
     """Reads sequences of a run.
 
@@ -88,10 +77,13 @@ class Assembler:
         self.window = remember(self._open_window, 2)
         self._web_ends = remember(self._cumulative_web_tokens, 4)
 
-    def read(self, positions: Sequence[int] | Ints, *, documents: bool = False) -> Sequences:
+    def read(
+        self, positions: Sequence[int] | Ints, *, documents: bool = False, exchange: Exchange | None = None
+    ) -> Sequences:
         """Sequences at ``positions``, with ``documents`` also the document of each token.
 
-        The more at a time, the cheaper each: a record is looked up once.
+        The more at a time, the cheaper each: a record is looked up once. They are read into memory of ``exchange``
+        where that has some.
 
         Raises:
             WaitTimeoutError: A window could not be sealed in time.
@@ -100,13 +92,9 @@ class Assembler:
         # Windows first: opening one may wait for generations, and a snapshot should not be held meanwhile.
         numbers, places = np.divmod(np.asarray(positions, np.int64), self._run.mixture.window)
         windows = {number: self.window(number) for number in np.unique(numbers).tolist()}
-        shape = (len(positions), self._length)
-        counted = np.uint16 if self._length <= 1 << 16 else np.uint32
-        found = Sequences(
-            np.empty(shape, self._run.corpus.dtype),
-            np.zeros(len(positions), np.bool_),
-            np.empty(shape, counted) if documents else None,
-        )
+        shape = SequencesShape(len(positions), self._length, self._run.corpus.dtype.name, documents)
+        lease = exchange.lease(shape.nbytes) if exchange else None
+        found = shape.over(lease.segment.body if lease else bytearray(shape.nbytes), lease)
         with self._ledger.store.read() if self._ledger else nullcontext() as snapshot:
             for number, window in windows.items():
                 here = np.flatnonzero(numbers == number)

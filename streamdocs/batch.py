@@ -1,7 +1,8 @@
 """Batches that cross from DataLoader workers to the trainer in as few bytes as their tokens have.
 
 PyTorch would send every column as an int64 tensor in shared memory of its own; opening it costs more than making the
-batch. Here a worker sends the tokens as they are stored, and they are widened once, where they arrive.
+batch. Here a worker leaves the tokens where it read them (or sends them as they are stored), and they are widened once,
+where they arrive.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,8 @@ from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from streamdocs.arrays import Bools, Tokens
-from streamdocs.assembly import Sequences
+from streamdocs.exchange import Address, attach
+from streamdocs.sequences import Sequences, SequencesShape
 
 
 class Sample(Mapping[str, torch.Tensor]):
@@ -59,19 +61,46 @@ class _Batch:
         return _columns, self._arrays
 
 
+class _SharedBatch:
+    """What is sent of sequences that lie where the trainer can read them: which rows it is."""
+
+    def __init__(self, sequences: Sequences, rows: slice) -> None:
+        assert sequences.lease is not None
+        self._sequences, self._rows = sequences, rows  # held until it is sent
+        sequences.lease.segment.sent += 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        tokens, lease = self._sequences.tokens, self._sequences.lease
+        assert lease is not None
+        shape = (*tokens.shape, tokens.dtype.name, self._sequences.document is not None)
+        return _take, (tuple(lease.segment.address), shape, self._rows.start, self._rows.stop)
+
+
+def _take(address: tuple[int, int, int], shape: tuple[int, int, str, bool], start: int, stop: int) -> Any:
+    segment = attach(Address(*address))
+    columns = _columns(*_rows(SequencesShape(*shape).over(segment.body), slice(start, stop)))
+    segment.taken += 1  # last: from now on it may be written
+    return columns
+
+
 def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> Any:
     sequences, first = samples[0].sequences, samples[0].row
     together = all(sample.sequences is sequences for sample in samples)
+    in_worker = get_worker_info() is not None
     if together and [sample.row for sample in samples] == list(range(first, first + len(samples))):
-        arrays = _rows(sequences, slice(first, first + len(samples)))
+        rows = slice(first, first + len(samples))
+        if in_worker and sequences.lease:
+            return _SharedBatch(sequences, rows)
+        arrays = _rows(sequences, rows)
     else:
         apart = [_rows(sample.sequences, slice(sample.row, sample.row + 1)) for sample in samples]
         arrays = tuple(None if column[0] is None else np.concatenate(column) for column in zip(*apart, strict=True))
-    return (_columns if get_worker_info() is None else _Batch)(*arrays)
+    return (_Batch if in_worker else _columns)(*arrays)
 
 
 def _rows(sequences: Sequences, rows: slice) -> tuple[Any, ...]:
-    return tuple(None if column is None else column[rows] for column in sequences)
+    columns = (sequences.tokens, sequences.synthetic, sequences.document)
+    return tuple(None if column is None else column[rows] for column in columns)
 
 
 def _columns(tokens: Tokens, synthetic: Bools, document: Tokens | None) -> dict[str, torch.Tensor]:

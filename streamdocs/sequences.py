@@ -1,0 +1,55 @@
+"""Sequences that were read together."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from streamdocs.arrays import Bools, Tokens
+from streamdocs.exchange import Lease
+
+
+class Sequences(NamedTuple):
+    """Sequences as they are read.
+
+    tokens: uint16 or uint32 (sequences, max_seq_len). synthetic: bool (sequences,).
+    document: uint16 or uint32 (sequences, max_seq_len), each token's document, counted within its sequence; None unless
+        asked.
+    lease: Of the memory that they lie in, where a trainer shares it.
+    """
+
+    tokens: Tokens
+    synthetic: Bools
+    document: Tokens | None = None
+    lease: Lease | None = None
+
+
+class SequencesShape(NamedTuple):
+    """What sequences take in memory.
+
+    rows, length: Sequences, and tokens of each. token_type: Their dtype. documents: Whether they have ``document``.
+    """
+
+    rows: int
+    length: int
+    token_type: str
+    documents: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in all."""
+        per_token = np.dtype(self.token_type).itemsize + self.documents * np.dtype(self._document_type).itemsize
+        return self.rows * (self.length * per_token + 1)
+
+    def over(self, memory: bytearray | memoryview, lease: Lease | None = None) -> Sequences:
+        """Sequences that lie in ``memory``."""
+        shape, stop = (self.rows, self.length), self.rows * self.length * np.dtype(self.token_type).itemsize
+        tokens: Tokens = np.ndarray(shape, self.token_type, memory)
+        document: Tokens | None = None
+        if self.documents:
+            document = np.ndarray(shape, self._document_type, memory, offset=stop)
+            stop += document.nbytes
+        return Sequences(tokens, np.ndarray(self.rows, np.bool_, memory, offset=stop), document, lease)
+
+    @property
+    def _document_type(self) -> str:
+        return "uint16" if self.length <= 1 << 16 else "uint32"
