@@ -8,7 +8,6 @@ of a million short documents. Each measurement is a fresh process; the kinds tak
 
 import argparse
 import json
-import multiprocessing
 import statistics
 import tempfile
 import time
@@ -18,12 +17,13 @@ from typing import Any
 
 import numpy as np
 from data import fill_store, make_corpus, make_dataset, store_folder
+from processes import in_fresh_process
 from rich.console import Console
 from rich.table import Table
 from streaming import StreamingDataLoader
 
 from streamdocs import StreamingMegadocDataset
-from streamdocs.corpus.files import INDEX_FILE
+from streamdocs.corpus.files import load_index, save_index
 from streamdocs.corpus.write import SplitWriter
 from streamdocs.sealing import Manifest, State
 from streamdocs.shelf import StoreShelf
@@ -38,7 +38,7 @@ SHARES = {"1 %": 0.01, "50 %": 0.5, "99 %": 0.99}
 def make_short_documents(folder: Path, documents: int) -> None:
     """A corpus of tiny random documents, by the real writer; their texts are left out."""
     corpus = make_corpus(folder, 100, WORDS)  # for its tokenizer
-    index = json.loads((corpus / INDEX_FILE).read_text())
+    index = load_index(corpus)
     rng = np.random.default_rng(0)
     noise = rng.integers(10, 300, documents + 2 * WORDS).astype(index["tokenizer"]["dtype"])
     for path in (corpus / "train").iterdir():
@@ -47,7 +47,7 @@ def make_short_documents(folder: Path, documents: int) -> None:
     for document, size in enumerate(rng.integers(WORDS // 2, WORDS * 3 // 2, documents).tolist()):
         writer.write("", noise[document : document + size], document.to_bytes(16, "big"))
     index["splits"]["train"] = writer.finish(index["tokenizer"]["digest"])
-    (corpus / INDEX_FILE).write_text(json.dumps(index))
+    save_index(corpus, index)
 
 
 def open_dataset(folder: Path, name: str) -> StreamingMegadocDataset:
@@ -102,23 +102,6 @@ def measure(folder: Path, sequences: int, repeats: int) -> dict[str, Any]:
             taken = in_fresh_process(partial(time_to_first_batch, folder, name, state))
             seconds.setdefault(kind, []).append(taken)
     return {"seconds": seconds, "state_bytes": max(len(json.dumps(state)) for state in states.values())}
-
-
-def in_fresh_process(work: partial[Any]) -> Any:
-    """What ``work`` returns, in a process that has imported everything and opened nothing."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["streamdocs.dataset", "streamdocs.corpus.write"])
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(sender, work))
-    process.start()
-    sender.close()
-    answer = receiver.recv()
-    process.join()
-    return answer
-
-
-def _answer(sender: Any, work: partial[Any]) -> None:
-    sender.send(work())
 
 
 def main() -> None:

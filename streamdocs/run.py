@@ -69,9 +69,8 @@ class Run:
         self.constants = _constants(corpus, recipe)
         self.unit_packer = Packer(recipe, recipe.layout, self.constants)
         self.web_packer = Packer(recipe, WEB_LAYOUT, self.constants)
-        ends = sum(len(self.constants[part]) for part in (Part.BOS, Part.EOS))
-        self.web_unit_tokens = corpus.tokens_per_document + ends
-        self.web_tokens = int(self.web_unit_tokens.sum())
+        self._ends = sum(len(self.constants[part]) for part in (Part.BOS, Part.EOS))
+        self.web_tokens = int(corpus.tokens_per_document.sum()) + self._ends * len(corpus.tokens_per_document)
         self.fingerprint = self._fingerprint(name)
         self.ledger_id = digest128(canonical(self.fingerprint))
 
@@ -79,6 +78,11 @@ class Run:
     def synthetic(self) -> bool:
         """Whether anything synthetic is read at all."""
         return self.mixture.fraction > 0
+
+    @property
+    def web_unit_tokens(self) -> Ints:
+        """int64 (documents,): tokens of each web document in the web stream; not kept, for there may be millions."""
+        return self.corpus.tokens_per_document + self._ends
 
     def unit_tokens(self, units: Units) -> Ints:
         """int64 (units,): tokens of each unit of the synthetic stream."""

@@ -162,12 +162,12 @@ class DocumentOrder:
         algorithm, _, canonical_nodes = self._arguments
         return [self.seed, algorithm, canonical_nodes, self._block_size] if self._shuffle else []
 
-    def _order(self, stream: Stream, sweep: int) -> Ints:
-        """int64 (documents,): the documents in the order in which this sweep of the stream reads them."""
+    def _order(self, stream: Stream, sweep: int) -> npt.NDArray[Any]:
+        """int32 (documents,): the documents in the order in which this sweep of the stream reads them."""
         if not self._shuffle:
-            return np.arange(self.documents)
+            return np.arange(self.documents, dtype=np.int32)
         number = int(seeded_numbers(np.array([sweep]), self.seed, stream)[0] >> np.uint64(33))
-        return get_shuffle(*self._arguments, number, 0, self._block_size)
+        return get_shuffle(*self._arguments, number, 0, self._block_size).astype(np.int32)
 
     def _rank(self, sweep: int) -> npt.NDArray[np.int32]:
         """int32 (documents,): place of each document in a sweep of the synthetic stream."""
@@ -218,7 +218,7 @@ class GenerationOrder:
     def documents_of(self, block: Block) -> Ints:
         """The documents of a block, in the order in which they are wanted."""
         order = self._order.order("synthetic", self._recipe.order_of_round(block.round))
-        return order[block.place * BLOCK : (block.place + 1) * BLOCK]
+        return order[block.place * BLOCK : (block.place + 1) * BLOCK].astype(np.int64)
 
     def newest_round(self, documents: Ints, watermark: int) -> Ints:
         """Newest round that exists of each document, -1 for none."""

@@ -239,7 +239,7 @@ class Sealer:
 
     def _look(self, sweep: int, cursor: int, size: int, shelf: Shelf | FastShelf) -> _Look:
         """The units of the next ``size`` documents of a sweep; unless with "reuse", up to the first that is missing."""
-        documents = self._order.order("synthetic", sweep)[cursor : cursor + size]
+        documents = self._order.order("synthetic", sweep)[cursor : cursor + size].astype(np.int64)
         slots = self._recipe.slots_of_sweep(sweep % self._recipe.sweeps, documents, self._order.seed)
         newest = self._generation_order.newest_round(documents, shelf.watermark)
         there = self._there(newest, slots)

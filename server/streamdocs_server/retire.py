@@ -38,6 +38,7 @@ class Retirer:
         self._scope = scope
         self._oldest_round_of_window: dict[bytes, int] = {}
         self._replaced_since: dict[int, float] = {}
+        self._watermark = 0
 
     @property
     def retired_rounds(self) -> int:
@@ -61,7 +62,8 @@ class Retirer:
             return 0
         first = self.retired_rounds
         with self._store.read() as snapshot:
-            complete = read_watermark(snapshot, self._scope) // self._scope.order.documents
+            self._watermark = read_watermark(snapshot, self._scope, self._watermark)
+        complete = self._watermark // self._scope.order.documents
         # Round r is replaced everywhere once round r + cycle is complete.
         replaced = range(first, complete - self._scope.recipe.cycle)
         now = time.monotonic()

@@ -71,10 +71,7 @@ class Corpus:
         for file in (DOCUMENTS_FILE, SHARDS_FILE):
             self._fetch(f"{split}/{file}")
         check_split(self.local, split, self.index)
-        # A plain view of the mapped file: items of np.memmap are slow.
-        self.documents = load_documents(self.local, split).view(np.ndarray)
-        self._digests = self.documents["digest"]
-        self.tokens_per_document = self.documents["tokens"].astype(np.int64)
+        self._open()
         shards = load_shards(self.local / split / SHARDS_FILE)
         self._shard_files = [shard["raw_data"]["basename"] for shard in shards]
         self._shard_bytes = [int(shard["raw_data"]["bytes"]) for shard in shards]
@@ -86,12 +83,24 @@ class Corpus:
                 f"{self.local / split}: {DOCUMENTS_FILE} and the shards disagree; prepare the corpus again"
             )
         self.dtype = np.dtype(self.index["tokenizer"]["dtype"])
+
+    def _open(self) -> None:
+        # A plain view of the mapped file: items of np.memmap are slow.
+        self.documents = load_documents(self.local, self.split).view(np.ndarray)
+        self._digests = self.documents["digest"]
+        self.tokens_per_document = self.documents["tokens"].astype(np.int64)
         self._mapped: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]] = {}
         #: Documents whose tokens this process has looked at since it mapped their shard.
         self._intact = np.zeros(len(self.documents), np.bool_)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_mapped": {}, "_intact": np.zeros_like(self._intact)}
+        # The index is mapped again: it may be too large to hand to every worker that is not forked.
+        opened = ("documents", "_digests", "tokens_per_document", "_mapped", "_intact")
+        return {name: value for name, value in vars(self).items() if name not in opened}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open()
 
     @cached_property
     def tokenizer(self) -> CorpusTokenizer:

@@ -1,0 +1,79 @@
+"""Processes of their own: for one measurement, or for what runs beside it; and what a process takes of memory."""
+
+import multiprocessing
+import traceback
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+#: Forked from one that has imported everything and opened nothing.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    ["streamdocs.dataset", "streamdocs.corpus.write", "streamdocs_server.loop", "streamdocs_server.engines.template"]
+)
+
+
+class Beside:
+    """A process that runs a function beside this one, until it returns or is killed."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._receiver, sender = _CONTEXT.Pipe(duplex=False)
+        self.process = _CONTEXT.Process(target=_answer, args=(sender, partial(function, *arguments)))
+        self.process.start()
+        sender.close()
+
+    def result(self) -> Any:
+        """What the function returns; waits for it.
+
+        Raises:
+            RuntimeError: It raised something, or its process died.
+        """
+        try:
+            answer, error = self._receiver.recv()
+        except EOFError:
+            answer, error = None, "its process died"
+        self.process.join()
+        if error:
+            raise RuntimeError(error)
+        return answer
+
+    def kill(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.join()
+
+    def __enter__(self) -> "Beside":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def in_fresh_process(work: Callable[[], Any]) -> Any:
+    """What ``work`` returns, in a process that has imported everything and opened nothing."""
+    return Beside(work).result()
+
+
+def _answer(sender: Connection, work: Callable[[], Any]) -> None:
+    multiprocessing.set_start_method("fork", force=True)  # of DataLoader workers: the usual one
+    try:
+        sender.send((work(), None))
+    except BaseException:
+        sender.send((None, traceback.format_exc()))
+
+
+class Memory(NamedTuple):
+    """Megabytes of a process: what is its own (USS), and that with its part of what it shares (PSS)."""
+
+    uss: float
+    pss: float
+
+
+def memory_of(pid: int) -> Memory:
+    """What a process takes now."""
+    lines = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]]
+    kilobytes = {name: int(amount) for name, amount, *_ in lines}
+    own = kilobytes["Private_Clean:"] + kilobytes["Private_Dirty:"]
+    return Memory(own / 1024, kilobytes["Pss:"] / 1024)
