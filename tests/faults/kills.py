@@ -1,0 +1,213 @@
+"""SIGKILL at random moments: trainer, DataLoader worker, generator, all of them, and the server's own process."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from exactness import GLOBAL_BATCH, Child, Setup, Split, endless, generate_for_ever
+from faults.table import Outcome, fault
+from faults.world import committed, corpus_of, lines, lost, until
+from streamdocs import Stitch
+from streamdocs.store import LmdbStore
+
+SAVE_EVERY = 3
+#: Slow enough that there is something to do for as long as it takes.
+TOKENS_PER_SECOND = 2500
+
+
+def train_for_ever(setup: Setup, workers: int, folder: Path) -> None:
+    """One life of a trainer: goes on where the last saved state says, and logs every batch that it consumed."""
+    loader = setup.loader(Split(workers=workers), 0, "")
+    saved, position = folder / "state.json", 0
+    if saved.exists():
+        state = json.loads(saved.read_text())
+        loader.load_state_dict(state)
+        position = state["position"]
+    with (folder / "consumed.jsonl").open("ab", buffering=0) as log:
+        for step, batch in enumerate(endless(loader), 1):
+            log.write(json.dumps([position, batch]).encode() + b"\n")
+            position += GLOBAL_BATCH
+            if step % SAVE_EVERY == 0:
+                (folder / "state.new").write_text(json.dumps(loader.state_dict()))
+                os.replace(folder / "state.new", saved)
+
+
+def read_in_one_go(setup: Setup, batches: int) -> list[list[str]]:
+    """What nobody disturbed."""
+    return [batch for _, batch in zip(range(batches), endless(setup.loader(Split(), 0, "")), strict=False)]
+
+
+class Run:
+    """A trainer and a generator of one run, started again whenever they are killed.
+
+    Args:
+        folder: Of the run.
+        workers: DataLoader workers; None for sometimes none, sometimes some.
+    """
+
+    def __init__(self, folder: Path, rng: random.Random, workers: int | None = None) -> None:
+        self.folder, self.rng, self.workers = folder, rng, workers
+        self.setup = Setup(corpus_of(folder, 400), folder / "store", Stitch(generations=16, per_round=1))
+        self.store = LmdbStore(self.setup.store)
+        self.running: dict[str, Child] = {}
+        for role in ("generator", "trainer"):
+            self.start(role)
+
+    def start(self, role: str) -> None:
+        if role == "generator":
+            self.running[role] = Child(generate_for_ever, self.setup, TOKENS_PER_SECOND)
+        else:
+            workers = self.rng.choice((0, 0, 1, 2)) if self.workers is None else self.workers
+            self.running[role] = Child(train_for_ever, self.setup, workers, self.folder)
+
+    def consumed(self) -> list[list]:
+        return lines(self.folder / "consumed.jsonl")
+
+    def progress(self, role: str) -> int:
+        """What grows as a role gets on."""
+        if role == "trainer":
+            path = self.folder / "consumed.jsonl"
+            return path.stat().st_size if path.exists() else 0
+        with self.store.read() as snapshot:
+            return sum(1 for _ in snapshot.scan("texts", b""))
+
+    def works(self, role: str) -> float:
+        """Wait until a role gets on; the seconds that it took."""
+        before = self.progress(role)
+
+        def gets_on() -> bool:
+            assert self.running[role].process.is_alive(), self.running[role].result()
+            return self.progress(role) > before
+
+        return until(gets_on, f"{role} gets on")
+
+    def workers_of_trainer(self) -> list[int]:
+        trainer = self.running["trainer"].process.pid
+        return [int(pid) for pid in Path(f"/proc/{trainer}/task/{trainer}/children").read_text().split()]
+
+    def wrong(self) -> int:
+        """Sequences that differ from what a run reads that nobody disturbed, or that one position had two of."""
+        found: dict[int, list[str]] = {}
+        wrong = 0
+        for position, batch in self.consumed():
+            wrong += sum(a != b for a, b in zip(found.setdefault(position, batch), batch, strict=True))
+        batches = len(found)
+        assert sorted(found) == list(range(0, batches * GLOBAL_BATCH, GLOBAL_BATCH)), "batches are missing"
+        reference = Child(read_in_one_go, self.setup, batches).result()
+        for position, batch in zip(sorted(found), reference, strict=True):
+            wrong += sum(a != b for a, b in zip(found[position], batch, strict=True))
+        return wrong
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for child in self.running.values():
+            child.kill()
+
+
+def killed(victims: tuple[str, ...], folder: Path, tries: int, rng: random.Random) -> Outcome:
+    """Kill some roles at random moments, and start them again."""
+    outcome = Outcome(tried=tries)
+    with Run(folder, rng) as run:
+        for role in run.running:
+            run.works(role)
+        for _ in range(tries):
+            time.sleep(rng.uniform(0, 0.15))
+            before = committed(run.store)
+            for role in victims:
+                run.running[role].kill()
+            began = time.monotonic()
+            outcome.lost += lost(before, committed(run.store))
+            for role in victims:
+                run.start(role)
+            if rng.random() < 0.7:  # otherwise the next kill comes while it starts
+                for role in victims:
+                    run.works(role)
+                outcome.took(time.monotonic() - began)
+        for role in run.running:
+            run.works(role)
+        for child in run.running.values():
+            child.kill()
+        outcome.wrong = run.wrong()
+    return outcome
+
+
+fault("SIGKILL of the trainer", 90, 5)(partial(killed, ("trainer",)))
+fault("SIGKILL of the generator", 90, 5)(partial(killed, ("generator",)))
+fault("SIGKILL of both at once", 40, 3)(partial(killed, ("trainer", "generator")))
+
+
+@fault("SIGKILL of a DataLoader worker", 50, 3)
+def worker_killed(folder: Path, tries: int, rng: random.Random) -> Outcome:
+    """The trainer says which worker was killed, and the next start goes on."""
+    outcome = Outcome(tried=tries)
+    with Run(folder, rng, workers=2) as run:
+        for _ in range(tries):
+            run.works("trainer")
+            time.sleep(rng.uniform(0, 0.1))
+            before = committed(run.store)
+            os.kill(rng.choice(run.workers_of_trainer()), signal.SIGKILL)
+            began = time.monotonic()
+            message = error_of(run.running["trainer"])
+            assert "DataLoader worker" in message and "killed" in message, message
+            outcome.lost += lost(before, committed(run.store))
+            run.start("trainer")
+            run.works("trainer")
+            outcome.took(time.monotonic() - began)
+        for child in run.running.values():
+            child.kill()
+        outcome.wrong = run.wrong()
+    return outcome
+
+
+def error_of(child: Child) -> str:
+    """With which error a child ends."""
+    try:
+        child.result()
+    except AssertionError as error:
+        return str(error)
+    raise AssertionError("it ended without an error")
+
+
+@fault("SIGKILL of streamdocs-server", 12, 1)
+def server_killed(folder: Path, tries: int, rng: random.Random) -> Outcome:
+    """The command itself; what it had committed is there, and the next one goes on from it."""
+    from conftest import write_run_file
+    from faults.world import dataset_of
+
+    outcome = Outcome(tried=tries)
+    corpus = corpus_of(folder, 400)
+    dataset = dataset_of(corpus, folder / "store", Stitch(generations=16, per_round=1))
+    run_file = write_run_file(folder / "run.yaml", dataset)
+    command = [sys.executable, "-m", "streamdocs_server", str(run_file), "--tokens-per-second", str(TOKENS_PER_SECOND)]
+
+    def start() -> subprocess.Popen:
+        with (folder / "log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log)
+
+    def written() -> int:
+        return sum(key[0] == "texts" for key in committed(dataset.store))
+
+    with ExitStack() as stack:
+        server = start()
+        stack.callback(lambda: server.kill())
+        for _ in range(tries):
+            began, seen = time.monotonic(), written()
+            until(lambda seen=seen: written() > seen or server.poll() is not None, "the server writes")
+            assert server.poll() is None, (folder / "log").read_text()
+            outcome.took(time.monotonic() - began)
+            time.sleep(rng.uniform(0, 0.3))
+            before = committed(dataset.store)
+            server.kill()
+            server.wait()
+            outcome.lost += lost(before, committed(dataset.store))
+            server = start()
+    return outcome
