@@ -9,7 +9,12 @@ from streamdocs.console import error_exit, set_up_logging
 from streamdocs.corpus import cli as corpus
 from streamdocs.errors import ConfigError, StreamdocsError
 
-commands = typer.Typer(no_args_is_help=True, add_completion=False, help="Web text and megadocs for pre-training.")
+commands = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Web text and megadocs for pre-training.",
+)
 commands.command()(corpus.prepare)
 commands.command()(corpus.info)
 

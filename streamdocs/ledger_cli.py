@@ -20,7 +20,10 @@ from streamdocs.verification import WindowReport, reseal_lost
 from streamdocs.verification import verify as verify_ledger
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="What a run has sealed: keep, check, compare, seal anew."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="What a run has sealed: keep, check, compare, seal anew.",
 )
 
 _MOST_FAULTS = 20

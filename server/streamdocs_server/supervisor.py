@@ -13,6 +13,7 @@ from typing import Protocol
 
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs_server import launcher
+from streamdocs_server.engines.secrets import hide_arguments
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class Supervisor:
                 )
         except OSError as error:
             raise ConfigError(f"The server's log file {self._log_file} cannot be written: {error}") from error
-        log.info("starting %s; its log is %s", " ".join(self._command), self._log_file)
+        log.info("starting %s; its log is %s", hide_arguments(self._command), self._log_file)
         deadline = time.monotonic() + self._limits.start
         while not await self._ask(probe.healthy(), False):
             self._check_alive()

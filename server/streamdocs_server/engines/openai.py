@@ -9,10 +9,11 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import httpx
 from anyio import fail_after
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from streamdocs.errors import ConfigError, EngineError
+from streamdocs.errors import ConfigError, EngineError, some
 from streamdocs.requests import Request
+from streamdocs_server.engines.answers import Chat, Count, Models, PromptDetails, Usage
 from streamdocs_server.engines.base import (
     Answer,
     Completion,
@@ -21,8 +22,10 @@ from streamdocs_server.engines.base import (
     Sampling,
     TryAgainError,
 )
+from streamdocs_server.engines.secrets import Secret
 
 _MAX_RESPONSE_BYTES = 64 * 2**20
+_MOST_NAME = 1024
 #: For what a server answers at once or never.
 _CONTROL_SECONDS = 30.0
 _DEFAULT_SAMPLING = Sampling()
@@ -39,43 +42,6 @@ class Load(NamedTuple):
     waiting: int
     used_tokens: int
     cache_usage: float = 0.0
-
-
-class _Message(BaseModel):
-    content: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None  # "stop", "length", or a word of the server's own
-
-
-class _PromptDetails(BaseModel):
-    cached_tokens: int | None = None
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-
-
-class _Chat(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
-
-
-class _Model(BaseModel):
-    id: str
-    max_model_len: int | None = None
-
-
-class _Models(BaseModel):
-    data: list[_Model] = Field(min_length=1)
-
-
-class _Count(BaseModel):
-    count: int
 
 
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -110,10 +76,11 @@ class OpenAIEndpoint:
         self.context: int | None = None
         self._sampling = sampling
         self._timeout = timeout
-        self._key = _api_key(api_key_env) if api_key_env else ""
+        self._key = Secret(_api_key(api_key_env) if api_key_env else "")
         self._client = httpx.AsyncClient(
             transport=transport,
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            # Not compressed: a few kilobytes could be as many gigabytes.
+            headers={**self._key.headers, "Accept-Encoding": "identity"},
             # Deadline and concurrency are the caller's; httpx's own would be per read, and 100 connections.
             timeout=httpx.Timeout(None, connect=10.0),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
@@ -125,13 +92,14 @@ class OpenAIEndpoint:
         Raises :class:`~streamdocs.errors.EngineError` if the configured model is not served, or if none is configured
         and several are served.
         """
-        served = {model.id: model for model in (await self._control("GET", "/v1/models", None, _Models)).data}
+        served = {model.id: model for model in (await self._control("GET", "/v1/models", None, Models)).data}
         if self.model is None and len(served) == 1:
             self.model = next(iter(served))
         if self.model not in served:
             problem = f"has no model {self.model!r}" if self.model else "serves several models and none is configured"
-            names = ", ".join(map(repr, served))
-            raise EngineError(f"{self.url} {problem}. Set `model` to one that is served: {names}.")
+            names = some([repr(name[:200]) for name in served], 20)
+            raise EngineError(self._key.hide(f"{self.url} {problem}. Set `model` to one that is served: {names}."))
+        self._check_name(self.model)
         self.context = served[self.model].max_model_len
         return self.model, ""
 
@@ -154,8 +122,8 @@ class OpenAIEndpoint:
         Raises :class:`RequestRefusedError` on 400, 413, 422 and filtered content, and
         :class:`~streamdocs.errors.EngineError` on any other status (401, 403, 404): the configuration is wrong.
         """
-        chat = await self._ask("POST", "/v1/chat/completions", self.body(request, n, seed), _Chat)
-        usage = chat.usage or _Usage()
+        chat = await self._ask("POST", "/v1/chat/completions", self.body(request, n, seed), Chat)
+        usage = chat.usage or Usage()
         completions = []
         for index, choice in enumerate(chat.choices):
             text = choice.message.content
@@ -172,9 +140,10 @@ class OpenAIEndpoint:
             reasons = {choice.finish_reason for choice in chat.choices}
             if reasons == {"content_filter"}:
                 raise RequestRefusedError(f"{self.url} filtered the content of every choice.")
-            raise self._try_again("malformed answer", f"no choice has content and ended by itself ({reasons})")
+            ended = repr(reasons)[:300]
+            raise self._try_again("malformed answer", f"no choice has content and ended by itself ({ended})")
         prompt_tokens = _estimate(request.prompt) if usage.prompt_tokens is None else usage.prompt_tokens
-        details = usage.prompt_tokens_details or _PromptDetails()
+        details = usage.prompt_tokens_details or PromptDetails()
         return Answer(tuple(completions), prompt_tokens, details.cached_tokens or 0)
 
     def body(self, request: Request, n: int, seed: int) -> dict[str, Any]:
@@ -199,7 +168,7 @@ class OpenAIEndpoint:
         """Tokens of the whole prompt as the server counts them; None where it does not say."""
         question = {"model": self.model, "messages": self.messages(request)}
         try:
-            return (await self._control("POST", "/tokenize", question, _Count)).count
+            return (await self._control("POST", "/tokenize", question, Count)).count
         except TryAgainError:
             raise
         except EngineError:
@@ -208,6 +177,17 @@ class OpenAIEndpoint:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+        self._key.close()
+
+    def _check_name(self, name: str) -> None:
+        """A model's name is part of every key in the store, of fingerprints and of the log.
+
+        Raises :class:`~streamdocs.errors.EngineError` where it should be in none of them.
+        """
+        if self._key.hide(name) != name or len(name) > _MOST_NAME:
+            raise EngineError(
+                f"{self.url} serves a model whose name holds the API key, or has more than {_MOST_NAME} characters."
+            )
 
     async def _control(self, method: str, path: str, body: dict[str, Any] | None, expected: type[_Body]) -> _Body:
         return await self._ask(method, path, body, expected, min(self._timeout, _CONTROL_SECONDS))
@@ -248,6 +228,8 @@ class OpenAIEndpoint:
         headers = {"Content-Type": "application/json"} if content else {}
         answer = bytearray()
         async with self._client.stream(method, self.url + path, content=content, headers=headers) as response:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise self._try_again("malformed answer", "a compressed answer, which was not asked for")
             async for chunk in response.aiter_bytes():
                 answer += chunk
                 if len(answer) > _MAX_RESPONSE_BYTES:
@@ -255,12 +237,11 @@ class OpenAIEndpoint:
         return response, bytes(answer)
 
     def _try_again(self, cause: RetryCause, what: str, retry_after: float = 0.0) -> TryAgainError:
-        return TryAgainError(cause, f"{self.url}: {what}", retry_after)
+        return TryAgainError(cause, self._key.hide(f"{self.url}: {what}"), retry_after)
 
     def _excerpt(self, answer: bytes) -> str:
-        """The start of a server's message as one printable line; servers have been seen to quote the key."""
-        text = answer[:4096].decode(errors="replace")
-        return repr((text.replace(self._key, "***") if self._key else text)[:300])
+        """The start of a server's message as one printable line."""
+        return repr(self._key.hide(answer[:4096].decode(errors="replace"))[:300])
 
 
 def _base_url(url: str) -> str:
@@ -295,5 +276,5 @@ def _retry_after(response: httpx.Response) -> float:
         return float(value)
     try:
         return email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return 0.0

@@ -4,14 +4,16 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
-from pydantic import BaseModel
+from anyio import fail_after
+from pydantic import BaseModel, Field
 
 from streamdocs.config import GeneratorSection
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.requests import Request
+from streamdocs_server.engines.answers import Tokens
 from streamdocs_server.engines.base import Answer
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
 from streamdocs_server.supervisor import Supervisor
@@ -42,10 +44,10 @@ class _ModelInfo(BaseModel):
 
 
 class _ReplicaLoad(BaseModel):
-    num_running_reqs: int
-    num_waiting_reqs: int
-    num_used_tokens: int
-    token_usage: float = 0.0
+    num_running_reqs: Tokens
+    num_waiting_reqs: Tokens
+    num_used_tokens: Tokens
+    token_usage: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class _Loads(BaseModel):
@@ -78,9 +80,13 @@ class SGLangEndpoint(OpenAIEndpoint):
         name = info.served_model_name or info.model_path
         if self.model not in (None, name):
             raise EngineError(
-                f"{self.url} serves {name!r} (weights {info.model_path}, version {revision}), but generator.model is "
-                f"{self.model!r}. Start that one, or change the run file."
+                self._key.hide(
+                    f"{self.url} serves {name!r} (weights {info.model_path}, version {revision}), but generator.model "
+                    f"is {self.model!r}. Start that one, or change the run file."
+                )
             )
+        self._check_name(name)
+        self._check_name(revision)
         self.model = name
         await super().identify()  # which tells how long a prompt may be
         if not await self.healthy():
@@ -101,8 +107,11 @@ class SGLangEndpoint(OpenAIEndpoint):
     async def healthy(self) -> bool:
         """Whether the scheduler gets anywhere: SGLang generates a token for this, or sees others being generated."""
         try:
-            return (await self._client.get(f"{self.url}/health", timeout=_HEALTH_SECONDS)).is_success
-        except httpx.RequestError:
+            # Its answer is the status; whatever else it sends is not read.
+            with fail_after(_HEALTH_SECONDS):
+                async with self._client.stream("GET", f"{self.url}/health") as response:
+                    return response.is_success
+        except (httpx.RequestError, TimeoutError):
             return False
 
     async def progress(self) -> object:
