@@ -2,10 +2,9 @@
 
 import time
 from dataclasses import asdict
-from typing import Annotated
 
 import msgpack
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
 from streamdocs.keys import Generator
@@ -13,10 +12,6 @@ from streamdocs.run import GenerationScope
 from streamdocs.store import Store
 from streamdocs.untrusted import unpack
 
-#: By how much clocks may differ, or have been set back.
-_CLOCK_SECONDS = 3600.0
-
-_BEAT = TypeAdapter(Annotated[float, Field(ge=0, allow_inf_nan=False)])
 _GENERATOR = TypeAdapter(Generator)
 
 
@@ -41,11 +36,29 @@ def stop_beating(store: Store, scope: GenerationScope, server: str) -> None:
     store.update(_prefix(scope) + server.encode(), lambda _: None)
 
 
-def newest_heartbeat(store: Store, scope: GenerationScope) -> float:
-    """Unix time of the newest sign of life of any server of a scope, 0 for none; a damaged one is none."""
-    with store.read() as snapshot:
-        beats = [_unpack_beat(value) for _, value in snapshot.scan("notes", _prefix(scope))]
-    return max(beats, default=0.0)
+class Listener:
+    """Hears whether any server of a scope is alive: by whether beats change, since clocks differ and are set back.
+
+    Args:
+        store, scope: Where, and of what.
+    """
+
+    def __init__(self, store: Store, scope: GenerationScope) -> None:
+        self._store = store
+        self._scope = scope
+        self._heard: list[tuple[bytes, bytes]] | None = None
+        self._since = 0.0
+
+    def silent_seconds(self) -> float:
+        """Since a beat was last heard, or since the first call. To be called more often than servers beat."""
+        with self._store.read() as snapshot:
+            beats = list(snapshot.scan("notes", _prefix(self._scope)))
+        if beats != self._heard:
+            # A server that says that it stops is not heard by that.
+            heard = self._heard is None or set(beats) - set(self._heard)
+            self._since = time.monotonic() if heard else self._since
+            self._heard = beats
+        return time.monotonic() - self._since
 
 
 def register_generator(store: Store, generator: Generator) -> None:
@@ -91,14 +104,6 @@ def wait_for_generator(store: Store, timeout: float) -> Generator:
         names = "; ".join(str(asdict(generator)) for generator in found)
         raise ConfigError(f"store {store.location} holds several generators, pass one as generator=: {names}")
     return found[0]
-
-
-def _unpack_beat(packed: bytes) -> float:
-    try:
-        beat = _BEAT.validate_python(unpack(packed))
-    except ValueError:
-        return 0.0
-    return beat if beat <= time.time() + _CLOCK_SECONDS else 0.0
 
 
 def _prefix(scope: GenerationScope) -> bytes:

@@ -10,14 +10,23 @@ import msgpack
 from streamdocs.caching import remember
 from streamdocs.errors import ConfigError, FingerprintError, StoreError, WaitTimeoutError, some
 from streamdocs.hashing import canonical, digest128
-from streamdocs.heartbeat import newest_heartbeat, register_scope
+from streamdocs.heartbeat import Listener, register_scope
 from streamdocs.progress import Tally, block_key
 from streamdocs.record_cache import RecordCache
 from streamdocs.run import Run
 from streamdocs.sealing import Manifest, NotYet, Sealer, State, WhenBehind
 from streamdocs.shelf import Records, StoreShelf
 from streamdocs.store import Store
-from streamdocs.windows import Reseal, add_reseals, count_windows, marks_key, read_reseals, reseal_of, window_key
+from streamdocs.windows import (
+    Reseal,
+    add_reseals,
+    count_windows,
+    marks_key,
+    read_reseals,
+    reseal_of,
+    unpack_marks,
+    window_key,
+)
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +195,7 @@ class Ledger:
 
         def change(old: bytes | None) -> bytes:
             # Newest by when it was taken: a run may have gone back, and its later windows are older checkpoints then.
-            _, windows = msgpack.unpackb(old) if old else (keep, [])
+            _, windows = (old and unpack_marks(old)) or (keep, [])  # without any, everything is held
             return _pack([keep, [*(each for each in windows if each != window), window][-keep:]])
 
         self.store.update(marks_key(self.scope, self.run.ledger_id), change)
@@ -250,6 +259,7 @@ class Ledger:
     def _seal(self, window: int, state: State, known_watermark: int, *, deep: bool) -> Manifest:
         started = progressed = time.monotonic()
         parent, pause, next_report, watermark = os.getppid(), _POLL_SECONDS[0], _REPORT_SECONDS, known_watermark
+        servers = Listener(self.store, self.scope)
         while True:
             with self.store.read() as snapshot:
                 shelf = StoreShelf(snapshot, self.scope, watermark, deep=deep, cache=None if deep else self._records)
@@ -264,19 +274,19 @@ class Ledger:
                 watermark, progressed = shelf.watermark, time.monotonic()
             if os.getppid() != parent:
                 raise WaitTimeoutError(f"window {window}: the process that reads it is gone")
-            self._check_wait(window, result, time.monotonic() - progressed)
+            self._check_wait(window, result, time.monotonic() - progressed, servers.silent_seconds())
             if waited > next_report:
                 next_report += _REPORT_SECONDS
                 log.info("waited %.0f s for generations of window %d: %s", waited, window, result.missing)
             time.sleep(pause)
             pause = min(2 * pause, _POLL_SECONDS[1])
 
-    def _check_wait(self, window: int, result: NotYet, silent: float) -> None:
-        """Whether to go on waiting, ``silent`` seconds after the last sign of progress."""
+    def _check_wait(self, window: int, result: NotYet, silent: float, no_server: float) -> None:
+        """Whether to go on waiting, so long after the last sign of progress and of a server."""
         what = f"window {window} waits for generations in store {self.store.location} ({result.missing})"
         if silent > self._wait_timeout:
             raise WaitTimeoutError(f"{what}: none came in {silent:.0f} s; see the server's log, or raise wait_timeout")
-        if silent > HEARTBEAT_TIMEOUT < time.time() - newest_heartbeat(self.store, self.scope):
+        if min(silent, no_server) > HEARTBEAT_TIMEOUT:
             raise WaitTimeoutError(
                 f"{what} and no generator of this corpus, recipe and seed is running: start `streamdocs-server` "
                 "with the same run file"

@@ -1,11 +1,9 @@
 """A ledger as one small file to keep beside a checkpoint: which run it is, and its sealed windows."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Literal
 
 import msgpack
@@ -19,6 +17,7 @@ from streamdocs.ledger import Ledger
 from streamdocs.run import check_fingerprint
 from streamdocs.sealing import Manifest, State
 from streamdocs.shelf import Records
+from streamdocs.unfinished import write_whole
 from streamdocs.verification import OTHER_TEXT, WindowReport, check_windows, possible
 from streamdocs.windows import Reseal, add_reseals
 
@@ -67,12 +66,19 @@ class LedgerFile(BaseModel):
         return digest128(self.ledger_id + canonical([self.reseals, self.windows])).hex()
 
     def save(self, path: Path) -> None:
-        """Write the file; it appears when it is complete."""
+        """Write the file; it appears when it is complete.
+
+        Raises:
+            LedgerFileError: It cannot be written; a file that was there before stays.
+        """
         fields = {**dict(self), "generator": asdict(self.generator), "ledger": self.ledger_id, "digest": self.digest}
         body = msgpack.packb(fields)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(MAGIC + digest128(body) + body)
-        os.replace(file.name, path)
+        try:
+            write_whole(path, MAGIC + digest128(body) + body)
+        except OSError as error:
+            raise LedgerFileError(
+                f"{path} cannot be written ({error}): free some space, or pick another place"
+            ) from error
 
     @classmethod
     def load(cls, path: Path) -> "LedgerFile":

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import time
 from collections import Counter
 
 import numpy as np
@@ -19,7 +20,7 @@ from streamdocs.errors import (
     StoreError,
     WaitTimeoutError,
 )
-from streamdocs.heartbeat import register_generator
+from streamdocs.heartbeat import Listener, beat, register_generator, stop_beating
 from streamdocs.shelf import token_key
 from streamdocs.store import LmdbStore
 from streamdocs.windows import windows_in_use
@@ -357,6 +358,25 @@ def test_waiting_notices_that_no_generator_runs(small_corpus, store, monkeypatch
     dataset = make_dataset(small_corpus, store, wait_timeout=60)
     with pytest.raises(WaitTimeoutError, match=r"no generator of .* is running: start `streamdocs-server`"):
         dataset[0]
+
+
+def test_who_beats_is_alive_whatever_the_clocks_say(small_corpus, store, monkeypatch):
+    scope = make_run(small_corpus, STITCH).scope
+    beat(store, scope, "server:1")
+    listener = Listener(store, scope)
+    assert listener.silent_seconds() < 1  # it may be alive: that is found out from now on
+    for clock in (0.0, 1e12, 5.0):  # set back and forth
+        monkeypatch.setattr("streamdocs.heartbeat.time.time", lambda clock=clock: clock)
+        time.sleep(0.1)
+        silent = listener.silent_seconds()
+        assert silent >= 0.1
+        beat(store, scope, "server:1")
+        assert listener.silent_seconds() < silent
+    beat(store, scope, "server:2")
+    listener.silent_seconds()
+    time.sleep(0.1)
+    stop_beating(store, scope, "server:2")
+    assert listener.silent_seconds() >= 0.1
 
 
 def test_the_generator_is_found_in_the_store(small_corpus, store):

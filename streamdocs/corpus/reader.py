@@ -4,7 +4,6 @@ import os
 from bisect import bisect_right
 from functools import cached_property
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from streamdocs.corpus.schema import check_shards, load_json
 from streamdocs.corpus.tokenizer import CorpusTokenizer
 from streamdocs.errors import CorpusError, some
 from streamdocs.hashing import text_digest
+from streamdocs.unfinished import remove, remove_stale, unfinished
 
 
 class Corpus:
@@ -62,6 +62,9 @@ class Corpus:
         self._download_timeout = download_timeout
         self._download_retry = download_retry
         self._cache_limit = cache_limit if remote else None
+        for folder in (self.local, self.local / split):
+            if remote and folder.is_dir():
+                remove_stale(folder)
         for file in (INDEX_FILE, TOKENIZER_FILE):
             self._fetch(file)
         self.index = load_index(self.local)
@@ -221,7 +224,8 @@ class Corpus:
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         # Several processes may download the same file: each to a place of its own, and the last one to be ready wins.
-        folder = Path(mkdtemp(prefix=".download-", dir=path.parent))
+        folder = unfinished(path)
+        folder.mkdir()
         try:
             for tries_left in range(self._download_retry, -1, -1):
                 try:
@@ -234,9 +238,7 @@ class Corpus:
                         raise CorpusError(f"{self.remote}/{name} cannot be downloaded: {error}") from error
             os.replace(folder / path.name, path)
         finally:
-            for rest in folder.iterdir():
-                rest.unlink()
-            folder.rmdir()
+            remove(folder)
         return path
 
     def _make_room(self, shard: int) -> None:

@@ -1,0 +1,61 @@
+"""Files and folders that appear complete or not at all, and what is left of them where a process is killed."""
+
+import os
+import re
+import secrets
+import shutil
+import socket
+from pathlib import Path
+
+
+def unfinished(path: Path) -> Path:
+    """A name beside ``path`` that nobody else takes, for what is to be renamed to it."""
+    # The machine's name is part of it: on a shared file system another machine's process ids say nothing here.
+    return path.with_name(f".{path.name}.unfinished-{os.getpid()}-{secrets.token_hex(4)}-{socket.gethostname()}")
+
+
+def remove_stale(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes of this machine left in a folder, of what was to have this name or any."""
+    which = ".+" if name is None else re.escape(name)
+    pattern = re.compile(rf"\.{which}\.unfinished-(\d+)-[0-9a-f]+-{re.escape(socket.gethostname())}")
+    for each in folder.iterdir():
+        match = pattern.fullmatch(each.name)
+        if match and not is_alive(int(match[1])):
+            remove(each)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, as far as that is possible."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, contents: bytes) -> None:
+    """Write a file that appears when it is complete, and is on the disk then.
+
+    Raises:
+        OSError: It cannot be written; what was there before stays.
+    """
+    remove_stale(path.parent, path.name)
+    new = unfinished(path)
+    try:
+        with new.open("xb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        remove(new)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # alive, and somebody else's
+        return True
+    return True
