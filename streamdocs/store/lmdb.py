@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: LMDB only reserves addresses for this; the file grows as it is used.
 _ADDRESS_SPACE = 1 << 40
+#: With less room than a commit may take, a disk is full.
+_FULL_BYTES = 1 << 20
 
 
 class _Opened:
@@ -188,9 +191,10 @@ class LmdbStore:
             raise StoreFullError(
                 f"store {self.location} is full at {self._max_bytes} bytes; raise its limit or ask for fewer rounds"
             ) from error
-        except lmdb.DiskError as error:
-            raise StoreFullError(
-                f"store {self.location}: the disk is full; free some space, nothing that was committed is lost"
-            ) from error
         except lmdb.Error as error:
+            # LMDB has two errors for a full disk, one of which it shares with broken ones.
+            if isinstance(error, lmdb.DiskError) or shutil.disk_usage(self.location).free < _FULL_BYTES:
+                raise StoreFullError(
+                    f"store {self.location}: the disk is full; free some space, nothing that was committed is lost"
+                ) from error
             raise StoreError(f"store {self.location}: {error}; check the disk and that the folder is intact") from error
