@@ -1,6 +1,6 @@
 """Runs the table of faults and prints a line for each; the last line is one JSON object.
 
-    python -m tests.faults [--only kill] [--share 0.1] [--seed 0]
+python -m tests.faults [--only kill] [--share 0.1] [--seed 0]
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-from faults.table import Fault, Outcome, all_faults
+from faults.table import Fault, Outcome, all_faults  # noqa: E402
 
 WIDTHS = "{:44} {:>6} {:>5} {:>6} {:>9} {:>7}  {}"
 

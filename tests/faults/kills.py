@@ -198,10 +198,10 @@ def server_killed(folder: Path, tries: int, rng: random.Random) -> Outcome:
 
     with ExitStack() as stack:
         server = start()
-        stack.callback(lambda: server.kill())
+        stack.callback(lambda: server.kill())  # noqa: PLW0108 (the last one that was started)
         for _ in range(tries):
             began, seen = time.monotonic(), written()
-            until(lambda seen=seen: written() > seen or server.poll() is not None, "the server writes")
+            until(lambda seen=seen, server=server: written() > seen or server.poll() is not None, "the server writes")
             assert server.poll() is None, (folder / "log").read_text()
             outcome.took(time.monotonic() - began)
             time.sleep(rng.uniform(0, 0.3))

@@ -45,7 +45,7 @@ class Fault:
     function: Function
 
 
-MODULES = ("kills", "stops", "corruption", "files")
+MODULES = ("kills", "stops", "corruption", "files", "disks")
 FAULTS: list[Fault] = []
 
 

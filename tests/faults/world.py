@@ -26,7 +26,9 @@ def corpus_of(folder: Path, documents: int = 200) -> Path:
     return make_corpus(folder, make_texts(documents))
 
 
-def dataset_of(corpus: Path, store: Path | LmdbStore, recipe: Recipe | None = None, **options) -> StreamingMegadocDataset:
+def dataset_of(
+    corpus: Path, store: Path | LmdbStore, recipe: Recipe | None = None, **options
+) -> StreamingMegadocDataset:
     """The dataset of a small run."""
     defaults = {
         "recipe": recipe or Stitch(generations=4, per_round=1),
@@ -46,7 +48,9 @@ def committed(store: LmdbStore, tables: tuple[Table, ...] = KEPT) -> Committed:
     """A checksum of everything that is in a store now."""
     with store.read() as snapshot:
         return {
-            (table, key): xxhash.xxh3_64_intdigest(value) for table in tables for key, value in snapshot.scan(table, b"")
+            (table, key): xxhash.xxh3_64_intdigest(value)
+            for table in tables
+            for key, value in snapshot.scan(table, b"")
         }
 
 
