@@ -28,6 +28,7 @@ from streamdocs.ledger import Ledger
 from streamdocs.progress import Tally, sample_tally
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.run import Run, check_fingerprint
+from streamdocs.saved_state import SavedState
 from streamdocs.schedule import DocumentOrder, exact_fraction
 from streamdocs.sealing import WhenBehind
 from streamdocs.sequences import SequencesShape
@@ -264,16 +265,17 @@ class StreamingMegadocDataset(StreamingDataset):
         """Go on where a state says.
 
         Raises:
-            FingerprintError: It is another run's; the message names each field that differs.
+            FingerprintError: It is damaged, or another run's; the message names each field that differs.
             StoreError: This store did not seal what the run has read, or sealed it anew and ``reseal`` is not given.
         """
-        check_fingerprint(obj.get("fingerprint") or {}, self.run.fingerprint, "state")
-        epoch, sample, position = (int(obj[name]) for name in ("epoch", "sample_in_epoch", "position"))
+        state = SavedState.read(obj)
+        check_fingerprint(state.fingerprint, self.run.fingerprint, "state")
+        state.check(self.epoch_size, self.run.mixture)
         if self.ledger:
-            self.ledger.check_resume(position, obj.get("sealed", ""), replaced=self._reseal)
-            if self._reseal and reseal_lost(self.ledger, position // self.run.mixture.window):
+            self.ledger.check_resume(state.position, state.sealed or "", replaced=self._reseal)
+            if self._reseal and reseal_lost(self.ledger, state.position // self.run.mixture.window):
                 self.__dict__.pop("_assembler", None)  # it may have windows open
-        self.cursor.resume(epoch, sample, position - sample)
+        self.cursor.resume(state.epoch, state.sample_in_epoch, state.epoch_start)
 
     @property
     def waited_seconds(self) -> float:
