@@ -2,7 +2,8 @@
 
 Streamdocs reads a corpus and a store, and seals its windows as it goes; StreamingDataset, LitData's TokensLoader, a
 memmap Dataset and HF datasets read the very tokens that it makes of them (stitch) from files of their own. Each
-measurement is a fresh process on a warm page cache; loaders take turns, so that a noisy machine is noisy for all.
+measurement is a fresh process on a warm page cache, forked from one that has imported every loader, so that memory is
+the loader's; loaders take turns, so that a noisy machine is noisy for all.
 
     python benchmarks/loader.py [--json] [--repeats 5]
     python benchmarks/loader.py --only stitch,streaming,litdata,memmap --lengths 2048 --workers 0,2 --repeats 3
@@ -11,15 +12,17 @@ measurement is a fresh process on a warm page cache; loaders take turns, so that
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import loaders
 from data import RECIPES, all_sequences, fill_store, make_corpus, make_dataset, store_folder, write_out
 from loaders import OTHERS, OURS
+from processes import in_fresh_process
 from rich.console import Console
 from rich.table import Table
 
@@ -85,13 +88,7 @@ def prepare(folder: Path, largest: int) -> None:
 
 
 def measure(case: Case, folder: Path, seconds: float) -> dict[str, float]:
-    name, generations, workers, length = case
-    values = [name, folder, workers, length, generations, seconds]
-    command = [sys.executable, str(Path(__file__).with_name("loaders.py")), *map(str, values)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    measured: dict[str, float] = in_fresh_process(partial(loaders.measure, *case, folder, seconds))
     return measured
 
 
@@ -147,11 +144,11 @@ def ratios_of(rows: list[dict[str, Any]]) -> dict[str, float]:
 def report(rows: list[dict[str, Any]], out: Path, as_json: bool) -> None:
     """Medians as a table, a plot and JSON."""
     columns = ("loader", "recipe", "G", "workers", "tokens", "samples/s", "M tokens/s", "CPU us", "first batch s")
-    table = Table(*columns, "p99 ms", "MB", "worker MB", "disk MB")
+    table = Table(*columns, "p99 ms", "MB", "worker MB", "mapped MB", "disk MB")
     for row in rows:
         names = ("loader", "recipe", "generations", "workers", "sequence_length")
         speeds = (row["samples_per_s"], row["tokens_per_s"] / 1e6, row["cpu_us_per_batch"])
-        sizes = (row["memory_mb"], row["worker_memory_mb"], row["bytes"] / 1e6)
+        sizes = (*(row[name] for name in ("memory_mb", "worker_memory_mb", "mapped_mb")), row["bytes"] / 1e6)
         figures = [f"{n:,.0f}" for n in speeds] + [f"{row[name]:.2f}" for name in ("first_batch_s", "p99_ms")]
         table.add_row(*(str(row[name]) for name in names), *figures, *(f"{n:,.0f}" for n in sizes))
     Console(width=140).print(table)

@@ -1,12 +1,10 @@
-"""One measurement of one loader, in a process of its own: loader.py starts it.
+"""One measurement of one loader.
 
 Each loader as its own documentation would have it, and a batch ends as int64 for all: ours, memmap and HF datasets
 deliver that; StreamingDataset and LitData's TokensLoader deliver what is stored, so batches are widened as they arrive
 (as litgpt does). Only ours also makes labels.
 """
 
-import argparse
-import json
 import multiprocessing
 import os
 import time
@@ -16,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from data import make_dataset
+from processes import memory_of
 from torch.utils.data import DataLoader, Dataset
 
 BATCH = 8
@@ -38,7 +38,6 @@ class Memmap(Dataset[torch.Tensor]):
 
 
 def open_ours(name: str, folder: Path, workers: int, length: int, generations: int) -> DataLoader[Any]:
-    from data import make_dataset  # noqa: PLC0415
     from streaming import StreamingDataLoader  # noqa: PLC0415
 
     sequences = int((folder / "sequences").read_text()) * 2048 // length
@@ -72,14 +71,6 @@ def open_memmap(folder: Path, workers: int, length: int) -> DataLoader[Any]:
     return DataLoader(dataset, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
 
 
-def import_all() -> None:
-    """Imports are not what is measured, neither in time nor in memory: every loader's process has all of them."""
-    import data  # noqa: F401, PLC0415
-    import datasets  # noqa: F401, PLC0415
-    import litdata  # noqa: F401, PLC0415
-    import streaming  # noqa: F401, PLC0415
-
-
 def tokens_of(name: str, batch: Any) -> torch.Tensor:
     """The tokens of a batch as int64."""
     found: torch.Tensor = batch["input_ids"] if name in OURS else batch["tokens"] if isinstance(batch, dict) else batch
@@ -91,9 +82,8 @@ def endless(loader: DataLoader[Any]) -> Iterator[Any]:
         yield from loader
 
 
-def measure(name: str, folder: Path, workers: int, length: int, generations: int, seconds: float) -> dict[str, Any]:
+def measure(name: str, generations: int, workers: int, length: int, folder: Path, seconds: float) -> dict[str, Any]:
     """Tokens a second after the first batch, and what it took from nothing to that batch."""
-    import_all()
     started = time.perf_counter()
     if name in OURS:
         loader = open_ours(name, folder, workers, length, generations)
@@ -107,36 +97,26 @@ def measure(name: str, folder: Path, workers: int, length: int, generations: int
     while times[-1] - times[0] < seconds:
         sizes += tokens_of(name, next(batches)).numel()
         times.append(time.perf_counter())
-    memory = [pss_mb(pid) for pid in (os.getpid(), *(child.pid for child in multiprocessing.active_children()))]
+    memory = [memory_of(pid) for pid in processes()]
+    own = [each.pss - each.mapped for each in memory]
     return {
         "samples_per_s": sizes / length / (times[-1] - times[0]),
         "tokens_per_s": sizes / (times[-1] - times[0]),
         "cpu_us_per_batch": (cpu_seconds() - cpu) / (len(times) - 1) * 1e6,
         "first_batch_s": times[0] - started,
         "p99_ms": float(np.percentile(np.diff(times), 99)) * 1e3,
-        "memory_mb": sum(memory),
-        "worker_memory_mb": max(memory[1:], default=memory[0]),
+        "memory_mb": sum(own),
+        "worker_memory_mb": max(own[1:], default=own[0]),
+        "mapped_mb": sum(each.mapped for each in memory),
     }
+
+
+def processes() -> list[int]:
+    """This one, and its workers."""
+    return [os.getpid(), *(child.pid for child in multiprocessing.active_children() if child.pid)]
 
 
 def cpu_seconds() -> float:
     """Of this process and its workers: unlike the clock, it hardly minds what else the machine does."""
-    pids = (os.getpid(), *(child.pid for child in multiprocessing.active_children()))
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in processes()]
     return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
-
-
-def pss_mb(pid: int) -> float:
-    """Memory of a process, its part of what it shares (PSS)."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=OURS + OTHERS)
-    parser.add_argument("folder", type=Path)
-    for number in ("workers", "length", "generations"):
-        parser.add_argument(number, type=int)
-    parser.add_argument("seconds", type=float)
-    print(json.dumps(measure(**vars(parser.parse_args()))))
