@@ -23,7 +23,7 @@ from rich.table import Table
 from streaming import StreamingDataLoader
 
 from streamdocs import StreamingMegadocDataset
-from streamdocs.corpus.files import load_index, save_index
+from streamdocs.corpus.files import DOCUMENT_DTYPE, load_index, save_index
 from streamdocs.corpus.write import SplitWriter
 from streamdocs.sealing import Manifest, State
 from streamdocs.shelf import StoreShelf
@@ -45,7 +45,7 @@ def make_short_documents(folder: Path, documents: int) -> None:
         path.unlink()
     writer = SplitWriter(corpus / "train", index["tokenizer"]["dtype"], 1 << 22)
     for document, size in enumerate(rng.integers(WORDS // 2, WORDS * 3 // 2, documents).tolist()):
-        writer.write("", noise[document : document + size], document.to_bytes(16, "big"))
+        writer.write("", noise[document : document + size], document.to_bytes(DOCUMENT_DTYPE["digest"].itemsize, "big"))
     index["splits"]["train"] = writer.finish(index["tokenizer"]["digest"])
     save_index(corpus, index)
 

@@ -70,8 +70,8 @@ def enlarge(corpus: Path, documents: int) -> None:
         os.link(folder / first["raw_data"]["basename"], folder / name)
         shards["shards"].append({**first, "raw_data": {**first["raw_data"], "basename": name}})
     many = np.tile(rows, copies)
-    identities = np.random.default_rng(2).integers(1 << 63, size=(len(many), 2), dtype=np.uint64)
-    many["digest"] = identities.view("V16").ravel()
+    identities = np.random.default_rng(2).bytes(many["digest"].nbytes)
+    many["digest"] = np.frombuffer(identities, many["digest"].dtype)
     np.save(folder / DOCUMENTS_FILE, many)
     (folder / SHARDS_FILE).write_text(json.dumps(shards))
     split = index["splits"]["train"]

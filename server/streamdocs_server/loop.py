@@ -15,7 +15,7 @@ from streamdocs.schedule import BLOCK
 from streamdocs.store import Store
 from streamdocs_server.commit import Committer
 from streamdocs_server.leases import Leases
-from streamdocs_server.resolve import Resolver
+from streamdocs_server.resolve import Resolved, Resolver
 from streamdocs_server.retire import Retirer
 
 log = logging.getLogger(__name__)
@@ -166,19 +166,21 @@ class GenerationLoop:
 
     async def _resolve_block(self, number: int, documents: list[int]) -> None:
         round = self._order.block(number).round
-        tallies = await asyncio.gather(*(self._resolve(document, round) for document in documents))
-        whole = sum(tallies, Tally())
-        await self._committer.add({"blocks": {block_key(self._scope, number): whole.pack()}})
+        resolved = await asyncio.gather(*(self._resolve(document, round) for document in documents))
+        whole = sum((each.tally for each in resolved), Tally())
+        # Nobody reads tokens before their block is resolved, and those of a whole block lie together in the store.
+        tokens = {key: record for each in resolved for key, record in each.entries.get("tokens", {}).items()}
+        await self._committer.add({"tokens": tokens, "blocks": {block_key(self._scope, number): whole.pack()}})
         await asyncio.to_thread(self.leases.release, number)
 
-    async def _resolve(self, document: int, round: int) -> Tally:
+    async def _resolve(self, document: int, round: int) -> Resolved:
         async with self._slots:
             if self._draining:
                 await asyncio.Event().wait()  # until run() returns, and cancels this
             self._asking += 1
             resolved = await self._resolver.resolve(document, round)
-        if resolved.entries:
-            await self._committer.add(resolved.entries)
+        if texts := resolved.entries.get("texts"):
+            await self._committer.add({"texts": texts})
         self._asking -= 1
         self._unfinished -= 1
         if resolved.asked:
@@ -186,7 +188,7 @@ class GenerationLoop:
             self.statistics.asked += resolved.asked
         else:
             self.statistics.found += 1
-        return resolved.tally
+        return resolved
 
     async def _beat(self) -> None:
         while True:

@@ -15,6 +15,7 @@ import lmdb
 from streamdocs.errors import StoreError, StoreFullError
 from streamdocs.store.base import TABLES, Table
 from streamdocs.store.lock import WriteLock
+from streamdocs.store.packs import Packs
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +37,17 @@ class _Opened:
                 f"store {folder} lost its {self.data.name}: restore it, or delete the folder to begin anew"
             )
         self.environment = lmdb.open(
-            str(folder), map_size=max_bytes or _ADDRESS_SPACE, max_dbs=len(TABLES), max_readers=2048, readahead=False
+            str(folder),
+            map_size=max_bytes or _ADDRESS_SPACE,
+            max_dbs=len(TABLES) + 1,
+            max_readers=2048,
+            readahead=False,
         )
         self.environment.reader_check()  # slots of readers that were killed
         with self.lock.held():  # opening a table is writing, for LMDB
             self._pad()
             self.tables = {table: self.environment.open_db(table.encode()) for table in TABLES}
+            self.packs = Packs(self.environment.open_db(b"packs"))
 
     def close(self) -> None:
         """Close what a fork took along."""
@@ -76,18 +82,19 @@ os.register_at_fork(after_in_child=_close_inherited)
 class LmdbSnapshot:
     """One read transaction."""
 
-    def __init__(self, transaction: lmdb.Transaction, tables: dict[Table, Any]) -> None:
+    def __init__(self, transaction: lmdb.Transaction, tables: dict[Table, Any], packs: Packs) -> None:
         self._transaction = transaction
         self._tables = tables
+        self._packs = packs
 
     def get(self, table: Table, key: bytes) -> bytes | memoryview | None:
         """The value under ``key``, as a view into the file."""
-        return self._transaction.get(key, db=self._tables[table])
+        return self._packs.find(self._transaction, self._transaction.get(key, db=self._tables[table]))
 
     def get_many(self, table: Table, keys: Iterable[bytes]) -> list[bytes | memoryview | None]:
         """The values under several keys, as views into the file."""
-        get, database = self._transaction.get, self._tables[table]
-        return [get(key, None, database) for key in keys]
+        transaction, database, find = self._transaction, self._tables[table], self._packs.find
+        return [find(transaction, transaction.get(key, None, database)) for key in keys]
 
     def scan(self, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys that begin with ``prefix`` and their values."""
@@ -96,7 +103,7 @@ class LmdbSnapshot:
         for key, value in cursor:
             if bytes(key[: len(prefix)]) != prefix:
                 return
-            yield bytes(key), bytes(value)
+            yield bytes(key), bytes(self._packs.find(self._transaction, value) or b"")
 
 
 class LmdbStore:
@@ -120,7 +127,7 @@ class LmdbStore:
         """The store at this moment."""
         opened = self._open()
         with self._errors(), opened.environment.begin(buffers=True) as transaction:
-            yield LmdbSnapshot(transaction, opened.tables)
+            yield LmdbSnapshot(transaction, opened.tables, opened.packs)
 
     def add(self, table: Table, entries: Mapping[bytes, bytes]) -> int:
         """Write those entries whose key is not there yet."""
@@ -130,11 +137,7 @@ class LmdbStore:
         """Write those entries whose key is not there yet, in several tables at once."""
         opened = self._open()
         with self._writing(opened) as transaction:
-            return sum(
-                transaction.put(key, value, overwrite=False, db=opened.tables[table])
-                for table, values in entries.items()
-                for key, value in values.items()
-            )
+            return sum(opened.packs.add(transaction, opened.tables[table], values) for table, values in entries.items())
 
     def update(self, key: bytes, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a note by ``change(note)``."""
@@ -152,13 +155,13 @@ class LmdbStore:
         """Delete these; how many there were."""
         opened = self._open()
         with self._writing(opened) as transaction:
-            return sum(transaction.delete(key, db=opened.tables[table]) for key in keys)
+            return opened.packs.delete(transaction, opened.tables[table], keys)
 
     def size(self) -> int:
         """Bytes in use: pages that hold something. The file keeps freed pages and writes into them again."""
         opened = self._open()
         with self._errors(), opened.environment.begin() as transaction:
-            stats = [transaction.stat(table) for table in opened.tables.values()]
+            stats = [transaction.stat(table) for table in (*opened.tables.values(), opened.packs.database)]
             return sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
 
     def _open(self) -> _Opened:
