@@ -5,10 +5,10 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from streamdocs.audit import STREAMS, WEB, Audit, audit
+from streamdocs.console import plain_console
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
 
@@ -28,7 +28,7 @@ def audit_run(run_file: Path, positions: str, document: int | None, as_json: Pat
     dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
     found = audit(dataset, start or 0, stop)
     summary = found.summary()
-    console = Console()
+    console = plain_console()
     console.print(tokens_table(found), rounds_table(found))
     read, asked, (before, after) = summary["sequences"], summary["asked"], summary["web_passes"]
     reuse = ", ".join(f"{count:,} {f'{times}x' if times else 'in part'}" for times, count in found.reuse().items())

@@ -10,6 +10,16 @@ from rich.logging import RichHandler
 from streamdocs.errors import StreamdocsError
 
 
+def plain_console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """Prints text as it is: in a document or a name, [bold] and :smile: are text."""
+    return Console(stderr=stderr, quiet=quiet, markup=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """The text for a terminal: control characters, which move the cursor or worse, are spelled out."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
 def set_up_logging(level: int = logging.INFO) -> None:
     """Log to the terminal's error stream."""
     handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)

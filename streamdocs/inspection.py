@@ -2,10 +2,10 @@
 
 import os
 
-from rich.console import Console
 from rich.table import Table
 
 from streamdocs.assembly import Segment
+from streamdocs.console import plain_console
 from streamdocs.corpus.reader import Corpus
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.progress import read_tallies, total
@@ -20,7 +20,7 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
         StreamdocsError: The run file, the corpus or the store cannot be read.
     """
     dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
-    console = Console()
+    console = plain_console()
     console.print(dataset.describe(), highlight=False)
     if dataset.run.scope and dataset.store:
         console.print(rounds_table(dataset))

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from streamdocs.config import RunFile
+from streamdocs.console import plain_console
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
 from streamdocs.heartbeat import register_generator, registered_generators
@@ -72,7 +72,7 @@ def verify(run_file: RunPath) -> None:
     """Read all that the sealed windows refer to; exit with 1 where something is missing or damaged."""
     ledger = open_ledger(run_file)
     reports = list(verify_ledger(ledger))
-    Console().print(reports_table(reports, ledger.run.mixture.window))
+    plain_console().print(reports_table(reports, ledger.run.mixture.window))
     for reseal in ledger.reseals:
         _say(str(reseal))
     faults = [(report.window, *fault) for report in reports for fault in report.faults]
@@ -127,4 +127,4 @@ def reseal(
 
 
 def _say(line: str) -> None:
-    Console(soft_wrap=True).print(line, highlight=False, markup=False)
+    plain_console().print(line, highlight=False, soft_wrap=True)

@@ -39,7 +39,7 @@ def test_prepare_generate_and_inspect(tmp_path):
     prepared = run("streamdocs", "prepare", "texts", "--out", "corpus", "--train-tokenizer", "300", cwd=tmp_path)
     assert prepared.returncode == 0, prepared.stderr
     (tmp_path / "run.yaml").write_text(
-        "{corpus: corpus, store: store, recipe: {name: stretch, generations: 2}, mix: {max_seq_len: 32, window: 16}}"
+        "{corpus: corpus, store: store, recipe: {name: stretch, generations: 2}, mix: {max_seq_len: 256, window: 16}}"
     )
     served = run("streamdocs-server", "run.yaml", cwd=tmp_path)
     assert served.returncode == 0 and "all rounds are done" in served.stderr

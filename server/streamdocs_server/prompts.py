@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from streamdocs.config import RunFile
-from streamdocs.console import error_exit
+from streamdocs.console import error_exit, printable
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.recipes import RECIPES, Recipe
@@ -26,7 +26,7 @@ def show_prompts(
     model_name: Annotated[str | None, typer.Option(help="Name of the model; it is in the seed, too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line for each: the body of the HTTP request.")] = False,
 ) -> None:
-    """Print the prompts that are sent for one document, in the order of sending.
+    """Print the prompts that are sent for one document, in the order of sending; with --json, to the letter.
 
     What is too long for the model is cut when it is sent, since only the server knows how much it can read.
     """
@@ -45,7 +45,7 @@ def show_prompts(
             scope = GenerationScope(corpus, each, generator, order)
             for request, seed in requests(scope, document, round):
                 body = endpoint.body(request, request.n, seed)
-                typer.echo(json.dumps(body) if as_json else _readable(each.name, document, round, body))
+                typer.echo(json.dumps(body) if as_json else printable(_readable(each.name, document, round, body)))
     except StreamdocsError as error:
         error_exit(error)
 

@@ -5,10 +5,10 @@ import logging
 import time
 from collections import deque
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from streamdocs.console import plain_console
 from streamdocs_server.loop import GenerationLoop
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class View:
 
     async def show(self) -> None:
         """Show until cancelled."""
-        console = Console(stderr=True)
+        console = plain_console(stderr=True)
         if not console.is_terminal:
             while True:
                 await asyncio.sleep(_LOG_SECONDS)

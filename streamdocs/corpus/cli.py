@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from streamdocs.console import plain_console
 from streamdocs.corpus.files import info as corpus_info
 from streamdocs.corpus.prepare import prepare_corpus
 
@@ -61,7 +61,7 @@ def info(
     table = Table("", "", title=str(corpus), show_header=False)
     for name, value in _rows(facts):
         table.add_row(name, value)
-    Console().print(table)
+    plain_console().print(table)
 
 
 def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

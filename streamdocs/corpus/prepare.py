@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from streamdocs.arrays import Tokens
+from streamdocs.console import plain_console
 from streamdocs.corpus.files import FORMAT, INDEX_FILE, is_held_out, load_index, save_index
 from streamdocs.corpus.folder import new_folder
 from streamdocs.corpus.report import InputReport
@@ -65,7 +66,7 @@ def prepare_corpus(
     }
     found = _find_finished(out, made_from, overwrite)
     if found is not None:
-        Console(stderr=True, quiet=not progress).print(f"{out} is there already, made of the same inputs.")
+        plain_console(stderr=True, quiet=not progress).print(f"{out} is there already, made of the same inputs.")
         return found
     counts = InputReport(max_bad)
     with new_folder(out, replace=overwrite) as folder, _progress_bar(progress) as bar:
