@@ -13,7 +13,7 @@ from streamdocs.arrays import Ints, Tokens
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import FingerprintError
 from streamdocs.hashing import canonical, digest128, fingerprint
-from streamdocs.keys import Generator, Keyring
+from streamdocs.keys import FORMAT_VERSION, Generator, Keyring
 from streamdocs.layout import WEB_LAYOUT, Part
 from streamdocs.packing import Packer, Units
 from streamdocs.recipes import Recipe
@@ -36,7 +36,8 @@ class GenerationScope:
         self.keyring = Keyring(recipe, generator, corpus.tokenizer_digest)
         request = [recipe.request_part(round, corpus.tokenizer_digest) for round in range(recipe.cycle)]
         parts = [corpus.digest, request, recipe.generations, recipe.sweeps, generator.fingerprint, order.identity]
-        self.id = digest128(canonical(parts))
+        # Keys hold the version, so that what another one has resolved is not there for this one.
+        self.id = digest128(canonical([FORMAT_VERSION, *parts]))
 
 
 class Run:
@@ -91,6 +92,7 @@ class Run:
     def _fingerprint(self, name: str) -> dict[str, str | int]:
         """What the batches depend on apart from the store; the number of rounds and ``when_behind`` may change."""
         fields: dict[str, str | int] = {
+            "format": FORMAT_VERSION,
             "corpus": self.corpus.digest,
             "tokenizer": self.corpus.tokenizer_digest,
             "shuffle_seed": self.order.seed,

@@ -45,7 +45,7 @@ class Fault:
     function: Function
 
 
-MODULES = ("kills", "stops", "corruption", "files", "disks")
+MODULES = ("kills", "stops", "corruption", "files", "disks", "sharing", "clocks")
 FAULTS: list[Fault] = []
 
 
