@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import msgpack
+import numpy as np
 from pydantic import TypeAdapter
 
 from streamdocs.arrays import Count
@@ -88,14 +89,13 @@ class Retirer:
         return min(self._oldest_round_of_window.values(), default=_NEVER)
 
     def _delete(self, round: int) -> None:
-        keys = [
-            self._scope.keyring.key(self._scope.corpus.document_digest(document), round).digest
-            for document in range(self._scope.order.documents)
-        ]
-        for start in range(0, len(keys), _CHUNK):
-            chunk = keys[start : start + _CHUNK]
-            self._store.delete("tokens", [token_key(self._scope, key) for key in chunk])
-            self._store.delete("texts", chunk)
+        total = self._scope.order.documents
+        for start in range(0, total, _CHUNK):
+            documents = np.arange(start, min(start + _CHUNK, total))
+            digests = self._scope.corpus.document_digests(documents)
+            keys, _ = self._scope.keyring.hashes(digests, [round] * len(documents))
+            self._store.delete("tokens", [token_key(self._scope, key) for key in keys])
+            self._store.delete("texts", keys)
 
 
 def _replace_by(number: int) -> Callable[[bytes | None], bytes]:
