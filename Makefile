@@ -29,7 +29,7 @@ format: .venv/installed
 	$(RUN)/ruff check --fix .
 
 bench: .venv/installed
-	$(RUN)/python benchmarks/loader.py --json
+	for each in loader scaling stall store gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
 
 clean:
 	rm -rf .venv .venv-sglang .venv-uv demo demo-sglang
