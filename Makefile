@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo demo-sglang sglang test lint check format bench clean
+.PHONY: demo demo-sglang sglang test fuzz lint check format bench clean
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
@@ -16,6 +16,13 @@ sglang: .venv-sglang/installed
 
 test: .venv/installed .venv-sglang/installed
 	$(RUN)/pytest -n 2 --dist loadgroup
+
+# Some five minutes of inputs that mean harm; the last line is one JSON object.
+fuzz: .venv/installed
+	cd tests && PYTHONPATH=.:../server:.. ../$(RUN)/python -m fuzz
+
+faults: .venv/installed
+	$(RUN)/python -m tests.faults
 
 lint: .venv/installed
 	$(RUN)/ruff format --check .

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgpack
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from streamdocs.errors import LedgerFileError, some
 from streamdocs.hashing import canonical, digest128
@@ -18,6 +18,7 @@ from streamdocs.run import check_fingerprint
 from streamdocs.sealing import Manifest, State
 from streamdocs.shelf import Records
 from streamdocs.unfinished import write_whole
+from streamdocs.untrusted import unpack
 from streamdocs.verification import OTHER_TEXT, WindowReport, check_windows, possible
 from streamdocs.windows import Reseal, add_reseals
 
@@ -54,6 +55,14 @@ class LedgerFile(BaseModel):
     fingerprint: dict[str, str | int]
     reseals: tuple[bytes, ...]
     windows: tuple[bytes, ...]
+
+    @field_validator("fingerprint")
+    @classmethod
+    def _has_windows(cls, fingerprint: dict[str, str | int]) -> dict[str, str | int]:
+        size = fingerprint.get("window")
+        if not isinstance(size, int) or size < 1:
+            raise ValueError("it does not say how many sequences a window has")
+        return fingerprint
 
     @property
     def ledger_id(self) -> bytes:
@@ -94,7 +103,7 @@ class LedgerFile(BaseModel):
             body = data[_HEADER_BYTES:]
             if data[:_HEADER_BYTES] != MAGIC + digest128(body):
                 raise ValueError("damaged, or no exported ledger")
-            fields = msgpack.unpackb(body)
+            fields = unpack(body)
             named = fields.pop("ledger"), fields.pop("digest")
             file = cls.model_validate(fields)
             if named != (file.ledger_id, file.digest):
@@ -150,9 +159,10 @@ def import_ledger(ledger: Ledger, file: LedgerFile) -> list[WindowReport]:
         raise LedgerFileError(f"store {ledger.store.location} was sealed anew where the file was not: {ours[-1]}")
     with ledger.store.read() as snapshot:
         records = Records(snapshot, ledger.scope)
-        reports = list(check_windows(ledger.run, records, reseals, file.windows, 0, State()))
-    for report in reports:
-        _check_report(ledger, report)
+        reports = []
+        for report in check_windows(ledger.run, records, reseals, file.windows, 0, State()):
+            _check_report(ledger, report)  # at once: the rest may take long, and is for nothing
+            reports.append(report)
     add_reseals(ledger.store, ledger.run.ledger_id, ours, reseals[len(ours) :])
     for window, packed in enumerate(file.windows):  # one by one: whoever seals meanwhile goes on from what is there
         _check_same(ledger, window, ledger.publish(window, packed, reseals), packed)

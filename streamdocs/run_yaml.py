@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 18
 MOST_VALUES = 10_000
 
 

@@ -79,7 +79,7 @@ def load_documents(corpus: str | Path, split: str = "train") -> npt.NDArray[np.v
     path = Path(corpus) / split / DOCUMENTS_FILE
     try:
         documents: npt.NDArray[np.void] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # NumPy parses its header as Python, which raises whatever comes up
         raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
     if not isinstance(documents, np.ndarray) or documents.ndim != 1:  # an archive of arrays, say
         raise CorpusError(f"{path} is not a row of documents: {PREPARE_AGAIN}")

@@ -1,0 +1,449 @@
+"""Everything that is read back: records, manifests, notes, ledgers, indexes, states and run files."""
+
+import functools
+import io
+import itertools
+import json
+import shutil
+import struct
+
+import numpy as np
+import xxhash
+import yaml
+import zstandard
+from hypothesis import strategies as st
+
+from conftest import STITCH, TEMPLATE, generate, make_corpus, make_dataset, make_run, make_texts
+from fuzz.strategies import changed, damaged, json_values, packed, to_json, to_msgpack, values
+from fuzz.target import folder, little_memory, target
+from streamdocs.config import RunFile
+from streamdocs.corpus.files import DOCUMENTS_FILE, SHARDS_FILE, info, load_index, save_index, split_digest
+from streamdocs.corpus.reader import Corpus
+from streamdocs.errors import ConfigError, CorpusError, FingerprintError, LedgerFileError, StoreError
+from streamdocs.hashing import digest128
+from streamdocs.heartbeat import Listener, register_generator, registered_generators
+from streamdocs.keys import Generator, Key
+from streamdocs.ledger_file import MAGIC, LedgerFile, differences, export_ledger, import_ledger
+from streamdocs.progress import Tally
+from streamdocs.records import TextRecord, decode_text, decode_tokens, encode_text, encode_tokens
+from streamdocs.sealing import Manifest, State
+from streamdocs.store import LmdbStore
+from streamdocs.windows import Reseal, read_reseals, windows_in_use
+from streamdocs_server.leases import Leases
+from streamdocs_server.retire import Retirer
+
+KEY = Key(bytes(16), b"k" * 8)
+TEXTS = encode_text(KEY, TextRecord(["some text " * 9, None], [None, "empty"], 2, 0))
+TOKENS = encode_tokens(KEY, [np.arange(40, dtype="uint16"), np.arange(0, dtype="uint16")])
+
+
+def sealed_record(kind: bytes, body: bytes) -> bytes:
+    """A record that is whole, whatever it holds."""
+    return struct.pack("<4s4x8s8s", kind, KEY.check, xxhash.xxh3_64_digest(body)) + body
+
+
+def frame(body: bytes, lie: int | None = None) -> bytes:
+    """zstd, with a size of its own or another one in front."""
+    compressed = zstandard.ZstdCompressor(level=1).compress(body)
+    if lie is None:
+        return compressed
+    header = zstandard.get_frame_parameters(compressed)
+    skip = {True: 5}.get(header.window_size == header.content_size, 6)
+    return compressed[:4] + b"\xe0" + lie.to_bytes(8, "little") + compressed[skip + 1 :]
+
+
+bodies = st.one_of(
+    packed.map(frame),
+    st.binary(max_size=60),
+    packed,
+    st.tuples(packed, st.sampled_from([0, 1, 1 << 20, 1 << 40])).map(lambda a: frame(*a)),
+    st.just(frame(bytes(1 << 22))),
+    st.just(frame(to_msgpack([["x"], [None], 1, 0]))),
+)
+
+
+@target(st.one_of(damaged(TEXTS), bodies.map(lambda body: sealed_record(b"sdx1", body)), st.binary(max_size=64)))
+def text_record(data: bytes) -> None:
+    with little_memory():
+        found = decode_text(KEY, data)
+    assert found is None or (
+        len(found.texts) == len(found.causes) and all(t is None or t.encode() for t in found.texts)
+    )
+
+
+token_tables = st.tuples(
+    st.integers(0, 9), st.sampled_from([0, 1, 2, 3, 1 << 20, (1 << 32) - 1]), st.binary(max_size=90)
+)
+
+
+@target(
+    st.one_of(
+        damaged(TOKENS),
+        st.binary(max_size=64),
+        token_tables.map(lambda t: sealed_record(b"sdk1", struct.pack("<II", t[0], t[1]) + t[2])),
+    )
+)
+def token_record(data: bytes) -> None:
+    with little_memory():
+        found = decode_tokens(KEY, data)
+        for number in range(min(len(found.lengths), 50) if found else 0):
+            tokens = found.generation(number)
+            assert tokens is None or len(tokens) == found.lengths[number]
+
+
+STATE = vars(State(carry=((1, ((0, 1, 5),)),), skip=2, history=b"h" * 16))
+UNITS = {name: np.arange(3, dtype="<u4").tobytes() for name in ("documents", "counts", "rounds", "numbers", "tokens")}
+MANIFEST = [STATE, STATE, UNITS, 4, 10]
+
+
+@target(st.one_of(bodies, changed(MANIFEST, values).map(to_msgpack).map(frame), damaged(frame(to_msgpack(MANIFEST)))))
+def manifest(data: bytes) -> None:
+    try:
+        with little_memory():
+            found = Manifest.unpack(data)
+    except ValueError:
+        return
+    assert 0 <= found.unit_rows < 1 << 62 and found.after.window >= 0
+
+
+RESEAL = [3, STATE, [b"d" * 16], 1_700_000_000, "why"]
+
+
+@target(st.one_of(packed, changed(RESEAL, values).map(to_msgpack)))
+def reseal(data: bytes) -> None:
+    try:
+        with little_memory():
+            found = Reseal.unpack(data)
+    except ValueError:
+        return
+    assert str(found)
+    assert Reseal.unpack(found.pack()) == found
+
+
+@target(st.one_of(packed, changed([1, 2, 3, 4, {"empty": 1}, 0], values).map(to_msgpack)))
+def tally(data: bytes) -> None:
+    with little_memory():
+        found = Tally.unpack(data)
+    assert (found + found).pack() and min(found.items, found.generations, found.tokens, found.cut) >= 0
+
+
+@functools.cache
+def run_folder():
+    made = folder()
+    corpus = make_corpus(made, make_texts(24, most_words=20), holdout=0.2)
+    store = LmdbStore(made / "store")
+    generate(make_run(corpus, STITCH), store)
+    register_generator(store, TEMPLATE)
+    dataset = make_dataset(corpus, store)
+    for position in (0, 40):
+        dataset[position]
+    return dataset
+
+
+NOTES = st.one_of(
+    packed,
+    changed({"model": "m", "revision": "", "temperature": 1.0, "top_p": 1.0, "system": None}, values).map(to_msgpack),
+    changed([2, [1, 2]], values).map(to_msgpack),
+    changed(["test:1", 1e12], values).map(to_msgpack),
+    changed([to_msgpack(RESEAL)], values).map(to_msgpack),
+    st.sampled_from([1e300, float("nan"), -1.0, "now"]).map(to_msgpack),
+)
+
+
+@target(NOTES)
+def note(data: bytes) -> None:
+    """The same bytes under every name of a note."""
+    dataset = run_folder()
+    scope, store, ledger = dataset.run.scope, dataset.store, dataset.ledger
+    names = [
+        b"beat/" + scope.id + b"s",
+        b"generator/x",
+        b"retired/" + scope.id,
+        b"marks/" + scope.id + ledger.run.ledger_id,
+    ]
+    names += [b"reseals/" + ledger.run.ledger_id, b"lease/" + scope.id + (3).to_bytes(8, "big")]
+    with store.read() as snapshot:
+        before = {name: bytes(old) if (old := snapshot.get("notes", name)) is not None else None for name in names}
+
+    def readers():
+        with store.read() as snapshot:
+            read_reseals(snapshot, ledger.run.ledger_id)
+
+    leases = Leases(store, scope, "fuzz:1")
+    asked = [
+        (names[0], lambda: Listener(store, scope).silent_seconds()),
+        (names[1], lambda: registered_generators(store)),
+        (names[2], lambda: Retirer(store, scope).retired_rounds),
+        (names[3], lambda: list(windows_in_use(store, scope))),
+        (names[3], lambda: ledger.mark(40, 2)),
+        (names[4], readers),
+        (names[4], lambda: ledger.reseals),
+        (names[5], lambda: (leases.acquire(3), leases.release(3))),
+    ]
+    for name, ask in asked:
+        store.update(name, lambda _: data)
+        try:
+            with little_memory():
+                ask()
+        except StoreError:
+            pass
+        finally:
+            store.update(name, lambda _, name=name: before[name])
+    assert registered_generators(store) == [dataset.run.scope.generator]
+
+
+@functools.cache
+def exported() -> tuple[LedgerFile, dict]:
+    file = export_ledger(run_folder().ledger)
+    fields = {**dict(file), "generator": vars(file.generator)}
+    return file, json.loads(json.dumps({}, default=str)) | fields
+
+
+@st.composite
+def ledger_files(draw) -> bytes:
+    _, fields = exported()
+    if draw(st.booleans()):
+        body = draw(packed)
+    else:
+        made = draw(changed(fields, values))
+        if isinstance(made, dict) and draw(st.integers(0, 3)):  # as whoever forges one would
+            try:
+                named = LedgerFile.model_validate(made)
+                made = {**made, "ledger": named.ledger_id, "digest": named.digest}
+            except (ValueError, TypeError, OverflowError):
+                pass
+        body = to_msgpack(made)
+    whole = MAGIC + digest128(body) + body
+    return draw(damaged(whole)) if draw(st.booleans()) else whole
+
+
+@target(ledger_files(), share=0.5)
+def ledger_file(data: bytes) -> None:
+    path = folder_of("ledger") / "run.ledger"
+    path.write_bytes(data)
+    try:
+        with little_memory():
+            found = LedgerFile.load(path)
+        differences(found, exported()[0])
+        differences(found, found)
+        import_ledger(run_folder().ledger, found)
+    except (LedgerFileError, FingerprintError, StoreError):
+        return
+
+
+@functools.cache
+def folder_of(name: str):
+    return folder() if name else None
+
+
+@functools.cache
+def small_corpus():
+    made = folder()
+    return make_corpus(made, make_texts(12, most_words=10))
+
+
+@functools.cache
+def index() -> dict:
+    return load_index(small_corpus())
+
+
+@functools.cache
+def shards() -> dict:
+    return json.loads((small_corpus() / "train" / SHARDS_FILE).read_bytes())
+
+
+def copy_of_corpus():
+    out = folder_of("corpus") / "corpus"
+    shutil.rmtree(out, ignore_errors=True)
+    return shutil.copytree(small_corpus(), out)
+
+
+def read_all(corpus) -> None:
+    """Whatever may be read of a corpus; documented errors alone."""
+    outside = folder_of("corpus") / "x"
+    outside.write_bytes(b"never read")
+    try:
+        with little_memory():
+            info(corpus)
+            opened = Corpus(corpus)
+            opened.tokenizer.encode_batch(["x"])
+            for document in range(min(len(opened.documents), 20)):
+                opened.tokens(document)
+                opened.text(document)
+            assert all(opened._fetch(f"train/{file}").parent == corpus / "train" for file in opened._shard_files)
+    except CorpusError:
+        return
+
+
+@target(st.deferred(lambda: st.one_of(changed(index()), json_values)), share=0.5)
+def corpus_index(value) -> None:
+    corpus = copy_of_corpus()
+    if isinstance(value, dict):
+        save_index(corpus, value)  # with the checksum that it should have
+    else:
+        (corpus / "corpus.json").write_bytes(to_json(value))
+    read_all(corpus)
+
+
+@target(
+    st.sampled_from([b"", b"[" * 200_000, b'{"a":' * 100_000, b"\xff\xfe", b"1" * 10_000, b"\x00", b'{"format": 2}'])
+)
+def corpus_index_bytes(data: bytes) -> None:
+    for file in ("corpus.json", f"train/{SHARDS_FILE}", "tokenizer.json"):
+        corpus = copy_of_corpus()
+        (corpus / file).write_bytes(data)
+        read_all(corpus)
+
+
+def name_new_digest(corpus) -> None:
+    """As whoever forges an index would."""
+    made = {**index(), "splits": {"train": dict(index()["splits"]["train"])}}
+    made["splits"]["train"]["digest"] = split_digest(corpus / "train", made["tokenizer"]["digest"])
+    save_index(corpus, made)
+
+
+@target(st.deferred(lambda: changed(shards())), share=0.5)
+def shard_index(value) -> None:
+    corpus = copy_of_corpus()
+    (corpus / "train" / SHARDS_FILE).write_bytes(to_json(value))
+    name_new_digest(corpus)
+    read_all(corpus)
+
+
+def npy(*arrays, archive: bool = False) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, *arrays) if archive else np.save(file, arrays[0])
+    return file.getvalue()
+
+
+@functools.cache
+def documents() -> bytes:
+    return (small_corpus() / "train" / DOCUMENTS_FILE).read_bytes()
+
+
+@target(
+    st.one_of(
+        st.deferred(lambda: damaged(documents())),
+        st.binary(min_size=1, max_size=100),
+        st.sampled_from(
+            [npy(np.arange(9)), npy(np.zeros((3, 3))), npy(np.arange(3), archive=True), npy(np.array(5)), b"\x93NUMPY"]
+        ),
+    ),
+    share=0.5,
+)
+def documents_index(data: bytes) -> None:
+    corpus = copy_of_corpus()
+    (corpus / "train" / DOCUMENTS_FILE).write_bytes(data)
+    name_new_digest(corpus)
+    read_all(corpus)
+
+
+@functools.cache
+def state() -> dict:
+    return run_folder().state_dict(40, True)
+
+
+@target(st.deferred(lambda: st.one_of(changed(state()), changed(state(), values), json_values)))
+def checkpoint_state(value) -> None:
+    dataset = run_folder()
+    try:
+        dataset.load_state_dict(value)
+    except (FingerprintError, ConfigError, StoreError):
+        return
+    assert (value["epoch"], value["position"] - value["sample_in_epoch"]) == (0, 0) or value["epoch"] > 0
+    assert dataset.state_dict(0, False)["position"] == value["position"]
+
+
+RUN = {
+    "corpus": "corpus",
+    "remote": None,
+    "store": "store",
+    "recipe": {"name": "stretch", "generations": 4, "per_round": 2, "rounds": 4},
+    "generator": {
+        "engine": "openai",
+        "endpoint": ["http://a"],
+        "temperature": 0.7,
+        "api_key_env": "KEY",
+        "context": 100,
+    },
+    "mix": {
+        "synthetic_fraction": "3/4",
+        "max_seq_len": 64,
+        "window": 8,
+        "when_behind": "wait",
+        "shuffle_seed": 1,
+        "name": "x",
+    },
+    "server": {"gates": {"min_ratio": 0.1}, "monitor_host": "::1", "monitor_token_env": "TOKEN", "drain": 1.0},
+}
+
+
+def aliases(first: str, each: str) -> str:
+    """Nine lines of which each says the one before nine times."""
+    names = "abcdefghij"
+    lines = [each.format(name, ", ".join([f"*{before}"] * 9)) for before, name in itertools.pairwise(names)]
+    return "\n".join([first, *lines, ""])
+
+
+YAML_BOMBS = [
+    aliases("a: &a [x, x, x, x, x, x, x, x, x]", "{0}: &{0} [{1}]"),
+    aliases("a: &a {x: 1, y: 2}", "{0}: &{0} {{<<: [{1}]}}"),
+    "[" * 50_000,
+    "{a: " * 50_000,
+    "- " * 50_000,
+    "a: 2001-13-45",
+    "a: !!int x",
+    "a: !!float x",
+    "a: !!timestamp x",
+    "a: !!bool x",
+    "a: !!binary é",
+    "!!python/object/apply:os.system [false]",
+    "a: !!python/name:os.system",
+    "? {a: 1}\n: 2",
+    "<<: 1",
+    "a: " + "9" * 10_000,
+    "\x00",
+    "a: *b",
+    "&a [*a]",
+    "mix: {synthetic_fraction: 1e999999999}",
+    "a: 0x",
+    "a: 1:2:3:4",
+    "%YAML 9.9\n---\na",
+    "--- a\n--- b",
+    "\ufeff",
+    "=",
+    "a: =",
+    "k: !<x> y",
+]
+
+
+@target(
+    st.one_of(
+        changed(RUN).map(lambda value: yaml.safe_dump(value).encode()),
+        damaged(yaml.safe_dump(RUN).encode()),
+        st.sampled_from(YAML_BOMBS).map(str.encode),
+        st.sampled_from(YAML_BOMBS).map(lambda bomb: (yaml.safe_dump(RUN) + bomb).encode("utf-8", "surrogatepass")),
+        st.binary(max_size=60),
+    )
+)
+def run_file(data: bytes) -> None:
+    path = folder_of("run") / "run.yaml"
+    path.write_bytes(data)
+    try:
+        with little_memory():
+            run = RunFile.load(path)
+            from streamdocs_server.cli import make_gates
+
+            make_gates(run)
+    except ConfigError as error:
+        assert len(str(error)) < 1 << 16
+        return
+    from streamdocs.schedule import DocumentOrder, Mixture, exact_fraction
+
+    mix = run.mix
+    try:
+        Mixture(exact_fraction(mix.synthetic_fraction), mix.max_seq_len, mix.window, mix.shuffle_seed)
+        DocumentOrder(np.array([3]), mix.shuffle_seed)
+    except ConfigError:
+        return
+    assert isinstance(run.generator.generator(), Generator | None) and run.make_recipe().cycle >= 1

@@ -1,0 +1,170 @@
+"""Documents from the open web, through all that becomes of them: corpus, prompts, gates, records, windows, batches."""
+
+import asyncio
+import functools
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from anyio import CapacityLimiter
+from hypothesis import strategies as st
+
+from conftest import OPEN_GATES, generate, make_dataset, make_run
+from fuzz.strategies import damaged, texts, wild_texts
+from fuzz.target import folder, target
+from streamdocs import Rephrase, Stitch, Stretch
+from streamdocs.config import GeneratorSection
+from streamdocs.console import plain_console, printable
+from streamdocs.corpus import CorpusTokenizer, document_digest, prepare_corpus, read_documents
+from streamdocs.corpus.sources import Document
+from streamdocs.inspection import segments_table
+from streamdocs.prompts import fill_prompt, load_prompt
+from streamdocs.store import LmdbStore
+from streamdocs_server.engines.openai import OpenAIEndpoint
+from streamdocs_server.engines.pool import Pool
+from streamdocs_server.resolve import requests
+
+RECIPES = [Rephrase(generations=2), Stitch(generations=2), Stretch(generations=3, per_round=1)]
+
+
+@functools.cache
+def tokenizer() -> str:
+    made = folder()
+    CorpusTokenizer.train(["the river rises in the north and runs past old stone towns " * 20], 300).save(made)
+    return str(made)
+
+
+def prepared(documents: list[str]):
+    """A corpus of the texts, in a folder of its own."""
+    made = folder()
+    (made / "in.jsonl").write_bytes(b"".join(json.dumps({"text": text}).encode() + b"\n" for text in documents))
+    report = prepare_corpus(
+        [str(made / "in.jsonl")], made / "corpus", tokenizer=tokenizer(), max_bad=1000, progress=False
+    )
+    return made, report
+
+
+@target(st.tuples(st.lists(wild_texts, min_size=1, max_size=6), st.sampled_from(RECIPES)), share=0.2)
+def whole_path(value) -> None:
+    documents, recipe = [*value[0], "The river rises in the north. It runs past old towns to the sea."], value[1]
+    made, report = prepared(documents)
+    expected = {text for text in documents if text and not text.isspace() and is_unicode(text)}
+    assert report["rows"] == len(documents) and report["duplicates"] + report["bad"].get("empty", 0) <= len(documents)
+    assert all(1 <= bad["row"] <= len(documents) and bad["cause"] for bad in report["bad_examples"])
+    run = make_run(made / "corpus", recipe)
+    corpus = run.corpus
+    assert {corpus.text(document) for document in range(len(corpus.documents))} == expected
+    for document in range(len(corpus.documents)):
+        assert corpus.tokenizer.decode(corpus.tokens(document)) == corpus.text(document)
+        assert corpus.document_digest(document) == document_digest(corpus.text(document))
+        ends = [each for each in (corpus.tokenizer.bos, corpus.tokenizer.eos) if each is not None]
+        assert not np.isin(corpus.tokens(document), ends).any()
+        for round in range(recipe.total_rounds):
+            for request, _ in requests(run.scope, document, round):
+                check_prompt(request, corpus.text(document))
+    store = LmdbStore(made / "store")
+    generate(run, store, gates=OPEN_GATES)
+    dataset = make_dataset(made / "corpus", store, recipe=recipe, max_seq_len=16, window=8)
+    read = [dataset[position]["input_ids"].numpy() for position in range(16)]
+    again = make_dataset(made / "corpus", LmdbStore(made / "store"), recipe=recipe, max_seq_len=16, window=8)
+    for position, tokens in enumerate(read):
+        np.testing.assert_array_equal(tokens, again[position]["input_ids"].numpy())
+        assert sum(segment.stop - segment.start for segment in dataset.explain(position)) == 16
+        plain_console(quiet=True).print(segments_table(dataset, position))
+
+
+def is_unicode(text: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def check_prompt(request, text: str) -> None:
+    """The prompt is the instructions and the text, to the letter, and nothing in the text was looked at."""
+    assert "".join(request.fields.values()) == text
+    assert request.prompt == spelled_out(request.template, request.fields)
+    body = OpenAIEndpoint(url="http://x", model="m").body(request, 1, 0)
+    assert json.loads(json.dumps(body))["messages"][-1]["content"] == request.prompt
+
+
+def spelled_out(template: str, fields: dict[str, str]) -> str:
+    """Filled, by finding each placeholder in the template before anything is put into it."""
+    if not fields:
+        return template
+    name, *names = sorted(fields, key=lambda name: template.index("{" + name + "}"))
+    head, _, tail = template.partition("{" + name + "}")
+    return head + fields[name] + spelled_out(tail, {each: fields[each] for each in names})
+
+
+@target(st.tuples(wild_texts, wild_texts))
+def prompt(value) -> None:
+    fields = dict(zip(("before", "after"), value, strict=True))
+    filled = fill_prompt(load_prompt("thought"), fields)
+    assert filled == spelled_out(load_prompt("thought"), fields)
+    assert all(c.isprintable() or c in "\n\t" for c in printable(filled))
+
+
+@target(st.tuples(wild_texts, st.integers(1, 400), st.integers(60, 400), st.sampled_from(RECIPES)), share=0.5)
+def longer_than_the_context(value) -> None:
+    """What is sent fits, or only the instructions are left; it is part of the document."""
+    text, times, context, recipe = value
+    document = text * times
+    places = [(i, i + 1) for i in range(len(document))]
+
+    async def fit() -> None:
+        section = GeneratorSection(engine="openai", endpoint="http://there")
+        endpoint = OpenAIEndpoint(url=section.endpoint[0], model="m")
+
+        async def count(request) -> int:
+            return -(-len(request.prompt) // 4)
+
+        endpoint.count = count
+        pool = Pool([endpoint], slots=CapacityLimiter(1), context=context + recipe.max_tokens)
+        pool.members[0].take_in()
+        for request in recipe.requests(document, places, 0):
+            fitted = await pool.fit(request)
+            for name, part in fitted.fields.items():
+                assert part in request.fields[name]
+            assert await count(fitted) <= context or not "".join(fitted.fields.values())
+        await endpoint.close()
+
+    asyncio.run(fit())
+
+
+@st.composite
+def sources(draw) -> tuple[str, bytes]:
+    """A file of any kind, whole or damaged."""
+    documents = draw(st.lists(texts, min_size=1, max_size=4))
+    kind = draw(st.sampled_from(["x.jsonl", "x.txt", "x.parquet", "x.jsonl.gz", "x.jsonl.zst", "x.json", "x.txt.zst"]))
+    lines = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in documents)
+    if kind == "x.parquet":
+        file = io.BytesIO()
+        pq.write_table(pa.table({"text": documents, "other": list(range(len(documents)))}), file)
+        whole = file.getvalue()
+    else:
+        codec = {".gz": "gzip", ".zst": "zstd"}.get(kind[kind.rfind(".") :])
+        plain = lines if "json" in kind else documents[0].encode()
+        whole = (
+            pa.compress(plain, codec, asbytes=True)
+            if codec == "zstd"
+            else __import__("gzip").compress(plain)
+            if codec
+            else plain
+        )
+    return kind, draw(st.one_of(damaged(whole), st.just(whole), st.binary(max_size=80)))
+
+
+@functools.cache
+def sources_folder():
+    return folder()
+
+
+@target(sources(), share=0.5)
+def source(value) -> None:
+    """Every row is a document that can be stored, or a row that is bad for a reason and has a number."""
+    kind, data = value
+    path = sources_folder() / kind
+    path.write_bytes(data)
+    for number, row in enumerate(read_documents([str(path)])):
+        assert row.row >= 1 and number < 1_000_000
+        assert (row.text.strip() and row.text.encode()) if isinstance(row, Document) else row.cause
