@@ -87,7 +87,7 @@ def fill(corpus: Path, store: LmdbStore, number: int) -> str:
     return ""
 
 
-@fault("disk full while a store is written", 6, 1)
+@fault("disk full while a store is written", 4, 1)
 def disk_full(folder: Path, tries: int, rng: random.Random) -> Outcome:
     """An error; what was committed is there; with room again, the same goes on."""
     outcome = Outcome(tried=tries)
@@ -125,7 +125,7 @@ def differs(corpus: Path, store: LmdbStore, other: Path) -> int:
     return sum(a != b for a, b in zip(found, expected, strict=True))
 
 
-@fault("store at its size limit", 6, 1)
+@fault("store at its size limit", 3, 1)
 def store_full(folder: Path, tries: int, rng: random.Random) -> Outcome:
     """The same for the limit of the store itself; it goes on once that is raised."""
     outcome = Outcome(tried=tries)
@@ -156,7 +156,7 @@ except StreamdocsError as error:
 """
 
 
-@fault("disk full while a corpus is prepared", 3, 1)
+@fault("disk full while a corpus is prepared", 2, 1)
 def prepare_full(folder: Path, tries: int, rng: random.Random) -> Outcome:
     """An error, and nothing is left behind; with room again it works."""
     outcome = Outcome(tried=tries)
@@ -254,5 +254,5 @@ def committed_of(store: Path) -> dict:
     return committed(LmdbStore(store))
 
 
-fault("store on a read-only disk", 5, 1)(partial(read_only, "mount"))
-fault("store of another user", 5, 1)(partial(read_only, "rights"))
+fault("store on a read-only disk", 3, 1)(partial(read_only, "mount"))
+fault("store of another user", 3, 1)(partial(read_only, "rights"))

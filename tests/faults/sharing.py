@@ -28,7 +28,7 @@ def read_with(setup: Setup, workers: int) -> list[list[str]]:
     return [batch for _, batch in zip(range(BATCHES), endless(loader), strict=False)]
 
 
-@fault("two trainers, two generators, one store", 12, 1)
+@fault("two trainers, two generators, one store", 6, 1)
 def all_twice(folder: Path, tries: int, rng: random.Random) -> Outcome:
     """Windows are sealed by whoever comes first; everybody reads the same."""
     outcome = Outcome(tried=tries)

@@ -45,7 +45,7 @@ class Fault:
     function: Function
 
 
-MODULES = ("kills", "stops", "corruption", "files", "disks", "sharing", "clocks")
+MODULES = ("kills", "stops", "corruption", "files", "disks", "sharing", "clocks", "processes")
 FAULTS: list[Fault] = []
 
 
