@@ -209,10 +209,10 @@ def test_whatever_is_accepted_is_a_stripped_part_of_what_came(text: str, finish_
 @pytest.mark.parametrize("finish_reason", ["stop", "length"])
 def test_a_hostile_megabyte_takes_less_than_a_second(unit: str, finish_reason: str):
     text = "Sure, here is x" + unit * (2**20 // len(unit))
-    start = time.perf_counter()
+    start = time.process_time()
     check(text, finish_reason, of=request(kind="thought"))
     check(text, finish_reason, of=request(text))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("limits", [{"min_ratio": -1}, {"max_repeated_lines": 2}, {"cut_off": "ignore"}, {"typo": 1}])
