@@ -2,7 +2,9 @@
 
     python -m tests.faults.load --minutes 60 [--gigabytes 5]
 
-Prints a line every few seconds: file and pages in use, file handles and memory of all processes. The last line is JSON.
+Prints a line every few seconds: the store's file and what of it is in use, handles and memory of all processes. What is
+kept for ever are sealed windows, some kilobytes each: as small as they are here, the file grows by them. The last line
+is one JSON object.
 """
 
 import argparse
@@ -18,6 +20,7 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from conftest import make_corpus, make_texts  # noqa: E402
 from exactness import Child, Setup, Split, endless, generate_for_ever  # noqa: E402
+from faults.world import entries  # noqa: E402
 from streamdocs import Stitch  # noqa: E402
 from streamdocs.store import LmdbStore  # noqa: E402
 
@@ -61,7 +64,7 @@ def load(folder: Path, seconds: float) -> dict[str, object]:
         for child in (generator, *readers):
             child.kill()
     half = samples[len(samples) // 2 :]
-    growth = {name: half[-1][name] / max(half[0][name], 1) for name in ("file", "handles", "rss")}
+    growth = {name: half[-1][name] / max(half[0][name], 1) for name in ("generations", "handles", "rss")}
     rounded = {f"{name}_growth": round(value, 3) for name, value in growth.items()}
     return {**samples[-1], **rounded, "flat": all(value < 1.1 for value in growth.values())}
 
@@ -80,6 +83,8 @@ def sample(setup: Setup, processes: list[int]) -> dict[str, int]:
     return {
         "file": os.path.getsize(setup.store / "data.mdb"),
         "in_use": store.size(),
+        "generations": entries(store, "tokens"),
+        "windows": entries(store, "windows"),
         "handles": sum(len(os.listdir(f"/proc/{each}/fd")) for each in processes),
         "rss": sum(rss(each) for each in processes),
     }
