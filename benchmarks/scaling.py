@@ -11,8 +11,8 @@ those of the documents that the measured windows read, which are the first in th
 - ``start_s``: from the dataset's constructor to the first batch, imports apart. Part of it is ``shuffle_s``: the order
   of all documents in one pass of one stream, made once a pass. Start-up makes two, one for each stream.
 - ``seal_ms``: sealing a window of 2,048 sequences. ``tokens_per_s``: of batches after the first window, no workers.
-  Both also in processor time, the better witness on a machine that is shared.
 - ``worker_uss_mb``, ``worker_pss_mb``: a DataLoader worker of two, its own pages and with its part of shared ones.
+- ``cpu``: the same in processor time, the better witness on a machine that is shared.
 - ``growth``: how many times each of these is that of the size before, ``documents`` among them.
 
 Each measurement is a fresh process.
@@ -49,7 +49,9 @@ RECIPE, GENERATIONS, GENERATION_TOKENS = "stitch", 4, 500
 LENGTH, BATCH, WINDOWS = 2048, 8, 12
 COLUMNS = (
     "index_read_s",
+    "index_read_cpu_s",
     "start_s",
+    "start_cpu_s",
     "open_s",
     "shuffle_s",
     "seal_ms",
@@ -105,20 +107,20 @@ def open_dataset(folder: Path) -> StreamingMegadocDataset:
 
 
 def time_index(folder: Path) -> dict[str, float]:
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     for name in (DOCUMENTS_FILE, SHARDS_FILE):
         (folder / "corpus/train" / name).read_bytes()
-    return {"index_read_s": time.perf_counter() - started}
+    return {"index_read_s": time.perf_counter() - started, "index_read_cpu_s": time.process_time() - cpu}
 
 
 def time_reading(folder: Path) -> dict[str, float]:
     """Start-up, and the speed of some windows after the first."""
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     dataset = open_dataset(folder)
     opened = time.perf_counter()
     batches = iter(StreamingDataLoader(dataset, batch_size=BATCH))
     next(batches)
-    begun = time.perf_counter()
+    begun, start_cpu = time.perf_counter(), time.process_time() - cpu
     count = dataset.run.mixture.window // BATCH
     for _ in islice(batches, count - 1):
         pass
@@ -128,7 +130,7 @@ def time_reading(folder: Path) -> dict[str, float]:
     seconds, cpu = time.perf_counter() - first, time.process_time() - cpu
     tokens = WINDOWS * count * BATCH * LENGTH
     speeds = {"tokens_per_s": tokens / seconds, "tokens_per_cpu_s": tokens / cpu}
-    return {"start_s": begun - started, "open_s": opened - started, **speeds}
+    return {"start_s": begun - started, "start_cpu_s": start_cpu, "open_s": opened - started, **speeds}
 
 
 def time_sealing(folder: Path) -> dict[str, float]:
@@ -195,14 +197,14 @@ def main() -> None:
 
 def report(rows: list[dict[str, Any]], growth: list[dict[str, float]]) -> None:
     """A table of the figures, each with its growth from the row before."""
-    table = Table("documents", "index MB", *(name.replace("_", " ") for name in COLUMNS))
-    for row, grown in zip(rows, [{}, *growth], strict=True):
+    table = Table("figure", *(f"{row['documents']:,}" for row in rows))
+    for name in ("index_mb", *COLUMNS):
         cells = []
-        for name in COLUMNS:
+        for row, grown in zip(rows, [{}, *growth], strict=True):
             value = f"{row[name] / 1e6:.0f} M" if name.startswith("tokens") else f"{row[name]:.3g}"
-            cells.append(f"{value} (x{grown[name]:.1f})" if grown else value)
-        table.add_row(f"{row['documents']:,}", f"{row['index_mb']:.1f}", *cells)
-    Console(width=170).print(table)
+            cells.append(f"{value} (x{grown[name]:.1f})" if name in grown else value)
+        table.add_row(name, *cells)
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -201,16 +201,17 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
     figure, (waiting, reuse, growth) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     step = max(row["step_ms"] for row in rows)
-    for mode in MODES:
+    for width, mode in zip((5, 3, 1), MODES, strict=True):  # lines that lie on each other are both seen
         shown = [row for row in rows if row["mode"] == mode and row["step_ms"] == step]
         speeds = [row["speed"] for row in shown]
-        waiting.plot(speeds, [row["wait_share"] for row in shown], "o-", label=mode)
-        reuse.plot(speeds, [row["reuse"] for row in shown], "o-", label=mode)
+        waiting.plot(speeds, [row["wait_share"] for row in shown], "o-", linewidth=width, label=mode)
+        reuse.plot(speeds, [row["reuse"] for row in shown], "o-", linewidth=width, label=mode)
     for row in rows:
         if row["mode"] == "reuse" and row["step_ms"] == step and row["generations"]:
             growth.plot(*zip(*row["generations"], strict=True), label=f"{row['speed']:.0%}")
     for axes, title in ((waiting, "share of the time waited"), (reuse, "times each generated token was read")):
         axes.set(xscale="log", xlabel="generator, share of what training reads", title=title)
+        axes.set_xticks(speeds, [f"{speed:.0%}" for speed in speeds])
         axes.legend(title="when_behind")
     growth.set(xlabel="seconds after the first window", title="generations a document, when_behind=reuse")
     growth.legend(title="generator")
