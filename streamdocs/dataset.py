@@ -21,27 +21,20 @@ from streamdocs.corpus.reader import Corpus
 from streamdocs.cursor import Cursor
 from streamdocs.describe import describe_run
 from streamdocs.errors import ConfigError
-from streamdocs.exchange import Exchange
 from streamdocs.heartbeat import wait_for_generator
 from streamdocs.keys import Generator
 from streamdocs.ledger import Ledger
 from streamdocs.progress import Tally, sample_tally
+from streamdocs.reading import Reader
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.run import Run, check_fingerprint
 from streamdocs.saved_state import SavedState
 from streamdocs.schedule import DocumentOrder, exact_fraction
 from streamdocs.sealing import WhenBehind
-from streamdocs.sequences import SequencesShape
 from streamdocs.store import Store, open_store
 from streamdocs.verification import reseal_lost
 
 log = logging.getLogger(__name__)
-
-#: Most tokens of a window that are read at a time, 8 or 16 MB of them: sequences of a window share records.
-_READ_AHEAD = 1 << 22
-
-#: What is not pickled: every process has its own.
-_OF_A_PROCESS = ("ledger", "_assembler", "_exchange")
 
 
 class StreamingMegadocDataset(StreamingDataset):
@@ -183,7 +176,7 @@ class StreamingMegadocDataset(StreamingDataset):
         return cls(**{**RunFile.load(path).dataset_arguments(), **arguments})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in _OF_A_PROCESS}
+        return {name: value for name, value in vars(self).items() if name not in ("ledger", "_reader")}
 
     def __len__(self) -> int:
         """Sequences an epoch and rank."""
@@ -204,9 +197,7 @@ class StreamingMegadocDataset(StreamingDataset):
         starts = range(first, stop, self._global_batch * world.workers_per_rank)
         # By the window of the last row: batches that are ready do not wait for one that reaches into the next window.
         for _, group in groupby(starts, key=lambda start: (start + self.batch_size - 1) // self.run.mixture.window):
-            positions = np.add.outer(list(group), np.arange(self.batch_size)).ravel()
-            for i in range(0, len(positions), self._read_ahead):
-                yield from self._samples(positions[i : i + self._read_ahead])
+            yield from self._samples(np.add.outer(list(group), np.arange(self.batch_size)).ravel())
 
     @cached_property
     def ledger(self) -> Ledger | None:
@@ -274,7 +265,7 @@ class StreamingMegadocDataset(StreamingDataset):
         if self.ledger:
             self.ledger.check_resume(state.position, state.sealed or "", replaced=self._reseal)
             if self._reseal and reseal_lost(self.ledger, state.position // self.run.mixture.window):
-                self.__dict__.pop("_assembler", None)  # it may have windows open
+                self.__dict__.pop("_reader", None)  # it may have windows open
         self.cursor.resume(state.epoch, state.sample_in_epoch, state.epoch_start)
 
     @property
@@ -288,27 +279,20 @@ class StreamingMegadocDataset(StreamingDataset):
         return self.batch_size * self._parallel_rank_world.num_ranks
 
     @cached_property
-    def _assembler(self) -> Assembler:
-        return Assembler(self.run, self.ledger)
+    def _reader(self) -> Reader:
+        return Reader(self.run, self.ledger, self.batch_size, documents=self.block_cross_document_attention)
 
     @property
-    def _read_ahead(self) -> int:
-        """Sequences that are read at a time, whole batches of them."""
-        return self.batch_size * max(_READ_AHEAD // (self.run.mixture.max_seq_len * self.batch_size), 1)
-
-    @cached_property
-    def _exchange(self) -> Exchange:
-        """Where a DataLoader worker reads to."""
-        length, documents = self.run.mixture.max_seq_len, self.block_cross_document_attention
-        return Exchange(SequencesShape(self._read_ahead, length, self.corpus.dtype.name, documents).nbytes)
+    def _assembler(self) -> Assembler:
+        return self._reader.assembler
 
     def _samples(self, positions: Ints) -> Iterator[Sample]:
         waited = self.ledger.waited_seconds if self.ledger else 0.0
-        documents, exchange = self.block_cross_document_attention, self._exchange if get_worker_info() else None
-        sequences = self._assembler.read(positions, documents=documents, exchange=exchange)
-        if self.ledger and self.ledger.waited_seconds > waited:
-            self.cursor.add_waited(World.detect().worker_of_rank, self.ledger.waited_seconds - waited)
-        return map(Sample, repeat(sequences), range(len(positions)))
+        for sequences in self._reader.read(positions):
+            if self.ledger and self.ledger.waited_seconds > waited:
+                self.cursor.add_waited(World.detect().worker_of_rank, self.ledger.waited_seconds - waited)
+                waited = self.ledger.waited_seconds
+            yield from map(Sample, repeat(sequences), range(len(sequences.tokens)))
 
     def _epoch_sequences(self, epoch_size: int | str | None) -> int:
         """Sequences an epoch, rounded up to whole global batches: the run is endless, so nothing is repeated for it."""
