@@ -55,5 +55,5 @@ def wrong_clocks(shifts: tuple[float, float], folder: Path, tries: int, rng: ran
 
 
 fault("clock set back an hour", 4, 1)(partial(wrong_clocks, (0.0, -3600.0)))
-fault("clock set back a year", 3, 1)(partial(wrong_clocks, (0.0, -365 * 86400.0)))
-fault("clock set forth a year", 3, 1)(partial(wrong_clocks, (0.0, 365 * 86400.0)))
+fault("clock set back a year", 3, 0)(partial(wrong_clocks, (0.0, -365 * 86400.0)))
+fault("clock set forth a year", 3, 0)(partial(wrong_clocks, (0.0, 365 * 86400.0)))

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from conftest import generate, make_run
+from conftest import TEMPLATE, generate, make_run
 from exactness import Child
 from faults.table import Outcome, fault, is_clear
 from faults.world import corpus_of, dataset_of, read
 from streamdocs import Stitch
 from streamdocs.errors import StreamdocsError
+from streamdocs.heartbeat import beat, register_generator
 from streamdocs.ledger_file import LedgerFile, export_ledger, import_ledger
 from streamdocs.store import LmdbStore, Table
+from streamdocs_server.leases import Leases
 
 RECIPE = Stitch(generations=4, per_round=1)
 #: A pass over the web text and over the generations takes about so many windows: every part of a file is read.
@@ -47,6 +49,9 @@ def intact(folder: Path) -> Intact:
         sequences += read(dataset, range(window * WINDOW, (window + 1) * WINDOW))
         position = window * WINDOW + 7
         states.append((position, state_of(dataset, position)))
+    register_generator(store, TEMPLATE)
+    beat(store, run.scope, "one:1")
+    Leases(store, run.scope, "one:1").acquire(3)
     return Intact(corpus, folder / "store", states, sequences)
 
 
@@ -60,7 +65,7 @@ def resume(whole: Intact, corpus: Path, store: Path, at: int) -> tuple[int, str,
     position, state = whole.states[at]
     wrong = 0
     try:
-        dataset = dataset_of(corpus, store, RECIPE, wait_timeout=1)
+        dataset = dataset_of(corpus, store, RECIPE, wait_timeout=1, generator=None)  # it is noted in the store
         dataset.load_state_dict(dict(state))
         for stop in range(position // WINDOW * WINDOW + WINDOW, len(whole.sequences) + 1, WINDOW):
             found = read(dataset, range(position, stop))

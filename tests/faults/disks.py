@@ -156,7 +156,7 @@ except StreamdocsError as error:
 """
 
 
-@fault("disk full while a corpus is prepared", 2, 1)
+@fault("disk full while a corpus is prepared", 2, 0)
 def prepare_full(folder: Path, tries: int, rng: random.Random) -> Outcome:
     """An error, and nothing is left behind; with room again it works."""
     outcome = Outcome(tried=tries)

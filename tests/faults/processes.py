@@ -184,7 +184,7 @@ def left_behind(folder: Path, pids: set[int]) -> int:
     return shared + sum(len(list(place.rglob("*"))) for place in (folder / "tmp", folder / "store"))
 
 
-@fault("SIGKILL of a trainer; its workers", 16, 2)
+@fault("SIGKILL of a trainer; its workers", 16, 1)
 def orphans(folder: Path, tries: int, rng: random.Random) -> Outcome:
     """No worker outlives its trainer, whether it reads or waits for generations; who waits does not spin."""
     outcome, busiest = Outcome(tried=tries), 0.0

@@ -37,7 +37,7 @@ Function = Callable[[Path, int, random.Random], Outcome]
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault, how often `make faults` tries it, and how often `make test` does."""
+    """A fault, how often `make faults` tries it, and how often `make test` does: not at all what takes long."""
 
     name: str
     tries: int
