@@ -58,7 +58,7 @@ def main() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate)
     done = 0
     if arguments.checkpoint.exists():
-        state = torch.load(arguments.checkpoint, map_location=device)
+        state = torch.load(arguments.checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         loader.load_state_dict(state["loader"])

@@ -1,8 +1,10 @@
 """The tokenizer of a corpus. Text is data: nothing that a document says becomes a special token."""
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,7 +108,7 @@ class CorpusTokenizer:
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
         )
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator(chain.from_iterable(map(_in_pieces, texts)), trainer)
         return cls(tokenizer.to_str(), name="byte-level BPE", bos=0, eos=1)
 
     @classmethod
@@ -181,6 +183,19 @@ class CorpusTokenizer:
         made = np.unique(np.concatenate([*self.encode_batch(probes), self._array([])]))
         unknown = self._contents["model"].get("unk_token")
         return [names[i] for i in made.tolist() if i in names and names[i] != unknown]
+
+
+# Learning from one word takes time in the square of its length: a line of ten million letters would take for ever.
+_LONGEST_WORD = 1024
+_LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD}}}|\s{{{_LONGEST_WORD}}}")
+
+
+def _in_pieces(text: str) -> Iterator[str]:
+    if not _LONG_WORD.search(text):
+        yield text
+        return
+    for start in range(0, len(text), _LONGEST_WORD):
+        yield text[start : start + _LONGEST_WORD]
 
 
 def _special_id(tokenizer: Tokenizer, config: dict[str, Any], field: str, guesses: Sequence[str]) -> int | None:
