@@ -174,6 +174,30 @@ def test_a_file_that_was_cut_short_is_no_new_store(tmp_path, caplog):
             get(reopened(size), "texts", b"a")
 
 
+def read_for_ever(location: str, reading) -> None:
+    with LmdbStore(location).read() as snapshot:
+        snapshot.get("texts", b"a")
+        reading.set()
+        time.sleep(600)
+
+
+def test_a_reader_that_was_killed_does_not_make_the_file_grow(store):
+    keys = [bytes([number]) for number in range(100)]
+    store.add("texts", dict.fromkeys(keys, bytes(10_000)))
+    full = os.path.getsize(f"{store.location}/data.mdb")
+    context = multiprocessing.get_context("fork")
+    reading = context.Event()
+    reader = context.Process(target=read_for_ever, args=(store.location, reading))
+    reader.start()
+    assert reading.wait(60)
+    reader.kill()
+    reader.join()
+    for _ in range(10):
+        store.delete("texts", keys)
+        store.add("texts", dict.fromkeys(keys, bytes(10_000)))
+    assert os.path.getsize(f"{store.location}/data.mdb") < 3 * full
+
+
 def test_what_cannot_be_a_store(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be opened"), open_store(str(tmp_path / "file" / "store")).read():

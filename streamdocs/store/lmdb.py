@@ -154,6 +154,7 @@ class LmdbStore:
     def delete(self, table: Table, keys: Iterable[bytes]) -> int:
         """Delete these; how many there were."""
         opened = self._open()
+        opened.environment.reader_check()  # who was killed while it read would keep freed pages from being used again
         with self._writing(opened) as transaction:
             return opened.packs.delete(transaction, opened.tables[table], keys)
 
