@@ -1,10 +1,10 @@
 """Disks that are full or read-only: a small tmpfs of our own or, where we may not mount one, limits of a process."""
 
+import json
 import os
 import random
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,6 +17,8 @@ from exactness import Child
 from faults.corruption import RECIPE
 from faults.table import Outcome, fault, is_clear
 from faults.world import committed, corpus_of, dataset_of, lost, read
+from streamdocs.corpus import prepare_corpus
+from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import StoreError, StreamdocsError
 from streamdocs.ledger_file import LedgerFile, export_ledger
 from streamdocs.store import LmdbStore
@@ -145,38 +147,34 @@ def store_full(folder: Path, tries: int, rng: random.Random) -> Outcome:
     return outcome
 
 
-PREPARE = """
-import sys
-from streamdocs.corpus import prepare_corpus
-from streamdocs.errors import StreamdocsError
-try:
-    prepare_corpus([sys.argv[1]], sys.argv[2], train_tokenizer=400, shard_bytes=1 << 16, progress=False)
-except StreamdocsError as error:
-    print(type(error).__name__, error)
-"""
+def prepare(source: Path, out: Path) -> str:
+    """Make a corpus; the error."""
+    try:
+        prepare_corpus([str(source)], out, train_tokenizer=400, shard_bytes=1 << 16, progress=False)
+    except StreamdocsError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
-@fault("disk full while a corpus is prepared", 2, 0)
+@fault("disk full while a corpus is prepared", 6, 1)
 def prepare_full(folder: Path, tries: int, rng: random.Random) -> Outcome:
     """An error, and nothing is left behind; with room again it works."""
     outcome = Outcome(tried=tries)
     source = folder / "texts.jsonl"
-    import json
-
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in make_texts(3000)))
     for number in range(tries):
         with Disk(folder / str(number), rng.randint(100_000, 900_000)) as disk:
             outcome.note = disk.kind
-            command = [sys.executable, "-c", PREPARE, str(source), str(disk.folder / "corpus")]
             with disk.limited():
-                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-            assert done.stdout.startswith("CorpusError") and "cannot be written" in done.stdout, done.stderr
+                error = Child(prepare, source, disk.folder / "corpus").result()
+            assert error.startswith("CorpusError") and "cannot be written" in error, error
             outcome.lost += len(list(disk.folder.iterdir()))  # nothing of it stays
             disk.set_size(1 << 26)
             began = time.monotonic()
-            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+            assert Child(prepare, source, disk.folder / "corpus").result() == ""
             outcome.took(time.monotonic() - began)
-            assert (disk.folder / "corpus" / "corpus.json").exists(), done.stdout
+            texts = [Corpus(disk.folder / "corpus").text(document) for document in range(3000)]
+            outcome.wrong += texts != make_texts(3000)
     return outcome
 
 

@@ -18,6 +18,7 @@ from streamdocs import Stitch
 from streamdocs.store import LmdbStore
 
 SAVE_EVERY = 3
+RECIPE = Stitch(generations=16, per_round=1)
 #: Slow enough that there is something to do for as long as it takes.
 TOKENS_PER_SECOND = 2500
 
@@ -54,7 +55,7 @@ class Run:
 
     def __init__(self, folder: Path, rng: random.Random, workers: int | None = None) -> None:
         self.folder, self.rng, self.workers = folder, rng, workers
-        self.setup = Setup(corpus_of(folder, 400), folder / "store", Stitch(generations=16, per_round=1))
+        self.setup = Setup(corpus_of(folder, 400), folder / "store", RECIPE)
         self.store = LmdbStore(self.setup.store)
         self.running: dict[str, Child] = {}
         for role in ("generator", "trainer"):
@@ -185,19 +186,22 @@ def server_killed(folder: Path, tries: int, rng: random.Random) -> Outcome:
 
     outcome = Outcome(tried=tries)
     corpus = corpus_of(folder, 400)
-    dataset = dataset_of(corpus, folder / "store", Stitch(generations=16, per_round=1))
+    dataset = dataset_of(corpus, folder / "store", RECIPE)
     run_file = write_run_file(folder / "run.yaml", dataset)
-    command = [sys.executable, "-m", "streamdocs_server", str(run_file), "--tokens-per-second", str(TOKENS_PER_SECOND)]
 
-    def start() -> subprocess.Popen:
+    def start(run_file: Path = run_file, *options: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "streamdocs_server", str(run_file), *options]
         with (folder / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
+
+    def start_slowly() -> subprocess.Popen:
+        return start(run_file, "--tokens-per-second", str(TOKENS_PER_SECOND))
 
     def written() -> int:
         return sum(key[0] == "texts" for key in committed(dataset.store))
 
     with ExitStack() as stack:
-        server = start()
+        server = start_slowly()
         stack.callback(lambda: server.kill())  # noqa: PLW0108 (the last one that was started)
         for _ in range(tries):
             began, seen = time.monotonic(), written()
@@ -209,5 +213,12 @@ def server_killed(folder: Path, tries: int, rng: random.Random) -> Outcome:
             server.kill()
             server.wait()
             outcome.lost += lost(before, committed(dataset.store))
-            server = start()
+            server = start_slowly()
+        server.kill()
+        server.wait()
+        # One that is never killed writes the same: the template engine's text hangs on the key alone.
+        found, whole = committed(dataset.store, ("texts", "tokens")), LmdbStore(folder / "whole")
+        server = start(write_run_file(folder / "whole.yaml", dataset_of(corpus, whole, RECIPE)))
+        until(lambda: server.poll() is not None or found.keys() <= committed(whole).keys(), "the other one writes")
+        outcome.wrong = lost(found, committed(whole))
     return outcome

@@ -8,16 +8,18 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
+
+from streaming import StreamingDataLoader
 
 from conftest import write_run_file
 from exactness import Child, Setup
-from faults.kills import Run, train_for_ever
+from faults.kills import RECIPE, Run, train_for_ever
 from faults.table import Outcome, fault
+from faults.trainer import digest_of
 from faults.world import committed, corpus_of, dataset_of, lines, lost, until
-from streamdocs import Stitch
 
-RECIPE = Stitch(generations=16, per_round=1)
 #: Ctrl-C has so many seconds, on a machine of its own.
 CTRL_C_SECONDS = 5.0
 #: A machine that is busy with other tests may be so much slower.
@@ -60,9 +62,9 @@ class Job:
         self.run_file = write_run_file(folder / "run.yaml", self.dataset)
         self.processes: list[subprocess.Popen] = []
 
-    def train(self, workers: int, *, wait_timeout: float = 600) -> subprocess.Popen:
+    def train(self, workers: int) -> subprocess.Popen:
         trainer = Path(__file__).with_name("trainer.py")
-        return self._start(str(trainer), str(self.run_file), str(workers), str(wait_timeout))
+        return self._start(str(trainer), str(self.run_file), str(workers))
 
     def serve(self, tokens_per_second: int = 3000) -> subprocess.Popen:
         command = ("-m", "streamdocs_server", str(self.run_file), "--tokens-per-second", str(tokens_per_second))
@@ -85,6 +87,14 @@ class Job:
 
     def batches(self) -> int:
         return len(lines(self.folder / "run.yaml.batches"))
+
+    def wrong(self) -> int:
+        """Batches of any life that are not what is read here, now that nobody disturbs it."""
+        found = lines(self.folder / "run.yaml.batches")
+        loader = StreamingDataLoader(self.dataset, batch_size=4)
+        wanted = range(max(number for number, _ in found) + 1)
+        reference = [digest_of(batch) for _, batch in zip(wanted, chain.from_iterable(repeat(loader)), strict=False)]
+        return sum(reference[number] != digest for number, digest in found)
 
     def trains(self, trainer: subprocess.Popen, more: int = 3) -> float:
         before = self.batches()
@@ -130,6 +140,7 @@ def interrupted(folder: Path, tries: int, rng: random.Random) -> Outcome:
             assert longest < CTRL_C_SECONDS * SLOWER, f"{longest:.1f} s\n{job.log.read_text()[-3000:]}"
             assert server.returncode == 0, job.log.read_text()[-3000:]
             outcome.lost += lost(before, committed(job.dataset.store))
+        outcome.wrong = job.wrong()
     outcome.note = f"gone in {longest:.1f} s at most"
     return outcome
 
