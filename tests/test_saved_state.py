@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import make_dataset
-from streamdocs.errors import FingerprintError
+from streamdocs.errors import FingerprintError, StoreError
 
 NAN, INFINITE = float("nan"), float("inf")
 DIGEST = "0" * 32
@@ -74,13 +74,18 @@ def test_a_seal_that_is_no_digest_is_refused(load, state, sealed):
         load({**state, "sealed": sealed})
 
 
-def test_a_state_that_names_no_seal_is_refused_at_once(load, state):
-    """It would not be noticed if it came from another store, and going on at 2**40 would seal all before first."""
+def test_a_state_that_does_not_say_what_was_sealed_is_refused_at_once(load, state):
     without = {name: value for name, value in state.items() if name != "sealed"}
-    far = {**state, "sample_in_epoch": 1 << 40, "position": 1 << 40}
-    for damaged in (without, {**state, "sealed": None}, {**state, "sealed": ""}, {**far, "sealed": ""}):
-        with pytest.raises(FingerprintError, match="names no sealed window"):
+    for damaged in (without, {**state, "sealed": None}):
+        with pytest.raises(FingerprintError, match="does not say which sealed window"):
             load(damaged)
+
+
+def test_a_state_without_a_seal_needs_the_window_before_it(load, state):
+    """A rank may save one before the seal of a window that others read from is there; at 2**40 nobody ever read."""
+    load({**state, "sealed": ""})
+    with pytest.raises(StoreError, match="was never sealed"):
+        load({**state, "sealed": "", "sample_in_epoch": 1 << 40, "position": 1 << 40})
 
 
 @pytest.mark.parametrize("fingerprint", [None, [], "x", {"corpus": None}, {"corpus": [1]}, {1: "x"}, {"window": NAN}])

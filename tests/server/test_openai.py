@@ -156,7 +156,7 @@ def test_what_may_pass_says_so_and_why(fault: httpx.Response | Exception, cause:
     ("header", "least", "most"),
     [
         ("30", 30, 30),
-        pytest.param(format_datetime(datetime.now(timezone.utc) + timedelta(hours=2)), 7000, 7200, id="in two hours"),
+        ("in two hours", 7000, 7200),
         ("Wed, 21 Oct 2015 07:28:00 GMT", -1e10, 0),
         ("-5", 0, 0),
         ("nan", 0, 0),
@@ -165,6 +165,8 @@ def test_what_may_pass_says_so_and_why(fault: httpx.Response | Exception, cause:
     ],
 )
 def test_how_long_a_server_wants_to_be_left_alone_is_understood(header: str, least: float, most: float):
+    if header == "in two hours":
+        header = format_datetime(datetime.now(timezone.utc) + timedelta(hours=2))
     with pytest.raises(TryAgainError) as caught:
         Server(httpx.Response(429, headers={"Retry-After": header})).ask()
     assert least <= caught.value.retry_after <= most
@@ -317,6 +319,7 @@ def test_end_to_end_over_a_real_socket(monkeypatch, caplog):
 
     monkeypatch.setenv("ENGINE_KEY", KEY)
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")  # the commands quieten it
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
