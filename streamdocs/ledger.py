@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgpack
 
 from streamdocs.caching import remember
+from streamdocs.consistency import unpack_manifest
 from streamdocs.errors import ConfigError, FingerprintError, StoreError, WaitTimeoutError, some
 from streamdocs.hashing import canonical, digest128
 from streamdocs.heartbeat import Listener, register_scope
@@ -111,7 +112,14 @@ class Ledger:
             StoreError: It did not, sealed something else, or sealed it anew.
         """
         window = (position - 1) // self.run.mixture.window
-        if not position or not seal_digest or self.seal_digest(position) == seal_digest:
+        if (
+            not position
+            or not self.run.mixture.rows(window)[1]
+            or (seal_digest and self.seal_digest(position) == seal_digest)
+        ):
+            return
+        # Only other ranks had read from that window, and their seal was not there yet when the state was saved.
+        if not seal_digest and (self.sealed(window) is not None or reseal_of(window, self.reseals)):
             return
         reseal = next((each for each in self.reseals if each.replaces(window, seal_digest)), None)
         where = f"window {window}"
@@ -225,7 +233,7 @@ class Ledger:
         """
         packed = self._sealed(window, reseals) or b""
         try:
-            return packed, Manifest.unpack(packed)
+            return packed, unpack_manifest(self.run, packed, window)
         except ValueError as error:
             state = "damaged: " if packed else "missing: import its exported ledger, "
             raise StoreError(

@@ -10,6 +10,7 @@ import msgpack
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from streamdocs.consistency import possible
 from streamdocs.errors import LedgerFileError, some
 from streamdocs.hashing import canonical, digest128
 from streamdocs.keys import Generator
@@ -19,7 +20,7 @@ from streamdocs.sealing import Manifest, State
 from streamdocs.shelf import Records
 from streamdocs.unfinished import write_whole
 from streamdocs.untrusted import unpack
-from streamdocs.verification import OTHER_TEXT, WindowReport, check_windows, possible
+from streamdocs.verification import OTHER_TEXT, WindowReport, check_windows
 from streamdocs.windows import Reseal, add_reseals
 
 #: What a file begins with. A checksum of 16 bytes follows, then msgpack, in which every window is compressed.

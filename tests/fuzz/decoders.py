@@ -28,7 +28,8 @@ from streamdocs.progress import Tally
 from streamdocs.records import TextRecord, decode_text, decode_tokens, encode_text, encode_tokens
 from streamdocs.sealing import Manifest, State
 from streamdocs.store import LmdbStore
-from streamdocs.windows import Reseal, read_reseals, windows_in_use
+from streamdocs.untrusted import decompress, unpack
+from streamdocs.windows import Reseal, read_reseals, window_key, windows_in_use
 from streamdocs_server.leases import Leases
 from streamdocs_server.retire import Retirer
 
@@ -190,6 +191,37 @@ def note(data: bytes) -> None:
         finally:
             store.update(name, lambda _, name=name: before[name])
     assert registered_generators(store) == [dataset.run.scope.generator]
+
+
+@functools.cache
+def first_window() -> tuple[bytes, bytes, list]:
+    """Where the first window is, its manifest as it is stored, and what that says."""
+    ledger = run_folder().ledger
+    found = ledger.sealed(0)
+    return window_key(ledger.run.ledger_id, 0, ()), found, unpack(decompress(found))
+
+
+arrays = st.lists(st.integers(0, 300) | st.just((1 << 32) - 1), max_size=40).map(
+    lambda each: np.array(each, "<u4").tobytes()
+)
+
+
+@target(st.deferred(lambda: changed(first_window()[2], st.one_of(arrays, values))), share=0.5)
+def window(value) -> None:
+    """A sealed window that says something else, and is read."""
+    dataset = run_folder()
+    key, whole, _ = first_window()
+    again = make_dataset(dataset.corpus.local, LmdbStore(dataset.store.location))
+    dataset.store.delete("windows", [key])
+    dataset.store.add("windows", {key: frame(to_msgpack(value))})
+    try:
+        with little_memory():
+            again[0]["input_ids"]
+    except StoreError:
+        pass
+    finally:
+        dataset.store.delete("windows", [key])
+        dataset.store.add("windows", {key: whole})
 
 
 @functools.cache
