@@ -1,6 +1,7 @@
 """A fuzz target: inputs, and a check that raises where one does harm. Run by pytest, and longer by ``make fuzz``."""
 
 import contextlib
+import functools
 import inspect
 import resource
 import tempfile
@@ -81,6 +82,12 @@ def little_memory(mebibytes: int = 512):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@functools.cache
+def folder_of(name: str) -> Path:
+    """The same folder for a name."""
+    return folder()
 
 
 def folder() -> Path:
