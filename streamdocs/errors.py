@@ -10,6 +10,7 @@
     ├── LedgerFileError        an exported ledger that cannot be read, or contradicts what the store holds
     ├── FingerprintError       the state or the store belongs to another run
     ├── WaitTimeoutError       generations (or a server) did not come within the deadline
+    ├── WorkerGoneError        a DataLoader worker was killed
     └── EngineError            the language model server cannot be used
         └── EngineUnavailableError   it may be used again later: refused, timed out, overloaded
 
@@ -57,6 +58,10 @@ class FingerprintError(StreamdocsError):
 
 class WaitTimeoutError(StreamdocsError, TimeoutError):
     """What was waited for did not come within the deadline."""
+
+
+class WorkerGoneError(StreamdocsError):
+    """A DataLoader worker was killed while its trainer still needed it."""
 
 
 class EngineError(StreamdocsError):

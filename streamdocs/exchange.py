@@ -12,6 +12,8 @@ from weakref import ref
 
 import numpy as np
 
+from streamdocs.errors import WorkerGoneError
+
 #: Before the body of a segment: how many of the batches that were sent the trainer has taken.
 _HEADER_BYTES = 64
 #: One is read from while the next one is filled; a third for a batch that reaches from one into the next.
@@ -77,9 +79,10 @@ class Exchange:
                 return Lease(segment)
         if len(self._segments) == _MOST_SEGMENTS:
             return None
-        descriptor = os.memfd_create("streamdocs")  # stays open: the trainer finds the segment by it
+        name = secrets.randbits(63)
+        descriptor = os.memfd_create(_file_name(name))  # stays open: the trainer finds the segment by it
         os.ftruncate(descriptor, _HEADER_BYTES + self._size)
-        self._segments.append(Segment(descriptor, Address(secrets.randbits(63), os.getpid(), descriptor)))
+        self._segments.append(Segment(descriptor, Address(name, os.getpid(), descriptor)))
         return Lease(self._segments[-1])
 
 
@@ -96,13 +99,35 @@ _attached: dict[int, Segment] = {}
 
 
 def attach(address: Address) -> Segment:
-    """The segment of a worker, in its trainer."""
+    """The segment of a worker, in its trainer.
+
+    Raises:
+        WorkerGoneError: The worker was killed after it had sent a batch, and before that was taken.
+    """
     segment = _attached.get(address.name)
     if segment is None:
         for name, other in list(_attached.items()):
             if not os.path.exists(f"/proc/{other.address.process}"):
                 del _attached[name]
-        descriptor = os.open(f"/proc/{address.process}/fd/{address.descriptor}", os.O_RDWR)
+        descriptor = _open(address)
         segment = _attached[address.name] = Segment(descriptor, address)
         os.close(descriptor)
     return segment
+
+
+def _open(address: Address) -> int:
+    path = f"/proc/{address.process}/fd/{address.descriptor}"
+    try:
+        # Another process may have that number by now.
+        if _file_name(address.name) in os.readlink(path):
+            return os.open(path, os.O_RDWR)
+    except OSError:
+        pass
+    raise WorkerGoneError(
+        f"DataLoader worker {address.process} was killed before a batch that it had read was taken from it: look for "
+        "what killed it (most often too little memory), and go on from the last checkpoint"
+    )
+
+
+def _file_name(name: int) -> str:
+    return f"streamdocs-{name:016x}"

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, default_collate
 from conftest import make_dataset
 from streamdocs import batch, exchange
 from streamdocs.batch import Sample, _SharedBatch
+from streamdocs.errors import WorkerGoneError
 from streamdocs.exchange import Address, Exchange, attach
 from streamdocs.sequences import SequencesShape
 
@@ -64,6 +65,18 @@ def test_segments_of_workers_that_are_gone_are_let_go():
     exchange._attached[theirs.segment.address.name].address = Address(0, child, 0)
     attach(last.segment.address)
     assert set(exchange._attached) == {ours.segment.address.name, last.segment.address.name}
+
+
+def test_a_worker_that_was_killed_is_an_error_and_nobody_elses_memory_is_taken_for_its():
+    address = Exchange(SHAPE.nbytes).lease(SHAPE.nbytes).segment.address
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    for other in (address._replace(process=child), address._replace(name=address.name ^ 1)):
+        exchange._attached.clear()
+        with pytest.raises(WorkerGoneError, match=rf"DataLoader worker {other.process} was killed"):
+            attach(other)
 
 
 def expected_of(corpus, store, **options) -> list:
