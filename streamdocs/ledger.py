@@ -112,11 +112,8 @@ class Ledger:
             StoreError: It did not, sealed something else, or sealed it anew.
         """
         window = (position - 1) // self.run.mixture.window
-        if (
-            not position
-            or not self.run.mixture.rows(window)[1]
-            or (seal_digest and self.seal_digest(position) == seal_digest)
-        ):
+        reads_sealed = position and self.run.mixture.rows(window)[1]
+        if not reads_sealed or (seal_digest and self.seal_digest(position) == seal_digest):
             return
         # Only other ranks had read from that window, and their seal was not there yet when the state was saved.
         if not seal_digest and (self.sealed(window) is not None or reseal_of(window, self.reseals)):
