@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo demo-sglang sglang test fuzz lint check format bench clean
+.PHONY: demo demo-sglang sglang test exact fuzz faults lint check format bench clean
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
@@ -16,6 +16,10 @@ sglang: .venv-sglang/installed
 
 test: .venv/installed .venv-sglang/installed
 	$(RUN)/pytest -n 2 --dist loadgroup
+
+# Every state of every kind of run and split; `make test` does half of them.
+exact: .venv/installed
+	EXHAUSTIVE=1 $(RUN)/pytest -n 2 tests/test_exactness.py tests/test_kills.py
 
 # Some five minutes of inputs that mean harm; the last line is one JSON object.
 fuzz: .venv/installed
