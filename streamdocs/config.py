@@ -124,7 +124,7 @@ class ServerSection(_Section):
     gates: dict[str, Any] = {}
     attempts: int = Field(default=2, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
-    drain: float = Field(default=3.0, ge=0)
+    drain: float = Field(default=2.0, ge=0)
 
 
 class RunFile(_Section):

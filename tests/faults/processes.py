@@ -109,10 +109,11 @@ class Job:
 
     def __exit__(self, *exception: object) -> None:
         for process in self.processes:
-            for each in (*children_of(process.pid), process.pid):
-                if is_alive(each):
-                    os.kill(each, signal.SIGKILL)
-            process.wait()
+            if process.poll() is None:  # otherwise its number may be somebody else's
+                for each in (*children_of(process.pid), process.pid):
+                    if is_alive(each):
+                        os.kill(each, signal.SIGKILL)
+                process.wait()
 
 
 @fault("Ctrl-C of trainer with workers, and of server", 3, 1)
