@@ -11,6 +11,7 @@ from streamdocs.exchange import Exchange
 from streamdocs.ledger import Ledger
 from streamdocs.run import Run
 from streamdocs.sequences import Sequences, SequencesShape
+from streamdocs.watchdog import end_with_parent
 
 #: Most tokens that are read at a time, 8 or 16 MB of them.
 _READ_AHEAD = 1 << 22
@@ -33,7 +34,10 @@ class Reader:
 
     def read(self, positions: Ints) -> Iterator[Sequences]:
         """The sequences at some positions, some at a time; in a DataLoader worker, where its trainer can read them."""
-        exchange = self._exchange if get_worker_info() else None
+        exchange = None
+        if get_worker_info():
+            exchange = self._exchange
+            end_with_parent()
         for first in range(0, len(positions), self._most):
             some = positions[first : first + self._most]
             yield self.assembler.read(some, documents=self._shape.documents, exchange=exchange)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from exactness import GLOBAL_BATCH, Child, Setup, Split, endless, generate_for_ever
 from faults.table import Outcome, fault
-from faults.world import committed, corpus_of, lines, lost, until
+from faults.world import committed, corpus_of, is_alive, lines, lost, until
 from streamdocs import Stitch
 from streamdocs.store import LmdbStore
 
@@ -155,7 +155,8 @@ def worker_killed(folder: Path, tries: int, rng: random.Random) -> Outcome:
             run.works("trainer")
             time.sleep(rng.uniform(0, 0.1))
             before = committed(run.store)
-            os.kill(rng.choice(run.workers_of_trainer()), signal.SIGKILL)
+            workers = run.workers_of_trainer()
+            os.kill(rng.choice(workers), signal.SIGKILL)
             began = time.monotonic()
             message = error_of(run.running["trainer"])
             # By who notices first: our own error, PyTorch's signal handler, or its look at its workers every 5 s.
@@ -165,6 +166,8 @@ def worker_killed(folder: Path, tries: int, rng: random.Random) -> Outcome:
             run.start("trainer")
             run.works("trainer")
             outcome.took(time.monotonic() - began)
+            # Also where the one that was killed held the lock of the queue that the other one writes to.
+            until(lambda: not any(map(is_alive, workers)), "no worker is left")  # noqa: B023
         for child in run.running.values():
             child.kill()
         outcome.wrong = run.wrong()

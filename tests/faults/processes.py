@@ -18,20 +18,12 @@ from exactness import Child, Setup
 from faults.kills import RECIPE, Run, train_for_ever
 from faults.table import Outcome, fault
 from faults.trainer import digest_of
-from faults.world import committed, corpus_of, dataset_of, lines, lost, until
+from faults.world import committed, corpus_of, dataset_of, is_alive, lines, lost, until
 
 #: Ctrl-C has so many seconds, on a machine of its own.
 CTRL_C_SECONDS = 5.0
 #: A machine that is busy with other tests may be so much slower.
 SLOWER = 3.0
-
-
-def is_alive(process: int) -> bool:
-    """Whether a process runs; one that nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def children_of(process: int) -> list[int]:

@@ -81,6 +81,14 @@ def until(condition: Callable[[], object], what: str) -> float:
     return time.monotonic() - began
 
 
+def is_alive(process: int) -> bool:
+    """Whether a process runs; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def lines(path: Path) -> list[list]:
     """Lines of JSON, without one that is still being written."""
     text = path.read_bytes() if path.exists() else b""

@@ -1,0 +1,48 @@
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from streamdocs.watchdog import end_with_parent
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for_a_lock(lock, sender) -> None:
+    end_with_parent()
+    end_with_parent()
+    sender.send(os.getpid())
+    lock.acquire()
+
+
+def start_one_that_waits(method: str, sender) -> None:
+    context = multiprocessing.get_context(method)
+    lock = context.Lock()
+    lock.acquire()
+    context.Process(target=wait_for_a_lock, args=(lock, sender)).start()
+    signal.pause()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_who_waits_for_ever_ends_with_its_parent(method):
+    receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
+    parent = multiprocessing.get_context("spawn").Process(target=start_one_that_waits, args=(method, sender))
+    parent.start()
+    assert receiver.poll(60)
+    child = receiver.recv()
+    time.sleep(2.5)
+    assert is_alive(child)  # while its parent is
+    parent.kill()
+    parent.join()
+    deadline = time.monotonic() + 30
+    while is_alive(child):
+        assert time.monotonic() < deadline, "it outlives its parent"
+        time.sleep(0.05)
