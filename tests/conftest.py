@@ -1,7 +1,9 @@
 """Real corpora and stores, small enough to make for every test."""
 
 import asyncio
+import multiprocessing
 import random
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,15 @@ def generate(run: Run, store: LmdbStore, blocks: int | None = None, *, engine=No
             await loop._resolve_block(number, order.documents_of(order.block(number)).tolist())
 
     asyncio.run(work())
+
+
+def forked(processes: int = 4) -> ProcessPoolExecutor:
+    """Forks of this process that end when they are told to.
+
+    Those of ``multiprocessing.Pool`` are ended by SIGTERM, for which Composer sets a handler wherever it is imported:
+    one that comes just before a wait for the next task is seen only after it, which is never.
+    """
+    return ProcessPoolExecutor(processes, multiprocessing.get_context("fork"))
 
 
 def make_dataset(corpus, store=None, **options) -> StreamingMegadocDataset:

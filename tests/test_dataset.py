@@ -1,7 +1,6 @@
 """The dataset as users meet it: through DataLoaders, in several processes, stopped and resumed."""
 
 import json
-import multiprocessing
 import time
 from collections import Counter
 
@@ -11,7 +10,7 @@ import torch
 from streaming import StreamingDataLoader, StreamingDataset
 from torch.utils.data import DataLoader
 
-from conftest import OPEN_GATES, STITCH, TEMPLATE, generate, make_corpus, make_dataset, make_run, make_texts
+from conftest import OPEN_GATES, STITCH, TEMPLATE, forked, generate, make_corpus, make_dataset, make_run, make_texts
 from streamdocs import Generator, Rephrase, Stitch, Stretch
 from streamdocs.errors import (
     ConfigError,
@@ -311,8 +310,8 @@ def test_windows_in_use_are_those_of_the_last_states_and_the_one_before(small_co
 
 
 def test_windows_are_sealed_once_by_whoever_is_first(small_corpus, full_store):
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        found = pool.starmap(seal_in_a_process, [(str(small_corpus), full_store.location)] * 4)
+    with forked() as pool:
+        found = pool.map(seal_in_a_process, [str(small_corpus)] * 4, [full_store.location] * 4)
     assert len(set(found)) == 1
 
 

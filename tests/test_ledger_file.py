@@ -1,6 +1,5 @@
 """A ledger outside its store: exported, imported, verified and compared."""
 
-import multiprocessing
 import struct
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import STITCH, corrupt, generate, make_dataset, make_run, rewrite
+from conftest import STITCH, corrupt, forked, generate, make_dataset, make_run, rewrite
 from streamdocs import Stitch
 from streamdocs.errors import LedgerFileError, StoreError
 from streamdocs.hashing import digest128
@@ -266,11 +265,11 @@ def test_several_at_once_agree(grown, other, tmp_path):
     path = tmp_path / "run.ledger"
     export_ledger(grown.ledger).save(path)
     where = (str(other.corpus.local), other.store.location)
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        imports = [pool.apply_async(import_in_a_process, (*where, str(path))) for _ in range(2)]
-        readers = [pool.apply_async(read_in_a_process, where) for _ in range(2)]
-        read = {each.get(60) for each in readers}
-        errors = [error for each in imports if (error := each.get(60))]
+    with forked() as pool:
+        imports = [pool.submit(import_in_a_process, *where, str(path)) for _ in range(2)]
+        readers = [pool.submit(read_in_a_process, *where) for _ in range(2)]
+        read = {each.result(60) for each in readers}
+        errors = [error for each in imports if (error := each.result(60))]
     assert len(read) == 1 and all("is the first that differs" in error for error in errors)
     assert all(report.intact for report in verify(other.ledger))
 

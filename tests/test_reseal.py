@@ -1,12 +1,11 @@
 """Runs that are sealed anew, because what their windows refer to is gone."""
 
-import multiprocessing
 from itertools import pairwise
 
 import pytest
 import torch
 
-from conftest import STITCH, corrupt, generate, make_dataset, make_run, rewrite
+from conftest import STITCH, corrupt, forked, generate, make_dataset, make_run, rewrite
 from streamdocs import Stitch
 from streamdocs.errors import ConfigError, LedgerFileError, MissingGenerationError, StoreError
 from streamdocs.ledger_file import LedgerFile, differences, export_ledger, import_ledger
@@ -110,10 +109,10 @@ def test_loading_a_state_seals_anew_what_is_gone(dataset):
 def test_ranks_that_do_so_at_once_agree(dataset):
     state = dataset.state_dict(2 * SIZE, True)
     lose(dataset, 3)
-    arguments = (str(dataset.corpus.local), dataset.store.location, state)
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        read = pool.starmap(resume_in_a_process, [arguments] * 8, chunksize=1)
-    assert len(set(read)) == 1
+    corpus, store = str(dataset.corpus.local), dataset.store.location
+    with forked() as pool:
+        read = set(pool.map(resume_in_a_process, [corpus] * 8, [store] * 8, [state] * 8))
+    assert len(read) == 1
     assert len(again(dataset).ledger.reseals) == 1
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from conftest import forked
 from streamdocs.errors import ConfigError, StoreError, StoreFullError
 from streamdocs.store import LmdbStore, lock, open_store
 
@@ -58,8 +59,8 @@ def count_up(location: str) -> None:
 
 def test_updates_of_many_processes_are_all_counted(store):
     store.update(b"counter", lambda old: b"0")  # open here, before the fork
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        pool.map(count_up, [store.location] * 4)
+    with forked() as pool:
+        list(pool.map(count_up, [store.location] * 4))
     assert get(store, "notes", b"counter") == b"400"
     assert store.update(b"counter", lambda old: None) is None
     assert get(store, "notes", b"counter") is None
