@@ -65,10 +65,10 @@ def can_begin(run, store: LmdbStore, when_behind: str) -> bool:
 
 
 def cases() -> list:
-    """Every recipe with every mode once, and both with either kind of rounds; with EXHAUSTIVE=1 all combinations."""
+    """Every recipe with either kind of rounds once, every mode twice; with EXHAUSTIVE=1 all combinations."""
     axes = [Rephrase, Stitch, Stretch], [growing, retiring], ["wait", "reuse", "web"]
     every = product(*(list(enumerate(axis)) for axis in axes))
-    wanted = [each for each in every if "EXHAUSTIVE" in os.environ or sum(number for number, _ in each) % 2 == 0]
+    wanted = [each for each in every if "EXHAUSTIVE" in os.environ or sum(number for number, _ in each) % 3 == 0]
     return [[value for _, value in each] for each in wanted]
 
 

@@ -26,6 +26,7 @@ class Host:
         self.script = list(script) or [chat()]
         self.name, self.context, self.dead, self.healthy = name, context, False, True
         self.load = Load(1, 0, 0)
+        self.seconds = 0.0
         self.hold = asyncio.Event()
         self.hold.set()
         self.asked: Counter[str] = Counter()
@@ -49,6 +50,8 @@ class Host:
             messages = json.loads(received.content)["messages"]
             return httpx.Response(200, json={"count": sum(len(each["content"].split()) for each in messages)})
         await self.hold.wait()
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
         self.bodies.append(json.loads(received.content))
         step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(step, Exception):
@@ -340,18 +343,21 @@ def test_the_limit_follows_queue_and_cache():
         return round(member.limit, 1)
 
     async def work() -> None:
-        # All are worked on, none waits, and there is room in the cache: twice as many, or as many as fit.
-        assert await limit_after(Load(16, 0, 0, 0.3)) == 32
-        assert await limit_after(Load(16, 0, 0, 0.5)) == 25.6
-        assert await limit_after(Load(16, 0, 0, 0.9)) == 16
-        assert await limit_after(Load(16, 0, 0, 0.99)) == 12.8
+        # All are worked on, none waits, and there is room in the cache: half-way to as many as fit, at most twice.
+        assert await limit_after(Load(16, 0, 0, 0.1)) == 32
+        assert await limit_after(Load(16, 0, 0, 0.2)) == 32
+        assert await limit_after(Load(16, 0, 0, 0.5)) == 20.2
+        assert await limit_after(Load(16, 0, 0, 0.8)) == 16
+        assert await limit_after(Load(16, 0, 0, 1.0)) == 14.3
+        # A report from before it began says nothing.
+        assert await limit_after(Load(0, 0, 0, 0.0), Load(8, 8, 0, 0.8)) == 10
         # A few wait, so that it never runs dry; half of them wait; it has hardly begun.
         assert await limit_after(Load(14, 2, 0, 0.8)) == 16
         assert await limit_after(Load(8, 8, 0, 0.8)) == 10
         assert await limit_after(Load(0, 1000, 0, 0.0)) == 8
         # Not before as many were answered; not if it is not asked for as much.
-        assert await limit_after(Load(16, 0, 0, 0.3), answers=15) == 16
-        assert await limit_after(Load(16, 0, 0, 0.3), busy=4) == 16
+        assert await limit_after(Load(16, 0, 0, 0.2), answers=15) == 16
+        assert await limit_after(Load(16, 0, 0, 0.2), busy=4) == 16
         # The same old report does not count twice.
         assert await limit_after(*[Load(8, 8, 0, 0.8)] * 5) == 10
 
@@ -364,6 +370,7 @@ def test_slots_follow_what_the_servers_take_below_the_ceiling(monkeypatch):
 
     async def work() -> None:
         first, second = Host(), Host()
+        first.seconds = second.seconds = 0.01
         fleet = Fleet(first, second, kind=SGLangEndpoint, slots=100)
         async with fleet as pool:
             await until(lambda: fleet.slots.total_tokens == 32)
@@ -373,7 +380,6 @@ def test_slots_follow_what_the_servers_take_below_the_ceiling(monkeypatch):
                 while going:
                     async with fleet.slots:
                         await pool.generate(request(), number)
-                        await asyncio.sleep(0.01)
 
             asking = [asyncio.create_task(ask(i)) for i in range(200)]
             await until(lambda: fleet.slots.total_tokens == 100)  # nobody's queue is ever long

@@ -17,8 +17,8 @@ _T = TypeVar("_T")
 _FIRST_LIMIT = 16
 #: Requests that may wait in a server, as a share of those that it works on: enough for it never to run dry.
 _QUEUE = 0.25
-#: Share of its cache that should be in use. Over the second it throws away what it has read and has to read it again.
-_FILLED, _FULL = 0.8, 0.95
+#: Share of its cache that should be in use. A full one throws away what it has read and has to read it again.
+_FILLED = 0.8
 _MOST_PAUSE = 60.0
 _MOST_RETRY_AFTER = 600.0
 
@@ -92,7 +92,7 @@ class Member:
         Not more often, for its cache is fullest just before it answers, and what it says may be seconds old.
         """
         self.load = load
-        if load is None:
+        if load is None or not (load.running or load.waiting):
             return
         self._fullest = max(self._fullest, load.cache_usage)
         self._queue = min(self._queue, load.waiting / max(1, load.running))
@@ -100,10 +100,9 @@ class Member:
             return
         if self._queue > _QUEUE:
             self.limit *= max(0.5, (1 + _QUEUE) / (1 + self._queue))
-        elif self._fullest > _FULL:
-            self.limit *= 0.8
-        elif self.busy > 0.5:
-            self.limit *= min(2.0, max(1.0, _FILLED / max(self._fullest, 0.01)))
+        elif self._fullest > _FILLED or self.busy > 0.5:
+            # Half-way (of its logarithm), for what was seen is less than the most that there was.
+            self.limit *= min(2.0, math.sqrt(_FILLED / max(self._fullest, 0.01)))
         self.limit = max(1.0, self.limit)
         self._answers, self._fullest, self._queue = 0, 0.0, math.inf
 

@@ -225,11 +225,11 @@ class Pool:
 
     async def _look_after(self, member: Member) -> None:
         while member.up and self._given_up is None:
+            member.adapt(await member.endpoint.load())
+            self._set_slots()
             await _wait(member.out, _LOOK_SECONDS if member.load else _RARE_LOOK_SECONDS)
             if member.up:
                 await self._identify(member)
-                member.adapt(await member.endpoint.load())
-                self._set_slots()
 
     async def _identify(self, member: Member) -> None:
         served = await member.endpoint.identify()
