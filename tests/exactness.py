@@ -214,10 +214,14 @@ class Child:
         self.process.start()
         sender.close()
 
+    def answers(self, seconds: float) -> bool:
+        """Whether it returns or raises in time."""
+        return self._receiver.poll(seconds)
+
     def result(self) -> Any:
         """What the function returns; an error where it raised one or did not end."""
         try:
-            assert self._receiver.poll(DEADLINE), f"no answer in {DEADLINE} s"
+            assert self.answers(DEADLINE), f"no answer in {DEADLINE} s"
             value, error = self._receiver.recv()
         finally:
             self.kill()

@@ -1,5 +1,6 @@
 """SIGKILL at random moments: trainer, DataLoader worker, generator, all of them, and the server's own process."""
 
+import faulthandler
 import json
 import os
 import random
@@ -27,6 +28,7 @@ def train_for_ever(setup: Setup, workers: int, folder: Path) -> None:
     """One life of a trainer: goes on where the last saved state says, and logs every batch that it consumed."""
     loader = setup.loader(Split(workers=workers), 0, "")
     saved, position = folder / "state.json", 0
+    faulthandler.register(signal.SIGUSR1, (folder / "stack").open("w"))
     if saved.exists():
         state = json.loads(saved.read_text())
         loader.load_state_dict(state)
@@ -149,7 +151,7 @@ fault("SIGKILL of both at once", 40, 3)(partial(killed, ("trainer", "generator")
 @fault("SIGKILL of a DataLoader worker", 50, 3)
 def worker_killed(folder: Path, tries: int, rng: random.Random) -> Outcome:
     """The trainer says which worker was killed, and the next start goes on."""
-    outcome = Outcome(tried=tries)
+    outcome, locked = Outcome(tried=tries), 0
     with Run(folder, rng, workers=2) as run:
         for _ in range(tries):
             run.works("trainer")
@@ -158,10 +160,14 @@ def worker_killed(folder: Path, tries: int, rng: random.Random) -> Outcome:
             workers = run.workers_of_trainer()
             os.kill(rng.choice(workers), signal.SIGKILL)
             began = time.monotonic()
-            message = error_of(run.running["trainer"])
-            # By who notices first: our own error, PyTorch's signal handler, or its look at its workers every 5 s.
-            said = ("was killed", "is killed by signal", "exited unexpectedly")
-            assert "DataLoader worker" in message and any(each in message for each in said), message
+            if waits_for_lock_of_pytorch(run.running["trainer"], folder):
+                locked += 1
+                run.running["trainer"].kill()
+            else:
+                message = error_of(run.running["trainer"])
+                # By who notices first: our own error, PyTorch's signal handler, or its look at its workers every 5 s.
+                said = ("was killed", "is killed by signal", "exited unexpectedly")
+                assert "DataLoader worker" in message and any(each in message for each in said), message
             outcome.lost += lost(before, committed(run.store))
             run.start("trainer")
             run.works("trainer")
@@ -171,7 +177,23 @@ def worker_killed(folder: Path, tries: int, rng: random.Random) -> Outcome:
         for child in run.running.values():
             child.kill()
         outcome.wrong = run.wrong()
+    outcome.note = f"{locked} times with PyTorch's lock" if locked else ""
     return outcome
+
+
+def waits_for_lock_of_pytorch(trainer: Child, folder: Path) -> bool:
+    """Whether the worker was killed while it held the lock of PyTorch's "done event": then the trainer waits for ever.
+
+    A worker holds it for some microseconds a batch, and nobody but PyTorch can do anything about it.
+    """
+    if trainer.answers(30):
+        return False
+    os.kill(trainer.process.pid, signal.SIGUSR1)
+    until(lambda: (folder / "stack").read_text().endswith("\n"), "the trainer's stack is written")
+    time.sleep(0.5)
+    stack = (folder / "stack").read_text()
+    where = ("in _mark_worker_as_unavailable\n", "in _shutdown_workers\n")
+    return "multiprocessing/synchronize.py" in stack and any(each in stack for each in where)
 
 
 def error_of(child: Child) -> str:
