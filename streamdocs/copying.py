@@ -59,7 +59,7 @@ class Copier:
         _copy(flat, places[here], sizes[here], shards, begins, spans.offset[here])
 
     def _generations(self, at: Ints) -> tuple[list[Buffer], Ints]:
-        """The record of each generation, and its first byte there. ``at`` indexes the rounds of the track's units."""
+        """What each generation lies in, and its first byte there. ``at`` indexes the rounds of the track's units."""
         assert self._ledger and self._snapshot
         units = self._track.units
         used, inverse = np.unique(at, return_inverse=True)
@@ -70,7 +70,7 @@ class Copier:
         as_sealed = table.lengths[item, numbers] == units.tokens[used]
         if not (as_sealed & table.whole(item, numbers)).all():
             raise lost_generations(self._ledger, self._snapshot, self._window)
-        records = [table.records[each] or b"" for each in item[inverse].tolist()]
+        records = [table.values.buffers[each] or b"" for each in item[inverse].tolist()]
         return records, table.places(item, numbers)[0][inverse]
 
 

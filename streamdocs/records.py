@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from streamdocs.arrays import Bools, Count, Ints, Tokens
 from streamdocs.keys import Key
+from streamdocs.store.base import Values
 from streamdocs.untrusted import decompress, unpack
 
 Buffer = bytes | memoryview
@@ -38,30 +39,34 @@ class TokenTable:
     Every generation has a checksum of its own, so that reading one costs no look at the others.
 
     Args:
-        records: They themselves; None where there is none.
+        values: They themselves.
         intact: bool (records,), False where one is missing, damaged before its tokens, or another key's.
         lengths: int64 (records, generations), tokens of each; 0 where it was rejected or its record is not intact.
         checksums: uint64 (records, generations); 0 where its record is not intact.
         token_bytes: int64 (records,), bytes of a token: 2 or 4 where the record is intact.
     """
 
-    records: Sequence[Buffer | None]
+    values: Values
     intact: Bools
     lengths: Ints
     checksums: Checksums
     token_bytes: Ints
 
     def places(self, records: Ints, generations: Ints) -> tuple[Ints, Ints]:
-        """For pairs of record and generation, the first byte of the generation in its record, and the one after it."""
+        """For pairs of record and generation, the first byte of the generation in its buffer, and the one after it."""
         head = _table_dtype(self.lengths.shape[1]).itemsize
-        stops = head + np.cumsum(self.lengths, axis=1)[records, generations] * self.token_bytes[records]
+        stops = (
+            self.values.starts[records]
+            + head
+            + np.cumsum(self.lengths, axis=1)[records, generations] * self.token_bytes[records]
+        )
         return stops - self.lengths[records, generations] * self.token_bytes[records], stops
 
     def whole(self, records: Ints, generations: Ints) -> Bools:
         """For pairs of record and generation, whether the generation is there as it was written, to the last token."""
-        bodies = [self.records[each] or b"" for each in records.tolist()]
-        parts = zip(bodies, *(column.tolist() for column in self.places(records, generations)), strict=True)
-        found = [xxhash.xxh3_64_intdigest(body[start:stop]) for body, start, stop in parts]
+        buffers = [self.values.buffers[each] or b"" for each in records.tolist()]
+        parts = zip(buffers, *(column.tolist() for column in self.places(records, generations)), strict=True)
+        found = [xxhash.xxh3_64_intdigest(buffer[start:stop]) for buffer, start, stop in parts]
         whole: Bools = np.array(found, np.uint64) == self.checksums[records, generations]
         return whole & self.intact[records]
 
@@ -88,7 +93,7 @@ class TokenRecord:
         if not self.table.whole(*at)[0]:
             return None
         (start,), (stop,) = self.table.places(*at)
-        record = memoryview(self.table.records[0] or b"")
+        record = memoryview(self.table.values.buffers[0] or b"")
         return np.frombuffer(record[start:stop], f"<u{self.table.token_bytes[0]}")
 
 
@@ -107,25 +112,26 @@ def decode_tokens(key: Key, record: Buffer | None) -> TokenRecord | None:
     _, generations = _SHAPE.unpack_from(record, _HEADER.size)
     if len(record) < _HEADER.size + _SHAPE.size + generations * _GENERATION.itemsize:
         return None
-    table = read_table([key.check], [record], generations)
+    table = read_table([key.check], Values.of([record]), generations)
     return TokenRecord(table) if table.intact[0] else None
 
 
-def read_table(checks: Sequence[bytes], records: Sequence[Buffer | None], generations: int) -> TokenTable:
+def read_table(checks: Sequence[bytes], records: Values, generations: int) -> TokenTable:
     """What the token records under some keys hold, without a look at the tokens.
 
     Args:
         checks: The second hash of each key.
-        records: The record under each; None where there is none.
+        records: The record under each.
         generations: How many a record has.
     """
     dtype = _table_dtype(generations)
     size, blank = dtype.itemsize, bytes(dtype.itemsize)
-    heads = [blank if record is None or len(record) < size else bytes(record[:size]) for record in records]
+
+    parts = zip(records.buffers, records.starts.tolist(), (records.sizes >= size).tolist(), strict=True)
+    heads = [bytes(buffer[start : start + size]) if buffer and long else blank for buffer, start, long in parts]
     table = np.frombuffer(b"".join(heads), dtype)
     # Item by item only what has to be: there may be thousands.
     found = np.fromiter((xxhash.xxh3_64_intdigest(head[_HEADER.size :]) for head in heads), np.uint64, len(heads))
-    stored = np.array([0 if record is None else len(record) for record in records], np.int64)
     lengths = table["generations"]["tokens"].astype(np.int64)
     token_bytes = table["token_bytes"].astype(np.int64)
     intact: Bools = (
@@ -134,7 +140,7 @@ def read_table(checks: Sequence[bytes], records: Sequence[Buffer | None], genera
         & (table["checksum"] == found)
         & (table["count"] == generations)
         & ((token_bytes == 2) | (token_bytes == 4))
-        & (stored == size + lengths.sum(axis=1) * token_bytes)
+        & (records.sizes == size + lengths.sum(axis=1) * token_bytes)
     )
     lengths[~intact] = 0
     checksums = np.where(intact[:, None], table["generations"]["checksum"], np.uint64(0))

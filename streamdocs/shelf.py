@@ -81,7 +81,7 @@ class Records:
             items, numbers = (each.ravel() for each in np.indices(faults.shape))
             faults[~table.whole(items, numbers).reshape(faults.shape)] = _DAMAGED
         faults[~table.intact] = _DAMAGED
-        faults[[record is None for record in table.records]] = _MISSING
+        faults[[buffer is None for buffer in table.values.buffers]] = _MISSING
         found["lengths"] = np.where(faults, 0, table.lengths)
         found["checksums"] = table.checksums
         self._lost.update(documents[faults.any(axis=1)].tolist())

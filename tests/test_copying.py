@@ -71,7 +71,7 @@ def test_keys_of_many_are_the_keys_of_each(small_corpus):
 def test_values_of_many_keys_come_in_their_order(store):
     store.add("texts", {b"a": b"1", b"b": b"2"})
     with store.read() as snapshot:
-        found = snapshot.get_many("texts", [b"b", b"c", b"a", b"b"])
+        found = snapshot.get_many("texts", [b"b", b"c", b"a", b"b"]).listed()
         assert [None if value is None else bytes(value) for value in found] == [b"2", None, b"1", b"2"]
 
 

@@ -21,7 +21,7 @@ def test_what_was_written_together_is_read_one_by_one(store, count):
     assert store.add("tokens", dict.fromkeys(written, bytes(5000))) == 0  # the first writer wins
     with store.read() as snapshot:
         assert {key: bytes(snapshot.get("tokens", key)) for key in written} == written
-        found = snapshot.get_many("tokens", [*written, b"nothing"])
+        found = snapshot.get_many("tokens", [*written, b"nothing"]).listed()
     assert found[-1] is None
     assert everything(store) == written
 
@@ -69,5 +69,5 @@ def test_a_value_whose_pack_is_gone_is_not_there(store):
     with opened.environment.begin(write=True) as transaction:
         transaction.drop(opened.packs.database, delete=False)
     with store.read() as snapshot:
-        assert snapshot.get_many("tokens", written) == [None] * 4
+        assert snapshot.get_many("tokens", written).listed() == [None] * 4
     assert store.delete("tokens", written) == 4

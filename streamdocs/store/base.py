@@ -1,13 +1,42 @@
 """What a store has to do: a few tables of bytes, read at one moment and written all or nothing."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import numpy as np
+
+from streamdocs.arrays import Ints
 
 #: texts: generations by key, as text. tokens: the same for one tokenizer. blocks: resolved blocks of generation.
 #: windows: sealed windows. notes: small things that change: leases, marks, generators, heartbeats.
 Table = Literal["texts", "tokens", "blocks", "windows", "notes"]
 TABLES: tuple[Table, ...] = ("texts", "tokens", "blocks", "windows", "notes")
+
+
+@dataclass(frozen=True)
+class Values:
+    """Some values, where they lie: a view of each would be an object that the garbage collector has to look at.
+
+    buffers: What each lies in, maybe beside others; None where there is no value.
+    starts, sizes: int64 (values,), its first byte there, and how many bytes it has; 0 where there is none.
+    """
+
+    buffers: Sequence[bytes | memoryview | None]
+    starts: Ints
+    sizes: Ints
+
+    @classmethod
+    def of(cls, values: Sequence[bytes | memoryview | None]) -> "Values":
+        """Values that share nothing."""
+        sizes = np.array([0 if value is None else len(value) for value in values], np.int64)
+        return cls(values, np.zeros_like(sizes), sizes)
+
+    def listed(self) -> list[bytes | memoryview | None]:
+        """The values themselves."""
+        parts = zip(self.buffers, self.starts.tolist(), self.sizes.tolist(), strict=True)
+        return [buffer if buffer is None else buffer[start : start + size] for buffer, start, size in parts]
 
 
 class Snapshot(Protocol):
@@ -16,7 +45,7 @@ class Snapshot(Protocol):
     def get(self, table: Table, key: bytes) -> bytes | memoryview | None:
         """The value under ``key``, None where there is none; never copied where that can be avoided."""
 
-    def get_many(self, table: Table, keys: Iterable[bytes]) -> list[bytes | memoryview | None]:
+    def get_many(self, table: Table, keys: Iterable[bytes]) -> Values:
         """The values under several keys, in their order."""
 
     def scan(self, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:

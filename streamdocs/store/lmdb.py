@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import lmdb
 
 from streamdocs.errors import StoreError, StoreFullError
-from streamdocs.store.base import TABLES, Table
+from streamdocs.store.base import TABLES, Table, Values
 from streamdocs.store.lock import WriteLock
 from streamdocs.store.packs import Packs
 
@@ -91,10 +91,9 @@ class LmdbSnapshot:
         """The value under ``key``, as a view into the file."""
         return self._packs.find(self._transaction, self._transaction.get(key, db=self._tables[table]))
 
-    def get_many(self, table: Table, keys: Iterable[bytes]) -> list[bytes | memoryview | None]:
-        """The values under several keys, as views into the file."""
-        transaction, database, find = self._transaction, self._tables[table], self._packs.find
-        return [find(transaction, transaction.get(key, None, database)) for key in keys]
+    def get_many(self, table: Table, keys: Iterable[bytes]) -> Values:
+        """The values under several keys, in the file."""
+        return self._packs.find_many(self._transaction, self._tables[table], keys)
 
     def scan(self, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys that begin with ``prefix`` and their values."""

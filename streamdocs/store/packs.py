@@ -10,11 +10,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import lmdb
+import numpy as np
+
+from streamdocs.store.base import Values
 
 #: Smallest value that LMDB gives pages of its own, and most bytes of a pack: it needs pages in a row, so not too many.
 _LARGE, _MOST = 2000, 1 << 18
 # What is under the key of a packed value: a mark, the number of its pack, its first byte there, its length.
 _PLACE, _MARK = struct.Struct("<4sQII"), b"sdp1"
+_PLACES = np.dtype([("mark", "S4"), ("pack", "<u8"), ("start", "<u4"), ("size", "<u4")])
 
 
 class Packs:
@@ -54,6 +58,27 @@ class Packs:
         _, number, start, size = _PLACE.unpack(value)
         pack = transaction.get(_key(number), db=self.database)
         return None if pack is None else pack[start : start + size]
+
+    def find_many(self, transaction: lmdb.Transaction, table: Any, keys: Iterable[bytes]) -> Values:
+        """The values under many keys, which may lie in few packs: each of those is looked up once."""
+        found: list[bytes | memoryview | None] = []
+        for key in keys:
+            value = transaction.get(key, None, table)
+            # The garbage collector looks at views, and not at bytes.
+            found.append(bytes(value) if value and len(value) == _PLACE.size else value)
+        values = Values.of(found)
+        at = np.flatnonzero(values.sizes == _PLACE.size)
+        places = np.frombuffer(b"".join([found[each] or b"" for each in at.tolist()]), _PLACES)
+        marked = places["mark"] == _MARK
+        at, places = at[marked], places[marked]
+        numbers = places["pack"].tolist()
+        packs = {number: transaction.get(_key(number), None, self.database) for number in set(numbers)}
+        for each, number in zip(at.tolist(), numbers, strict=True):
+            found[each] = packs[number]
+        ends = np.array([len(packs[number] or b"") for number in numbers], np.int64)
+        values.starts[at] = np.minimum(places["start"], ends)
+        values.sizes[at] = np.minimum(places["size"], ends - values.starts[at])
+        return values
 
     def delete(self, transaction: lmdb.Transaction, table: Any, keys: Iterable[bytes]) -> int:
         """Delete these, and packs of which nothing is left; how many there were."""
