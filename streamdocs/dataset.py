@@ -228,7 +228,7 @@ class StreamingMegadocDataset(StreamingDataset):
         if not position or not self.ledger:
             return {"synthetic_fraction": 0.0}
         manifest = self.ledger.manifest((position - 1) // self.run.mixture.window)
-        return {**self.ledger.mixed(manifest), "waited_seconds": self.waited_seconds}
+        return {**self.ledger.meter.until(manifest), "waited_seconds": self.waited_seconds}
 
     def state_dict(self, num_samples: int, from_beginning: bool) -> dict[str, Any]:
         """Where the run stands: JSON of less than 4,096 bytes.

@@ -12,7 +12,7 @@ from streamdocs.consistency import unpack_manifest
 from streamdocs.errors import ConfigError, FingerprintError, StoreError, WaitTimeoutError, some
 from streamdocs.hashing import canonical, digest128
 from streamdocs.heartbeat import Listener, register_scope
-from streamdocs.progress import Tally, block_key
+from streamdocs.mixture_meter import MixtureMeter
 from streamdocs.record_cache import RecordCache
 from streamdocs.run import Run
 from streamdocs.sealing import Manifest, NotYet, Sealer, State, WhenBehind
@@ -55,8 +55,8 @@ class Ledger:
         self.scope = run.scope
         self.store = store
         self.waited_seconds = 0.0
+        self.meter = MixtureMeter(self.scope, run.mixture, store)
         self._wait_timeout = wait_timeout
-        self._counted = (0, 0)
         self._records = RecordCache(run.order.documents, run.recipe.round_size)
         arithmetic = (run.mixture, run.recipe, run.order, self.scope.generation_order, run.unit_packer)
         self._sealer = Sealer(*arithmetic, run.corpus.tokens_per_document, when_behind)
@@ -168,31 +168,6 @@ class Ledger:
         replaced = tuple(digest128(self._sealed(number, known) or b"") for number in range(window, sealed))
         add_reseals(self.store, self.run.ledger_id, known, (Reseal(window, before, replaced, now, reason),))
         return self.reseals[len(known)]
-
-    def mixed(self, manifest: Manifest) -> dict[str, float]:
-        """What was mixed until the end of a window, for metrics."""
-        after, order = manifest.after, self.scope.generation_order
-        sequences = after.window * self.run.mixture.window
-        wanted = order.wanted_items(after.sweep, after.cursor)
-        stored = self._stored_tokens(manifest.watermark)
-        return {
-            "synthetic_fraction": after.synthetic_rows / sequences,
-            "generations_per_document": order.generations_per_document(manifest.watermark),
-            "reuse": after.generated_tokens / stored if stored else 0.0,
-            "lead": float(manifest.watermark - wanted),
-        }
-
-    def _stored_tokens(self, watermark: int) -> int:
-        """Tokens of the generations that existed at a watermark; counted on from the last call."""
-        order = self.scope.generation_order
-        blocks, tokens = self._counted if self._counted[0] <= order.block_of_item(watermark) else (0, 0)
-        with self.store.read() as snapshot:
-            while order.first_item(blocks) < watermark:
-                packed = snapshot.get("blocks", block_key(self.scope, blocks))
-                tokens += Tally.unpack(packed).tokens if packed else 0
-                blocks += 1
-        self._counted = (blocks, tokens)
-        return tokens
 
     def mark(self, position: int, keep: int) -> None:
         """Note that a checkpoint may come back to ``position``; the newest ``keep`` of these hold generations."""
