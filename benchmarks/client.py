@@ -163,14 +163,14 @@ async def benchmark(file: RunFile, section: GeneratorSection, repeats: int, fold
         }
         best = max(tried, key=lambda concurrency: tried[concurrency].goodput)
         log(f"plain client, tokens/s by concurrency: { {c: round(m.goodput) for c, m in tried.items()} }")
+        arms = {
+            "sidecar": lambda: sidecar(run, endpoint, folder),
+            "plain": lambda: measure(endpoint.url, lambda: plain(endpoint, asked, best, GENERATIONS)),
+        }
         pairs = []
         for number in range(repeats):
-            measured = {}
-            for arm in ("sidecar", "plain")[:: (1, -1)[number % 2]]:
-                if arm == "sidecar":
-                    measured[arm] = await sidecar(run, endpoint, folder)
-                else:
-                    measured[arm] = await measure(endpoint.url, lambda: plain(endpoint, asked, best, GENERATIONS))
+            order = list(arms) if number % 2 == 0 else list(reversed(arms))
+            measured = {arm: await arms[arm]() for arm in order}
             pairs.append((measured["sidecar"], measured["plain"]))
             log(f"pair {number}, tokens/s: { {arm: round(m.goodput) for arm, m in measured.items()} }")
         singly = [(request, seed + n) for n in range(GENERATIONS) for request, seed in asked]

@@ -126,7 +126,6 @@ def read_table(checks: Sequence[bytes], records: Values, generations: int) -> To
     """
     dtype = _table_dtype(generations)
     size, blank = dtype.itemsize, bytes(dtype.itemsize)
-
     parts = zip(records.buffers, records.starts.tolist(), (records.sizes >= size).tolist(), strict=True)
     heads = [bytes(buffer[start : start + size]) if buffer and long else blank for buffer, start, long in parts]
     table = np.frombuffer(b"".join(heads), dtype)

@@ -93,7 +93,7 @@ class LmdbSnapshot:
 
     def get_many(self, table: Table, keys: Iterable[bytes]) -> Values:
         """The values under several keys, in the file."""
-        return self._packs.find_many(self._transaction, self._tables[table], keys)
+        return self._packs.get_many(self._transaction, self._tables[table], keys)
 
     def scan(self, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys that begin with ``prefix`` and their values."""

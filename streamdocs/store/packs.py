@@ -18,6 +18,7 @@ from streamdocs.store.base import Values
 _LARGE, _MOST = 2000, 1 << 18
 # What is under the key of a packed value: a mark, the number of its pack, its first byte there, its length.
 _PLACE, _MARK = struct.Struct("<4sQII"), b"sdp1"
+# The same as an array of many.
 _PLACES = np.dtype([("mark", "S4"), ("pack", "<u8"), ("start", "<u4"), ("size", "<u4")])
 
 
@@ -59,7 +60,7 @@ class Packs:
         pack = transaction.get(_key(number), db=self.database)
         return None if pack is None else pack[start : start + size]
 
-    def find_many(self, transaction: lmdb.Transaction, table: Any, keys: Iterable[bytes]) -> Values:
+    def get_many(self, transaction: lmdb.Transaction, table: Any, keys: Iterable[bytes]) -> Values:
         """The values under many keys, which may lie in few packs: each of those is looked up once."""
         found: list[bytes | memoryview | None] = []
         for key in keys:

@@ -26,9 +26,9 @@ TOKENS_PER_SECOND = 2500
 
 def train_for_ever(setup: Setup, workers: int, folder: Path) -> None:
     """One life of a trainer: goes on where the last saved state says, and logs every batch that it consumed."""
+    faulthandler.register(signal.SIGUSR1, (folder / "stack").open("w"))
     loader = setup.loader(Split(workers=workers), 0, "")
     saved, position = folder / "state.json", 0
-    faulthandler.register(signal.SIGUSR1, (folder / "stack").open("w"))
     if saved.exists():
         state = json.loads(saved.read_text())
         loader.load_state_dict(state)

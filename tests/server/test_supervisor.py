@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from faults.world import is_alive
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs_server.supervisor import Limits, Supervisor
 
@@ -24,13 +25,6 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def wait_until(condition, seconds=15.0) -> None:

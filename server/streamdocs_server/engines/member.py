@@ -89,7 +89,8 @@ class Member:
     def adapt(self, load: Load | None) -> None:
         """Follow what it says of its queue and cache, once for as many answers as the limit has requests.
 
-        Not more often, for its cache is fullest just before it answers, and what it says may be seconds old.
+        Not more often, for its cache is fullest just before it answers, and what it says may be seconds old. That it
+        has nothing to do says nothing.
         """
         self.load = load
         if load is None or not (load.running or load.waiting):
