@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from streamdocs.arrays import Bools, Count, Ints, Tokens
 from streamdocs.keys import Key
-from streamdocs.store.base import Values
+from streamdocs.store import Values
 from streamdocs.untrusted import decompress, unpack
 
 Buffer = bytes | memoryview

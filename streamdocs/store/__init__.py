@@ -1,10 +1,10 @@
 """Stores: generations by key, and which of them each part of the run used."""
 
 from streamdocs.errors import ConfigError
-from streamdocs.store.base import Snapshot, Store, Table
+from streamdocs.store.base import Snapshot, Store, Table, Values
 from streamdocs.store.lmdb import LmdbStore
 
-__all__ = ["LmdbStore", "Snapshot", "Store", "Table", "open_store"]
+__all__ = ["LmdbStore", "Snapshot", "Store", "Table", "Values", "open_store"]
 
 
 def open_store(location: str) -> Store:
