@@ -94,7 +94,7 @@ class Assembler:
         windows = {number: self.window(number) for number in np.unique(numbers).tolist()}
         shape = SequencesShape(len(positions), self._length, self._run.corpus.dtype.name, documents)
         lease = exchange.lease(shape.nbytes) if exchange else None
-        found = shape.over(lease.segment.body if lease else bytearray(shape.nbytes), lease)
+        found = shape.over(lease.segment.body if lease else np.empty(shape.nbytes, np.uint8).data, lease)
         with self._ledger.store.read() if self._ledger else nullcontext() as snapshot:
             for number, window in windows.items():
                 here = np.flatnonzero(numbers == number)

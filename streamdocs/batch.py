@@ -64,7 +64,7 @@ class _Batch:
 class _SharedBatch:
     """What is sent of sequences that lie where the trainer can read them: which rows it is."""
 
-    def __init__(self, sequences: Sequences, rows: slice) -> None:
+    def __init__(self, sequences: Sequences, rows: range) -> None:
         assert sequences.lease is not None
         self._sequences, self._rows = sequences, rows  # held until it is sent
         sequences.lease.segment.sent += 1
@@ -73,25 +73,24 @@ class _SharedBatch:
         tokens, lease = self._sequences.tokens, self._sequences.lease
         assert lease is not None
         shape = (*tokens.shape, tokens.dtype.name, self._sequences.document is not None)
-        return _take, (tuple(lease.segment.address), shape, self._rows.start, self._rows.stop)
+        return _take, (tuple(lease.segment.address), shape, self._rows.start, len(self._rows))
 
 
-def _take(address: tuple[int, int, int], shape: tuple[int, int, str, bool], start: int, stop: int) -> Any:
+def _take(address: tuple[int, int, int], shape: tuple[int, int, str, bool], first: int, count: int) -> Any:
     segment = attach(Address(*address))
-    columns = _columns(*_rows(SequencesShape(*shape).over(segment.body), slice(start, stop)))
-    segment.taken += 1  # last: from now on it may be written
+    columns = _columns(*SequencesShape(*shape).over(segment.body, first=first, count=count)[:3])
+    segment.taken[0] += 1  # last: from now on it may be written
     return columns
 
 
 def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> Any:
     sequences, first = samples[0].sequences, samples[0].row
-    together = all(sample.sequences is sequences for sample in samples)
+    rows = range(first, first + len(samples))
     in_worker = get_worker_info() is not None
-    if together and [sample.row for sample in samples] == list(range(first, first + len(samples))):
-        rows = slice(first, first + len(samples))
+    if all(sample.sequences is sequences for sample in samples) and [sample.row for sample in samples] == [*rows]:
         if in_worker and sequences.lease:
             return _SharedBatch(sequences, rows)
-        arrays = _rows(sequences, rows)
+        arrays = _rows(sequences, slice(first, rows.stop))
     else:
         apart = [_rows(sample.sequences, slice(sample.row, sample.row + 1)) for sample in samples]
         arrays = tuple(None if column[0] is None else np.concatenate(column) for column in zip(*apart, strict=True))

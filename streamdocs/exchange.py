@@ -10,8 +10,6 @@ import secrets
 from typing import NamedTuple
 from weakref import ref
 
-import numpy as np
-
 from streamdocs.errors import WorkerGoneError
 
 #: Before the body of a segment: how many of the batches that were sent the trainer has taken.
@@ -42,13 +40,13 @@ class Segment:
         self.sent = 0
         self.lease: ref[Lease] | None = None
         memory = memoryview(mmap.mmap(descriptor, 0))
-        self.taken = np.frombuffer(memory, np.int64, 1)
+        self.taken = memory[:8].cast("q")
         self.body = memory[_HEADER_BYTES:]
 
     @property
     def free(self) -> bool:
         """Whether it may be written: nothing that was read into it is in use here or still to be taken."""
-        return (self.lease is None or self.lease() is None) and self.sent == int(self.taken[0])
+        return (self.lease is None or self.lease() is None) and self.sent == self.taken[0]
 
 
 class Lease:

@@ -40,15 +40,19 @@ class SequencesShape(NamedTuple):
         per_token = np.dtype(self.token_type).itemsize + self.documents * np.dtype(self._document_type).itemsize
         return self.rows * (self.length * per_token + 1)
 
-    def over(self, memory: bytearray | memoryview, lease: Lease | None = None) -> Sequences:
-        """Sequences that lie in ``memory``."""
-        shape, stop = (self.rows, self.length), self.rows * self.length * np.dtype(self.token_type).itemsize
-        tokens: Tokens = np.ndarray(shape, self.token_type, memory)
+    def over(
+        self, memory: memoryview, lease: Lease | None = None, *, first: int = 0, count: int | None = None
+    ) -> Sequences:
+        """The ``count`` sequences from the ``first`` on (default all) of those that lie in ``memory``."""
+        shape, size = (self.rows - first if count is None else count, self.length), np.dtype(self.token_type).itemsize
+        begin = self.rows * self.length * size  # of the next column
+        tokens: Tokens = np.ndarray(shape, self.token_type, memory, first * self.length * size)
         document: Tokens | None = None
         if self.documents:
-            document = np.ndarray(shape, self._document_type, memory, offset=stop)
-            stop += document.nbytes
-        return Sequences(tokens, np.ndarray(self.rows, np.bool_, memory, offset=stop), document, lease)
+            size = np.dtype(self._document_type).itemsize
+            document = np.ndarray(shape, self._document_type, memory, begin + first * self.length * size)
+            begin += self.rows * self.length * size
+        return Sequences(tokens, np.ndarray(shape[:1], np.bool_, memory, begin + first), document, lease)
 
     @property
     def _document_type(self) -> str:

@@ -31,7 +31,7 @@ def test_a_segment_is_free_when_its_batches_were_taken_and_its_sequences_are_gon
     segments = Exchange(SHAPE.nbytes)
     sequences = read_into(segments.lease(SHAPE.nbytes), 0)
     segment = sequences.lease.segment
-    sent = [pickle.dumps(_SharedBatch(sequences, slice(first, first + 2))) for first in (0, 2)]
+    sent = [pickle.dumps(_SharedBatch(sequences, range(first, first + 2))) for first in (0, 2)]
     assert all(len(message) < 300 for message in sent)
     assert not segment.free
     assert pickle.loads(sent[0])["input_ids"].tolist() == [[*range(6)], [*range(6, 12)]]
