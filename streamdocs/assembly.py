@@ -74,7 +74,7 @@ class Assembler:
         self._run = run
         self._ledger = ledger
         self._length = run.mixture.max_seq_len
-        self.window = remember(self._open_window, 2)
+        self.window = remember(self._open_window, 1)
         self._web_ends = remember(self._cumulative_web_tokens, 4)
 
     def read(

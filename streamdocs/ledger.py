@@ -60,7 +60,7 @@ class Ledger:
         self._records = RecordCache(run.order.documents, run.recipe.round_size)
         arithmetic = (run.mixture, run.recipe, run.order, self.scope.generation_order, run.unit_packer)
         self._sealer = Sealer(*arithmetic, run.corpus.tokens_per_document, when_behind)
-        self._cached_manifest = remember(self._manifest, 4)
+        self._cached_manifest = remember(self._manifest, 2)
 
     @property
     def reseals(self) -> tuple[Reseal, ...]:

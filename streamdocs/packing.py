@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamdocs.arrays import Count, Ints, Tokens
+from streamdocs.arrays import Count, Int32s, Ints, Tokens
 from streamdocs.hashing import digest128
 from streamdocs.layout import Layout, Part
 from streamdocs.recipes import Recipe
@@ -109,17 +109,18 @@ class Units:
 class Pieces:
     """The pieces of a row of units, and where each ends in their concatenation.
 
-    part, unit, document, generation, start, length, end: int64 (pieces,); ``generation`` indexes Units.rounds and its
-    like, ``start`` is the first token within the document. Pieces without tokens are left out.
+    end: int64 (pieces,).
+    part, unit, document, generation, start, length: int32 (pieces,); ``generation`` indexes Units.rounds and its like,
+    ``start`` is the first token within the document. Pieces without tokens are left out.
     """
 
-    part: Ints
-    unit: Ints
-    document: Ints
-    generation: Ints
-    start: Ints
-    length: Ints
     end: Ints
+    part: Int32s
+    unit: Int32s
+    document: Int32s
+    generation: Int32s
+    start: Int32s
+    length: Int32s
 
 
 class Packer:
@@ -179,8 +180,7 @@ class Packer:
             length[starts[units.counts > 0] + len(before)] = 0
         kept = length > 0
         columns = (part, unit, units.documents[unit], generation, start, length)
-        part, unit, document, generation, start, length = (column[kept] for column in columns)
-        return Pieces(part, unit, document, generation, start, length, np.cumsum(length))
+        return Pieces(np.cumsum(length[kept]), *(column[kept].astype(np.int32) for column in columns))
 
     def _document_spans(
         self, units: Units, document_tokens: Ints, part: Ints, unit: Ints, generation: Ints

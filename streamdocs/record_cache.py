@@ -67,9 +67,11 @@ class RecordCache:
 
     def _add(self, documents: Ints, rounds: Ints, found: Found) -> Ints:
         rows = self._count + np.arange(len(found))
+        if self._count + len(found) > len(self._found):
+            known = self._found[: self._count]
+            self._found = np.empty(2 * (len(known) + len(found)), known.dtype)  # unused, it takes no memory
+            self._found[: len(known)] = known
         self._count += len(found)
-        if self._count > len(self._found):
-            self._found = np.resize(self._found, 2 * self._count)
         self._found[rows] = found
         whole = ~found["faults"].any(axis=1)
         for round, here in _by_round(rounds):
