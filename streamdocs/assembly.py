@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamdocs.arrays import Ints
+from streamdocs.arrays import Int32s, Ints
 from streamdocs.caching import remember
 from streamdocs.copying import Copier
 from streamdocs.exchange import Exchange
@@ -75,7 +75,7 @@ class Assembler:
         self._ledger = ledger
         self._length = run.mixture.max_seq_len
         self.window = remember(self._open_window, 1)
-        self._web_ends = remember(self._cumulative_web_tokens, 4)
+        self._web_pass = remember(self._open_web_pass, 4)
 
     def read(
         self, positions: Sequence[int] | Ints, *, documents: bool = False, exchange: Exchange | None = None
@@ -155,14 +155,44 @@ class Assembler:
         skip = None
         while position < stop:
             sweep, offset = divmod(position, self._run.web_tokens)
-            ends = self._web_ends(stream, sweep)
-            first = int(np.searchsorted(ends, offset, side="right"))
-            last = int(np.searchsorted(ends, offset + stop - position, side="left")) + 1
-            documents.append(self._run.order.order(stream, sweep)[first:last])
-            skip = offset - int(ends[first - 1] if first else 0) if skip is None else skip
+            found, before = self._web_pass(stream, sweep).between(offset, offset + stop - position)
+            documents.append(found)
+            skip = before if skip is None else skip
             position = (sweep + 1) * self._run.web_tokens
         return self._track(stream, self._run.web_packer, Units.web(np.concatenate(documents)), skip or 0)
 
-    def _cumulative_web_tokens(self, stream: Stream, sweep: int) -> Ints:
-        """int64 (documents,): where each document of a pass ends."""
-        return np.cumsum(self._run.web_unit_tokens[self._run.order.order(stream, sweep)])
+    def _open_web_pass(self, stream: Stream, sweep: int) -> "_WebPass":
+        return _WebPass(self._run.order.order(stream, sweep), self._run)
+
+
+class _WebPass:
+    """A pass over the web documents, and where in it each of them ends.
+
+    That is kept for one document of many, and added up for those between where it is asked for: there may be millions.
+
+    Args:
+        order: int32 (documents,), in which they come.
+        run: Knows their tokens.
+    """
+
+    _STRIDE = 4096
+
+    def __init__(self, order: Int32s, run: Run) -> None:
+        self._order = order
+        self._run = run
+        strides = range(0, len(order), self._STRIDE)
+        self._ends = np.cumsum([self._tokens(first, first + self._STRIDE).sum() for first in strides])
+
+    def between(self, start: int, stop: int) -> tuple[Ints, int]:
+        """The documents that tokens ``start`` to ``stop`` of the pass lie in, and tokens of the first before those."""
+        first = int(np.searchsorted(self._ends, start, side="right"))
+        last = int(np.searchsorted(self._ends, stop, side="left")) + 1
+        begin, end = first * self._STRIDE, last * self._STRIDE
+        before = int(self._ends[first - 1]) if first else 0
+        ends = before + np.cumsum(self._tokens(begin, end))
+        here = slice(np.searchsorted(ends, start, side="right"), np.searchsorted(ends, stop, side="left") + 1)
+        found = self._order[begin:end][here].astype(np.int64)
+        return found, start - int(ends[here.start - 1] if here.start else before)
+
+    def _tokens(self, begin: int, end: int) -> Ints:
+        return self._run.web_unit_tokens(self._order[begin:end])

@@ -31,10 +31,14 @@ from streamdocs.run import Run, check_fingerprint
 from streamdocs.saved_state import SavedState
 from streamdocs.schedule import DocumentOrder, exact_fraction
 from streamdocs.sealing import WhenBehind
+from streamdocs.shared_arrays import SharedArrays
 from streamdocs.store import Store, open_store
 from streamdocs.verification import reseal_lost
 
 log = logging.getLogger(__name__)
+
+#: Documents of which an order takes so much memory (1 MB) that DataLoader workers should share it.
+_MANY = 1 << 18
 
 
 class StreamingMegadocDataset(StreamingDataset):
@@ -144,6 +148,7 @@ class StreamingMegadocDataset(StreamingDataset):
             algorithm=shuffle_algo,
             canonical_nodes=num_canonical_nodes or 1,
             block_size=shuffle_block_size or 1 << 18,
+            shared=SharedArrays() if len(self.corpus.documents) >= _MANY else None,
         )
         if synthetic and generator is None:
             assert self.store is not None

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from streamdocs.arrays import Ints, Tokens
+from streamdocs.arrays import Int32s, Ints, Tokens
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import FingerprintError
 from streamdocs.hashing import canonical, digest128, fingerprint
@@ -80,10 +80,9 @@ class Run:
         """Whether anything synthetic is read at all."""
         return self.mixture.fraction > 0
 
-    @property
-    def web_unit_tokens(self) -> Ints:
-        """int64 (documents,): tokens of each web document in the web stream; not kept, for there may be millions."""
-        return self.corpus.tokens_per_document + self._ends
+    def web_unit_tokens(self, documents: Ints | Int32s) -> Ints:
+        """int64 (documents,): tokens of some web documents in the web stream."""
+        return self.corpus.tokens_per_document[documents] + self._ends
 
     def unit_tokens(self, units: Units) -> Ints:
         """int64 (units,): tokens of each unit of the synthetic stream."""

@@ -5,20 +5,21 @@ written. Nothing here reads a store or a clock.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from streaming.base.shuffle import get_shuffle
 
-from streamdocs.arrays import Bools, Ints
+from streamdocs.arrays import Bools, Int32s, Ints
 from streamdocs.caching import remember
 from streamdocs.errors import ConfigError
 from streamdocs.hashing import permutation, seeded_numbers
 from streamdocs.recipes import Recipe
+from streamdocs.shared_arrays import SharedArrays
 
 Stream = Literal["web", "synthetic", "filler"]
 
@@ -124,6 +125,7 @@ class DocumentOrder:
         seed: Seed of the run.
         shuffle: False keeps the order of the corpus in every sweep.
         algorithm, canonical_nodes, block_size: As in StreamingDataset (``shuffle_algo`` and so on).
+        shared: Where orders are kept for all processes; default in the memory of each.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class DocumentOrder:
         algorithm: str = "py1e",
         canonical_nodes: int = 1,
         block_size: int = 1 << 18,
+        shared: SharedArrays | None = None,
     ) -> None:
         if not 0 <= seed < 1 << 63:
             raise ConfigError(f"shuffle_seed={seed}: a number from 0 to 2**63 - 1")
@@ -143,6 +146,7 @@ class DocumentOrder:
         self._arguments = (algorithm, np.asarray(shard_sizes, np.int64), canonical_nodes)
         self._block_size = block_size
         self._shuffle = shuffle
+        self._shared = shared
         self._cache()
 
     def _cache(self) -> None:
@@ -162,15 +166,24 @@ class DocumentOrder:
         algorithm, _, canonical_nodes = self._arguments
         return [self.seed, algorithm, canonical_nodes, self._block_size] if self._shuffle else []
 
-    def _order(self, stream: Stream, sweep: int) -> npt.NDArray[Any]:
+    def _order(self, stream: Stream, sweep: int) -> Int32s:
         """int32 (documents,): the documents in the order in which this sweep of the stream reads them."""
+        return self._keep(stream, sweep, lambda: self._new_order(stream, sweep))
+
+    def _rank(self, sweep: int) -> Int32s:
+        """int32 (documents,): place of each document in a sweep of the synthetic stream."""
+        return self._keep("rank", sweep, lambda: self._new_rank(sweep))
+
+    def _keep(self, series: str, sweep: int, make: Callable[[], Int32s]) -> Int32s:
+        return self._shared.get(series, sweep, make) if self._shared else make()
+
+    def _new_order(self, stream: Stream, sweep: int) -> Int32s:
         if not self._shuffle:
             return np.arange(self.documents, dtype=np.int32)
         number = int(seeded_numbers(np.array([sweep]), self.seed, stream)[0] >> np.uint64(33))
         return get_shuffle(*self._arguments, number, 0, self._block_size).astype(np.int32)
 
-    def _rank(self, sweep: int) -> npt.NDArray[np.int32]:
-        """int32 (documents,): place of each document in a sweep of the synthetic stream."""
+    def _new_rank(self, sweep: int) -> Int32s:
         rank = np.empty(self.documents, np.int32)
         rank[self.order("synthetic", sweep)] = np.arange(self.documents, dtype=np.int32)
         return rank
