@@ -57,7 +57,7 @@ class Ledger:
         self.waited_seconds = 0.0
         self.meter = MixtureMeter(self.scope, run.mixture, store)
         self._wait_timeout = wait_timeout
-        self._records = RecordCache(run.order.documents, run.recipe.round_size)
+        self._records = RecordCache(run.order.documents, run.recipe.cycle, run.recipe.round_size)
         arithmetic = (run.mixture, run.recipe, run.order, self.scope.generation_order, run.unit_packer)
         self._sealer = Sealer(*arithmetic, run.corpus.tokens_per_document, when_behind)
         self._cached_manifest = remember(self._manifest, 2)

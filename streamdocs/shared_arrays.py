@@ -37,18 +37,19 @@ class SharedArrays:
         path = self._folder / f"{series}-{number}.npy"
         if found := _map(path):
             return found[0]
-        array = make()
-        new = unfinished(path)
+        array, new = make(), unfinished(path)
         try:
             with new.open("xb") as file:
                 np.save(file, array)
-            new.replace(path)
+            with suppress(FileExistsError):  # somebody else was faster
+                path.hardlink_to(new)
             for other in self._folder.glob(f"{series}-*.npy"):
                 if abs(int(re.findall(r"\d+", other.name)[-1]) - number) > 1:
                     remove(other)  # who has it mapped goes on with it
         except OSError:
-            remove(new)
             return array
+        finally:
+            remove(new)
         return (_map(path) or [array])[0]
 
 

@@ -44,7 +44,8 @@ class Records:
         self._deep = deep
         self._snapshot = snapshot
         self._scope = scope
-        self._cache = cache or RecordCache(len(scope.corpus.documents), scope.recipe.round_size)
+        recipe = scope.recipe
+        self._cache = cache or RecordCache(len(scope.corpus.documents), recipe.cycle, recipe.round_size)
         self._lost: set[int] = set()
 
     def all_lengths(self, documents: Ints, rounds: Ints) -> Ints:

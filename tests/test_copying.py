@@ -116,36 +116,43 @@ def test_records_that_were_found_whole_are_not_looked_at_again():
         asked.extend(zip(documents.tolist(), rounds.tolist(), strict=True))
         return found_of(np.stack([documents * 10 + rounds, rounds], axis=1), (documents == 0)[:, None] * [0, 1])
 
-    cache = RecordCache(documents=600, round_size=2)
-    documents, rounds = np.array([1, 5, 1, 0, 1]), np.array([0, 1, 1, 0, 0])
+    cache = RecordCache(documents=600, rounds=2, round_size=2)
+    documents, rounds = np.array([1, 1, 5, 1, 0]), np.array([0, 0, 1, 1, 0])
     for _ in range(2):
         found, rows = cache.find(documents, rounds, look)
-        assert found["lengths"][rows].tolist() == [[10, 0], [51, 1], [11, 1], [0, 0], [10, 0]]
-        assert found["checksums"][rows, 0].tolist() == [17, 58, 18, 7, 17]
-        assert found["faults"][rows].any(axis=1).tolist() == [False, False, False, True, False]
+        assert found["lengths"][rows].tolist() == [[10, 0], [10, 0], [51, 1], [11, 1], [0, 0]]
+        assert found["checksums"][rows, 0].tolist() == [17, 17, 58, 18, 7]
+        assert found["faults"][rows].any(axis=1).tolist() == [False, False, False, False, True]
     # Something of document 0 is lost in round 0, and may be there again.
     assert sorted(asked) == [(0, 0), (0, 0), (1, 0), (1, 1), (5, 1)]
     many = np.arange(1, 600)
-    for _ in range(2):  # it grows
+    for _ in range(2):  # it takes the place of the round that it replaces
         found, rows = cache.find(many, np.full(599, 2), look)
         assert found["lengths"][rows, 0].tolist() == (many * 10 + 2).tolist()
     assert len(asked) == 5 + 599
-    found, rows = cache.find(documents[:3], rounds[:3], look)
-    assert found["lengths"][rows, 0].tolist() == [10, 51, 11] and len(asked) == 5 + 599
+    for _ in range(2):
+        found, rows = cache.find(documents[:4], rounds[:4], look)
+        assert found["lengths"][rows, 0].tolist() == [10, 10, 51, 11]
+    assert len(asked) == 5 + 599 + 1
 
 
-def test_what_was_found_is_forgotten_when_it_is_too_much():
+@given(st.data())
+def test_records_that_share_a_place(data):
     asked = []
 
     def look(documents, rounds):
-        asked.extend(documents.tolist())
-        return found_of(np.stack([documents, documents], axis=1), 0)
+        asked.append(len(documents))
+        return found_of(np.stack([documents, rounds], axis=1), 0)
 
-    cache = RecordCache(documents=100, round_size=2, max_bytes=10 * found_dtype(2).itemsize)
-    for documents in ([1, 2], [1, 2], range(3, 20), [1], [1, 2]):
-        found, rows = cache.find(np.array(documents), np.zeros(len(documents), np.int64), look)
-        assert found["lengths"][rows, 1].tolist() == list(documents)
-    assert asked == [1, 2, *range(3, 20), 1, 2]
+    cache = RecordCache(documents=100, rounds=1, round_size=2, max_bytes=8 * 7 * found_dtype(2).itemsize)
+    items = st.tuples(st.integers(0, 99), st.integers(0, 3))
+    for _ in range(3):
+        documents, rounds = np.array(data.draw(st.lists(items, min_size=1)), np.int64).T
+        found, rows = cache.find(documents, rounds, look)
+        assert found["lengths"][rows].tolist() == np.stack([documents, rounds], axis=1).tolist()
+        before = len(asked)
+        cache.find(documents[-1:], rounds[-1:], look)
+        assert len(asked) == before  # who came last has the place
 
 
 def test_a_run_that_is_sealed_anew_forgets_what_it_found_whole_before(small_corpus, store):

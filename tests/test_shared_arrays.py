@@ -49,6 +49,23 @@ def test_who_needs_one_first_works_it_out_and_two_beside_it_are_kept(temporary):
     assert not os.listdir(temporary) and first.tolist() == made(7).tolist()  # who has it mapped goes on with it
 
 
+def test_of_two_that_work_it_out_together_both_map_one_file(temporary):
+    shared = SharedArrays()
+    inner = []
+
+    def meanwhile() -> np.ndarray:
+        inner.append(shared.get("a", 0, partial(made, 1)))
+        return made(1)
+
+    found = shared.get("a", 0, meanwhile)
+    (path,) = temporary.rglob("*.npy")
+    with path.open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        file.write(bytes(8))
+    assert found[-1] == inner[0][-1] == 0
+    assert len(list(path.parent.iterdir())) == 1
+
+
 def test_without_room_arrays_stay_in_memory(temporary, monkeypatch):
     shared = SharedArrays()
 
