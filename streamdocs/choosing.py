@@ -32,8 +32,8 @@ class FastShelf(Protocol):
     def watermark(self) -> int:
         """(round, document) items resolved, in the order of generation."""
 
-    def all_lengths(self, documents: Ints, rounds: Ints) -> Ints:
-        """int64 (items, generations of a round): ``lengths`` of each item; zeros where the record is lost."""
+    def all_lengths(self, documents: Ints, rounds: Ints) -> npt.NDArray[np.uint32]:
+        """uint32 (items, generations of a round): ``lengths`` of each item; zeros where the record is lost."""
 
     def all_checksums(self, units: Units) -> npt.NDArray[np.uint64]:
         """uint64 (generations,): ``checksum`` of each generation of some units."""
@@ -74,7 +74,7 @@ class Chooser:
         counts = newest - first + 1
         owner = np.repeat(np.arange(len(documents)), counts)
         rounds = newest[owner] + 1 - np.cumsum(counts)[owner] + np.arange(len(owner))
-        tokens = self._read_lengths(documents[owner], rounds, shelf).ravel()
+        tokens = self._read_lengths(documents[owner], rounds, shelf).ravel().astype(np.int64)
         owner, rounds = np.repeat(owner, recipe.round_size), np.repeat(rounds, recipe.round_size)
         numbers = np.arange(len(owner)) % recipe.round_size
         slots = rounds % recipe.cycle * recipe.round_size + numbers
@@ -89,12 +89,12 @@ class Chooser:
         phases, numbers = np.divmod(slots[owner], self._recipe.round_size)
         rounds = newest[owner] - (newest[owner] - phases) % self._recipe.cycle
         tokens = self._read_lengths(documents[owner], rounds, shelf)[np.arange(len(owner)), numbers]
-        return owner, rounds, numbers, tokens
+        return owner, rounds, numbers, tokens.astype(np.int64)
 
-    def _read_lengths(self, documents: Ints, rounds: Ints, shelf: Shelf | FastShelf) -> Ints:
+    def _read_lengths(self, documents: Ints, rounds: Ints, shelf: Shelf | FastShelf) -> npt.NDArray[np.uint32]:
         if isinstance(shelf, FastShelf):
             return shelf.all_lengths(documents, rounds)
-        lengths = np.zeros((len(documents), self._recipe.round_size), np.int64)
+        lengths = np.zeros((len(documents), self._recipe.round_size), np.uint32)
         for row, document, round in zip(lengths, documents.tolist(), rounds.tolist(), strict=True):
             row[:] = shelf.lengths(document, round) or 0
         return lengths

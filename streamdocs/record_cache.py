@@ -44,7 +44,7 @@ class RecordCache:
         self._found: Found = np.empty(records, dtype)
 
     def find(self, documents: Ints, rounds: Ints, look: Callable[[Ints, Ints], Found]) -> tuple[Found, Ints]:
-        """What is known of records, and int64 (items,): the index there of each item's record.
+        """What is known of records, until the next call, and int64 (items,): the index there of each item's record.
 
         ``look`` is called for items that are not known, once for those that follow each other and are the same.
         """
@@ -53,11 +53,12 @@ class RecordCache:
         rows = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(items)))
         items = items[starts]
         places = items % len(self._items)
-        found = self._found[places]
         missing = np.flatnonzero(self._items[places] != items)
-        if len(missing):
-            found[missing] = look(documents[starts[missing]], rounds[starts[missing]])
-            kept = missing[~found["faults"][missing].any(axis=1)]
-            self._items[places[kept]] = items[kept]
-            self._found[places[kept]] = found[kept]
+        if not len(missing):
+            return self._found, places[rows]
+        found = self._found[places]  # apart, since of several with one place only the last will be there
+        found[missing] = look(documents[starts[missing]], rounds[starts[missing]])
+        kept = missing[~found["faults"][missing].any(axis=1)]
+        self._items[places[kept]] = items[kept]
+        self._found[places[kept]] = found[kept]
         return found, rows

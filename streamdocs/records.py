@@ -42,6 +42,7 @@ class TokenTable:
         values: They themselves.
         intact: bool (records,), False where one is missing, damaged before its tokens, or another key's.
         lengths: int64 (records, generations), tokens of each; 0 where it was rejected or its record is not intact.
+        ends: int64 (records, generations), tokens up to the end of each; 0 where its record is not intact.
         checksums: uint64 (records, generations); 0 where its record is not intact.
         token_bytes: int64 (records,), bytes of a token: 2 or 4 where the record is intact.
     """
@@ -49,18 +50,16 @@ class TokenTable:
     values: Values
     intact: Bools
     lengths: Ints
+    ends: Ints
     checksums: Checksums
     token_bytes: Ints
 
     def places(self, records: Ints, generations: Ints) -> tuple[Ints, Ints]:
         """For pairs of record and generation, the first byte of the generation in its buffer, and the one after it."""
-        head = _table_dtype(self.lengths.shape[1]).itemsize
-        stops = (
-            self.values.starts[records]
-            + head
-            + np.cumsum(self.lengths, axis=1)[records, generations] * self.token_bytes[records]
-        )
-        return stops - self.lengths[records, generations] * self.token_bytes[records], stops
+        begins, token_bytes = self.values.starts[records], self.token_bytes[records]
+        begins += _table_dtype(self.lengths.shape[1]).itemsize
+        stops = begins + self.ends[records, generations] * token_bytes
+        return stops - self.lengths[records, generations] * token_bytes, stops
 
     def whole(self, records: Ints, generations: Ints) -> Bools:
         """For pairs of record and generation, whether the generation is there as it was written, to the last token."""
@@ -110,7 +109,7 @@ def decode_tokens(key: Key, record: Buffer | None) -> TokenRecord | None:
     if record is None or len(record) < _HEADER.size + _SHAPE.size:
         return None
     _, generations = _SHAPE.unpack_from(record, _HEADER.size)
-    if len(record) < _HEADER.size + _SHAPE.size + generations * _GENERATION.itemsize:
+    if not generations or len(record) < _HEADER.size + _SHAPE.size + generations * _GENERATION.itemsize:
         return None
     table = read_table([key.check], Values.of([record]), generations)
     return TokenRecord(table) if table.intact[0] else None
@@ -132,6 +131,7 @@ def read_table(checks: Sequence[bytes], records: Values, generations: int) -> To
     # Item by item only what has to be: there may be thousands.
     found = np.fromiter((xxhash.xxh3_64_intdigest(head[_HEADER.size :]) for head in heads), np.uint64, len(heads))
     lengths = table["generations"]["tokens"].astype(np.int64)
+    ends = np.cumsum(lengths, axis=1)
     token_bytes = table["token_bytes"].astype(np.int64)
     intact: Bools = (
         (table["kind"] == int.from_bytes(_TOKENS, "little"))
@@ -139,11 +139,11 @@ def read_table(checks: Sequence[bytes], records: Values, generations: int) -> To
         & (table["checksum"] == found)
         & (table["count"] == generations)
         & ((token_bytes == 2) | (token_bytes == 4))
-        & (records.sizes == size + lengths.sum(axis=1) * token_bytes)
+        & (records.sizes == size + ends[:, -1] * token_bytes)
     )
-    lengths[~intact] = 0
+    lengths[~intact] = ends[~intact] = 0
     checksums = np.where(intact[:, None], table["generations"]["checksum"], np.uint64(0))
-    return TokenTable(records, intact, lengths, checksums, token_bytes)
+    return TokenTable(records, intact, lengths, ends, checksums, token_bytes)
 
 
 @lru_cache

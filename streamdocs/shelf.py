@@ -1,6 +1,7 @@
 """What a store holds of the generations that a run reads."""
 
 import numpy as np
+import numpy.typing as npt
 
 from streamdocs.arrays import Ints
 from streamdocs.packing import Unit, Units
@@ -48,10 +49,11 @@ class Records:
         self._cache = cache or RecordCache(len(scope.corpus.documents), recipe.cycle, recipe.round_size)
         self._lost: set[int] = set()
 
-    def all_lengths(self, documents: Ints, rounds: Ints) -> Ints:
-        """int64 (items, generations of a round): tokens of each generation; 0 for a rejected, damaged or lost one."""
+    def all_lengths(self, documents: Ints, rounds: Ints) -> npt.NDArray[np.uint32]:
+        """uint32 (items, generations of a round): tokens of each generation; 0 for a rejected, damaged or lost one."""
         found, rows = self._cache.find(documents, rounds, self._look)
-        return found["lengths"][rows].astype(np.int64)
+        lengths: npt.NDArray[np.uint32] = found["lengths"][rows]
+        return lengths
 
     def all_checksums(self, units: Units) -> Checksums:
         """uint64 (generations,): of the tokens of each generation of some units; 0 where its record is lost."""
