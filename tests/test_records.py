@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamdocs.keys import Key
-from streamdocs.records import TextRecord, decode_text, decode_tokens, encode_text, encode_tokens
+from streamdocs.records import (
+    _SHAPE,
+    _TOKENS,
+    TextRecord,
+    _seal,
+    decode_text,
+    decode_tokens,
+    encode_text,
+    encode_tokens,
+)
 
 KEY, OTHER = Key(bytes(16), b"k" * 8), Key(bytes(16), b"o" * 8)
 
@@ -45,6 +54,10 @@ def test_what_is_missing_or_anothers_is_a_miss(record, decode):
     assert decode(KEY, None) is None
     assert decode(OTHER, record) is None  # the same key by collision, of other material
     assert decode(KEY, b"") is None
+
+
+def test_a_record_of_no_generations_is_a_miss():
+    assert decode_tokens(KEY, _seal(_TOKENS, KEY, _SHAPE.pack(2, 0))) is None
 
 
 @given(st.data(), st.sampled_from([(TOKENS, decode_tokens), (TEXT, decode_text)]))
