@@ -35,8 +35,9 @@ class SharedArrays:
     def get(self, series: str, number: int, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """What ``make`` returns, the ``number``-th array of a series, of which the two beside it are kept too."""
         path = self._folder / f"{series}-{number}.npy"
-        if found := _map(path):
-            return found[0]
+        found = _map(path)
+        if found is not None:
+            return found
         array, new = make(), unfinished(path)
         try:
             with new.open("xb") as file:
@@ -50,16 +51,17 @@ class SharedArrays:
             return array
         finally:
             remove(new)
-        return (_map(path) or [array])[0]
+        found = _map(path)
+        return array if found is None else found
 
 
-def _map(path: Path) -> list[npt.NDArray[Any]]:
-    """The array in a file; none where there is no such file."""
+def _map(path: Path) -> npt.NDArray[Any] | None:
+    """The array in a file; None where there is no such file."""
     try:
-        # A plain view of the mapped file: slices of np.memmap are slow.
-        return [np.load(path, mmap_mode="r").view(np.ndarray)]
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r")
     except OSError:
-        return []
+        return None
+    return array.view(np.ndarray)  # slices of np.memmap are slow
 
 
 def _remove_own(folder: Path, process: int) -> None:

@@ -147,6 +147,7 @@ def test_records_that_share_a_place(data):
         documents, rounds = np.array(data.draw(st.lists(items, min_size=1)), np.int64).T
         found, rows = cache.find(documents, rounds, look)
         assert found["lengths"][rows].tolist() == np.stack([documents, rounds], axis=1).tolist()
+    assert len(cache._found) == 7  # an eighth of what all would not fit into
 
 
 def test_a_run_that_is_sealed_anew_forgets_what_it_found_whole_before(small_corpus, store):
