@@ -29,7 +29,7 @@ from streamdocs.reading import Reader
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.run import Run, check_fingerprint
 from streamdocs.saved_state import SavedState
-from streamdocs.schedule import DocumentOrder, exact_fraction
+from streamdocs.schedule import DocumentOrder, anew, exact_fraction
 from streamdocs.sealing import WhenBehind
 from streamdocs.shared_arrays import SharedArrays
 from streamdocs.store import Store, open_store
@@ -148,7 +148,7 @@ class StreamingMegadocDataset(StreamingDataset):
             algorithm=shuffle_algo,
             canonical_nodes=num_canonical_nodes or 1,
             block_size=shuffle_block_size or 1 << 18,
-            shared=SharedArrays() if len(self.corpus.documents) >= _MANY else None,
+            keep=SharedArrays().get if len(self.corpus.documents) >= _MANY else anew,
         )
         if synthetic and generator is None:
             assert self.store is not None

@@ -19,7 +19,6 @@ from streamdocs.caching import remember
 from streamdocs.errors import ConfigError
 from streamdocs.hashing import permutation, seeded_numbers
 from streamdocs.recipes import Recipe
-from streamdocs.shared_arrays import SharedArrays
 
 Stream = Literal["web", "synthetic", "filler"]
 
@@ -117,6 +116,11 @@ class Mixture:
         return ceil(Fraction(web_tokens, self.max_seq_len) / web_share)
 
 
+def anew(series: str, number: int, make: Callable[[], Int32s]) -> Int32s:
+    """Keeps nothing: see ``keep`` of DocumentOrder."""
+    return make()
+
+
 class DocumentOrder:
     """In which order documents come: streaming's own shuffle, for each stream and sweep a new one.
 
@@ -125,7 +129,7 @@ class DocumentOrder:
         seed: Seed of the run.
         shuffle: False keeps the order of the corpus in every sweep.
         algorithm, canonical_nodes, block_size: As in StreamingDataset (``shuffle_algo`` and so on).
-        shared: Where orders are kept for all processes; default in the memory of each.
+        keep: Returns what ``make`` does, the ``number``-th array of a series: kept from before, or made now.
     """
 
     def __init__(
@@ -137,7 +141,7 @@ class DocumentOrder:
         algorithm: str = "py1e",
         canonical_nodes: int = 1,
         block_size: int = 1 << 18,
-        shared: SharedArrays | None = None,
+        keep: Callable[[str, int, Callable[[], Int32s]], Int32s] = anew,
     ) -> None:
         if not 0 <= seed < 1 << 63:
             raise ConfigError(f"shuffle_seed={seed}: a number from 0 to 2**63 - 1")
@@ -146,7 +150,7 @@ class DocumentOrder:
         self._arguments = (algorithm, np.asarray(shard_sizes, np.int64), canonical_nodes)
         self._block_size = block_size
         self._shuffle = shuffle
-        self._shared = shared
+        self._keep = keep
         self._cache()
 
     def _cache(self) -> None:
@@ -173,9 +177,6 @@ class DocumentOrder:
     def _rank(self, sweep: int) -> Int32s:
         """int32 (documents,): place of each document in a sweep of the synthetic stream."""
         return self._keep("rank", sweep, lambda: self._new_rank(sweep))
-
-    def _keep(self, series: str, sweep: int, make: Callable[[], Int32s]) -> Int32s:
-        return self._shared.get(series, sweep, make) if self._shared else make()
 
     def _new_order(self, stream: Stream, sweep: int) -> Int32s:
         if not self._shuffle:
