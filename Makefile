@@ -47,7 +47,7 @@ clean:
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing .venv
-	$(UV) pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable '.[composer,server]' --group dev
+	$(UV) pip install --quiet --python .venv/bin/python --compile-bytecode --constraint constraints.txt --editable '.[composer,server]' --group dev
 	touch $@
 
 .venv-sglang/installed: server/sglang/setup-cpu.sh server/sglang/requirements-cpu.txt | $(UV)
