@@ -9,7 +9,7 @@ import numpy as np
 from streamdocs.arrays import Int32s, Ints
 from streamdocs.caching import remember
 from streamdocs.copying import Copier
-from streamdocs.exchange import Exchange
+from streamdocs.exchange import Lease
 from streamdocs.layout import Part
 from streamdocs.ledger import Ledger
 from streamdocs.packing import Packer, Units, is_document_part
@@ -78,12 +78,12 @@ class Assembler:
         self._web_pass = remember(self._open_web_pass, 4)
 
     def read(
-        self, positions: Sequence[int] | Ints, *, documents: bool = False, exchange: Exchange | None = None
+        self, positions: Sequence[int] | Ints, *, documents: bool = False, lease: Lease | None = None
     ) -> Sequences:
         """Sequences at ``positions``, with ``documents`` also the document of each token.
 
-        The more at a time, the cheaper each: a record is looked up once. They are read into memory of ``exchange``
-        where that has some.
+        The more at a time, the cheaper each: a record is looked up once. They are read into the rows of a
+        ``lease``, as many as there are positions, or into memory of their own.
 
         Raises:
             WaitTimeoutError: A window could not be sealed in time.
@@ -93,13 +93,13 @@ class Assembler:
         numbers, places = np.divmod(np.asarray(positions, np.int64), self._run.mixture.window)
         windows = {number: self.window(number) for number in np.unique(numbers).tolist()}
         shape = SequencesShape(len(positions), self._length, self._run.corpus.dtype.name, documents)
-        lease = exchange.lease(shape.nbytes) if exchange else None
-        found = shape.over(lease.segment.body if lease else np.empty(shape.nbytes, np.uint8).data, lease)
+        found = lease.sequences if lease else shape.over(np.empty(shape.nbytes, np.uint8).data)
         with self._ledger.store.read() if self._ledger else nullcontext() as snapshot:
             for number, window in windows.items():
                 here = np.flatnonzero(numbers == number)
+                into = found.rows[here]
                 for track, at, rows in window.locate(places[here]):
-                    self._fill(found, here[at], track, rows, number, snapshot)
+                    self._fill(found, into[at], track, rows, number, snapshot)
         return found
 
     def _fill(

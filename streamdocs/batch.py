@@ -14,7 +14,7 @@ from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from streamdocs.arrays import Bools, Tokens
-from streamdocs.exchange import Address, attach
+from streamdocs.exchange import Address, Lease, attach
 from streamdocs.sequences import Sequences, SequencesShape
 
 
@@ -64,21 +64,16 @@ class _Batch:
 class _SharedBatch:
     """What is sent of sequences that lie where the trainer can read them: which rows it is."""
 
-    def __init__(self, sequences: Sequences, rows: range) -> None:
-        assert sequences.lease is not None
-        self._sequences, self._rows = sequences, rows  # held until it is sent
-        sequences.lease.segment.sent += 1
+    def __init__(self, lease: Lease, rows: range) -> None:
+        self._arguments = (tuple(lease.send(rows.start)), tuple(lease.shape), rows.start, len(rows))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        tokens, lease = self._sequences.tokens, self._sequences.lease
-        assert lease is not None
-        shape = (*tokens.shape, tokens.dtype.name, self._sequences.document is not None)
-        return _take, (tuple(lease.segment.address), shape, self._rows.start, len(self._rows))
+        return _take, self._arguments
 
 
 def _take(address: tuple[int, int, int], shape: tuple[int, int, str, bool], first: int, count: int) -> Any:
     segment = attach(Address(*address))
-    columns = _columns(*SequencesShape(*shape).over(segment.body, first=first, count=count)[:3])
+    columns = _columns(*SequencesShape(*shape).over(segment.body, first, count)[:3])
     segment.taken[0] += 1  # last: from now on it may be written
     return columns
 
@@ -89,7 +84,7 @@ def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> Any:
     in_worker = get_worker_info() is not None
     if all(sample.sequences is sequences for sample in samples) and [sample.row for sample in samples] == [*rows]:
         if in_worker and sequences.lease:
-            return _SharedBatch(sequences, rows)
+            return _SharedBatch(sequences.lease, rows)
         arrays = _rows(sequences, slice(first, rows.stop))
     else:
         apart = [_rows(sample.sequences, slice(sample.row, sample.row + 1)) for sample in samples]

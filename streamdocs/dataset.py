@@ -285,7 +285,9 @@ class StreamingMegadocDataset(StreamingDataset):
 
     @cached_property
     def _reader(self) -> Reader:
-        return Reader(self.run, self.ledger, self.batch_size, documents=self.block_cross_document_attention)
+        return Reader(
+            self.run, self.ledger, self.batch_size, self._global_batch, documents=self.block_cross_document_attention
+        )
 
     @property
     def _assembler(self) -> Assembler:
@@ -297,7 +299,8 @@ class StreamingMegadocDataset(StreamingDataset):
             if self.ledger and self.ledger.waited_seconds > waited:
                 self.cursor.add_waited(World.detect().worker_of_rank, self.ledger.waited_seconds - waited)
                 waited = self.ledger.waited_seconds
-            yield from map(Sample, repeat(sequences), range(len(sequences.tokens)))
+            yield from map(Sample, repeat(sequences), sequences.rows.tolist())
+            del sequences  # the next ones lie in the same memory
 
     def _epoch_sequences(self, epoch_size: int | str | None) -> int:
         """Sequences an epoch, rounded up to whole global batches: the run is endless, so nothing is repeated for it."""

@@ -7,15 +7,18 @@ of the worker (memfd): it needs no room in /dev/shm, has no name, and is gone wi
 import mmap
 import os
 import secrets
+from collections import deque
 from typing import NamedTuple
 from weakref import ref
 
-from streamdocs.errors import WorkerGoneError
+import numpy as np
 
-#: Before the body of a segment: how many of the batches that were sent the trainer has taken.
+from streamdocs.arrays import Ints
+from streamdocs.errors import WorkerGoneError
+from streamdocs.sequences import Sequences, SequencesShape
+
+#: Before the rows of a segment: how many of the batches that were sent the trainer has taken.
 _HEADER_BYTES = 64
-#: One is read from while the next one is filled; a third for a batch that reaches from one into the next.
-_MOST_SEGMENTS = 3
 
 
 class Address(NamedTuple):
@@ -36,55 +39,79 @@ class Segment:
 
     def __init__(self, descriptor: int, address: Address) -> None:
         self.address = address
-        #: Batches in it that were sent, known where they are written; those that were taken, to both.
-        self.sent = 0
-        self.lease: ref[Lease] | None = None
         memory = memoryview(mmap.mmap(descriptor, 0))
         self.taken = memory[:8].cast("q")
         self.body = memory[_HEADER_BYTES:]
 
-    @property
-    def free(self) -> bool:
-        """Whether it may be written: nothing that was read into it is in use here or still to be taken."""
-        return (self.lease is None or self.lease() is None) and self.sent == self.taken[0]
+    @classmethod
+    def make(cls, size: int) -> "Segment":
+        """One of this process, with ``size`` bytes, which take memory as they are used."""
+        name = secrets.randbits(63)
+        descriptor = os.memfd_create(_file_name(name))  # stays open: the trainer finds the segment by it
+        os.ftruncate(descriptor, _HEADER_BYTES + size)
+        return cls(descriptor, Address(name, os.getpid(), descriptor))
 
 
 class Lease:
-    """The use of a segment, for as long as this is alive."""
-
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
-        segment.lease = ref(self)
-
-
-class Exchange:
-    """The segments of a worker.
+    """The use of some rows of a ring, for as long as this is alive.
 
     Args:
-        size: Bytes of each; they take memory as they are used.
+        ring: Whose.
+        first: The first of them, counted from the beginning.
+        count: How many there are.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size if _is_possible() else 0
-        self._segments: list[Segment] = []
+    def __init__(self, ring: "Ring", first: int, count: int) -> None:
+        self._ring = ring
+        self._first = first
+        self.shape = ring.shape
+        #: int64 (rows,): where in the ring each is.
+        self.rows: Ints = np.arange(first, first + count) % ring.shape.rows
 
-    def lease(self, size: int) -> Lease | None:
-        """A segment to read ``size`` bytes into; None where there is no free one, or this system has none."""
-        if size > self._size:
+    @property
+    def sequences(self) -> Sequences:
+        """What is in the ring, of which these rows may be written."""
+        return self.shape.over(self._ring.segment.body)._replace(lease=self)
+
+    def send(self, row: int) -> Address:
+        """Note that a batch is sent which begins in this row of the ring; where the trainer finds it."""
+        self._ring.sent.append(self._first + (row - self._first) % self.shape.rows)
+        return self._ring.segment.address
+
+
+class Ring:
+    """Memory of a worker for some sequences, round and round: it goes on after those that the trainer has yet to take.
+
+    Args:
+        shape: What it holds.
+    """
+
+    def __init__(self, shape: SequencesShape) -> None:
+        self.shape = shape
+        self.segment = Segment.make(shape.nbytes)
+        #: The first row of each batch that was sent, less those that were seen to be taken; counted from the beginning.
+        self.sent: deque[int] = deque()
+        self._seen = 0
+        self._next = 0
+        self._lease: ref[Lease] | None = None
+
+    def lease(self, most: int) -> Lease | None:
+        """At most ``most`` rows to write; None where what is in them is needed, here or by the trainer."""
+        if self._lease and self._lease():
             return None
-        for segment in self._segments:
-            if segment.free:
-                return Lease(segment)
-        if len(self._segments) == _MOST_SEGMENTS:
+        while self._seen < self.segment.taken[0]:
+            self.sent.popleft()
+            self._seen += 1
+        count = min(most, self.shape.rows - (self._next - min(self.sent, default=self._next)))
+        if not count:
             return None
-        name = secrets.randbits(63)
-        descriptor = os.memfd_create(_file_name(name))  # stays open: the trainer finds the segment by it
-        os.ftruncate(descriptor, _HEADER_BYTES + self._size)
-        self._segments.append(Segment(descriptor, Address(name, os.getpid(), descriptor)))
-        return Lease(self._segments[-1])
+        lease = Lease(self, self._next, count)
+        self._lease = ref(lease)
+        self._next += count
+        return lease
 
 
-def _is_possible() -> bool:
+def is_possible() -> bool:
     """Whether this is Linux, and a process and its parent may open each other's files."""
     try:
         os.listdir(f"/proc/{os.getppid()}/fd")

@@ -7,7 +7,7 @@ from torch.utils.data import get_worker_info
 
 from streamdocs.arrays import Ints
 from streamdocs.assembly import Assembler
-from streamdocs.exchange import Exchange
+from streamdocs.exchange import Ring, is_possible
 from streamdocs.ledger import Ledger
 from streamdocs.run import Run
 from streamdocs.sequences import Sequences, SequencesShape
@@ -15,6 +15,8 @@ from streamdocs.watchdog import end_with_parent
 
 #: Most tokens that are read at a time, 8 or 16 MB of them.
 _READ_AHEAD = 1 << 22
+#: Batches that the trainer may still have to take while the next ones are read: PyTorch asks for two.
+_SLACK = 4
 
 
 class Reader:
@@ -22,26 +24,45 @@ class Reader:
 
     Args:
         run, ledger: What is read; no ledger where nothing synthetic is.
-        batch_size: Sequences a batch.
+        batch_size, global_batch: Sequences a batch, of this rank and over all ranks that read different ones.
         documents: Whether also the document of each token is told.
     """
 
-    def __init__(self, run: Run, ledger: Ledger | None, batch_size: int, *, documents: bool) -> None:
-        length = run.mixture.max_seq_len
+    def __init__(self, run: Run, ledger: Ledger | None, batch_size: int, global_batch: int, *, documents: bool) -> None:
         self.assembler = Assembler(run, ledger)
-        self._most = batch_size * max(_READ_AHEAD // (length * batch_size), 1)
-        self._shape = SequencesShape(self._most, length, run.corpus.dtype.name, documents)
+        self._mixture = run.mixture
+        self._dtype = run.corpus.dtype.name
+        self._batch_size = batch_size
+        self._global_batch = global_batch
+        self._documents = documents
+        self._most = batch_size * max(_READ_AHEAD // (run.mixture.max_seq_len * batch_size), 1)
 
     def read(self, positions: Ints) -> Iterator[Sequences]:
-        """The sequences at some positions, some at a time; in a DataLoader worker, where its trainer can read them."""
-        exchange = None
+        """The sequences at some positions, some at a time: what is read must be let go before the next.
+
+        In a DataLoader worker they lie where its trainer can read them, as long as there is room for them.
+        """
+        ring = None
         if get_worker_info():
-            exchange = self._exchange
+            ring = self._ring
             end_with_parent()
-        for first in range(0, len(positions), self._most):
-            some = positions[first : first + self._most]
-            yield self.assembler.read(some, documents=self._shape.documents, exchange=exchange)
+        while len(positions):
+            sequences = self._read_some(positions, ring)
+            positions = positions[len(sequences.rows) :]
+            yield sequences
+            del sequences
+
+    def _read_some(self, positions: Ints, ring: Ring | None) -> Sequences:
+        lease = ring.lease(min(self._most, len(positions))) if ring else None
+        some = positions[: len(lease.rows) if lease else self._most]
+        return self.assembler.read(some, documents=self._documents, lease=lease)
 
     @cached_property
-    def _exchange(self) -> Exchange:
-        return Exchange(self._shape.nbytes)
+    def _ring(self) -> Ring | None:
+        """Room for a worker's part of a window; None where no memory can be shared."""
+        worker = get_worker_info()
+        if not (worker and is_possible()):
+            return None
+        batches = self._mixture.window // (self._global_batch * worker.num_workers) + 1
+        rows = min(self._most, batches * self._batch_size) + _SLACK * self._batch_size
+        return Ring(SequencesShape(rows, self._mixture.max_seq_len, self._dtype, self._documents))

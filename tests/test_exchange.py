@@ -3,72 +3,107 @@
 import gc
 import os
 import pickle
+from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
 from torch.utils.data import DataLoader, default_collate
 
 from conftest import make_dataset
-from streamdocs import batch, exchange
-from streamdocs.batch import Sample, _SharedBatch
+from streamdocs import batch, exchange, reading
+from streamdocs.batch import Sample
 from streamdocs.errors import WorkerGoneError
-from streamdocs.exchange import Address, Exchange, attach
-from streamdocs.sequences import SequencesShape
+from streamdocs.exchange import Address, Lease, Ring, attach
+from streamdocs.sequences import Sequences, SequencesShape
 
-SHAPE = SequencesShape(rows=4, length=6, token_type="uint16", documents=True)
+LENGTH = 6
 
 
-def read_into(lease, first: int):
+def make_ring(rows: int = 4) -> Ring:
+    return Ring(SequencesShape(rows, LENGTH, token_type="uint16", documents=True))
+
+
+def read_into(lease: Lease, first: int) -> Sequences:
     """Sequences of the tokens from ``first`` on."""
-    sequences = SHAPE.over(lease.segment.body, lease)
-    sequences.tokens[:] = np.arange(first, first + 24).reshape(4, 6)
-    sequences.document[:] = 1
-    sequences.synthetic[:] = True
+    sequences = lease.sequences
+    sequences.tokens[lease.rows] = np.arange(first, first + len(lease.rows) * LENGTH).reshape(-1, LENGTH)
+    sequences.document[lease.rows] = 1
+    sequences.synthetic[lease.rows] = True
     return sequences
 
 
-def test_a_segment_is_free_when_its_batches_were_taken_and_its_sequences_are_gone():
-    segments = Exchange(SHAPE.nbytes)
-    sequences = read_into(segments.lease(SHAPE.nbytes), 0)
-    segment = sequences.lease.segment
-    sent = [pickle.dumps(_SharedBatch(sequences, range(first, first + 2))) for first in (0, 2)]
-    assert all(len(message) < 300 for message in sent)
-    assert not segment.free
-    assert pickle.loads(sent[0])["input_ids"].tolist() == [[*range(6)], [*range(6, 12)]]
+def send(sequences: Sequences, first: int) -> bytes:
+    """A batch of two of the sequences, as a worker sends it."""
+    samples = [Sample(sequences, row) for row in sequences.rows.tolist()[first : first + 2]]
+    with mock.patch.object(batch, "get_worker_info"):
+        return pickle.dumps(default_collate(samples))
+
+
+def take(message: bytes) -> list[int]:
+    """The first tokens of a batch."""
+    batch = pickle.loads(message)
+    assert batch["input_ids"].tolist() == batch["labels"].tolist()
+    assert (batch["sequence_id"] == 1).all() and batch["synthetic"].all()
+    return batch["input_ids"][:, 0].tolist()
+
+
+def test_only_numbers_are_sent():
+    sequences = read_into(make_ring().lease(4), 0)
+    message = send(sequences, 2)
+    assert len(message) < 300
+    assert take(message) == [12, 18]
+
+
+def test_rows_are_written_again_when_their_batches_were_taken_and_their_samples_are_gone():
+    ring = make_ring()
+    sequences = read_into(ring.lease(4), 0)
+    sent = [send(sequences, 0), send(sequences, 2)]
+    assert ring.lease(4) is None
     del sequences
-    assert not segment.free
-    arrived = pickle.loads(sent[1])
-    assert segment.free and segments.lease(SHAPE.nbytes).segment is segment
-    assert arrived["input_ids"].tolist() == arrived["labels"].tolist() == [[*range(12, 18)], [*range(18, 24)]]
-    assert arrived["sequence_id"].tolist() == [[1] * 6] * 2 and arrived["synthetic"].tolist() == [True, True]
+    assert ring.lease(4) is None
+    assert take(sent[0]) == [0, 6]
+    again = read_into(ring.lease(4), 100)
+    assert again.rows.tolist() == [0, 1]  # the others are still to be taken
+    assert ring.lease(4) is None
+    last = send(again, 0)
+    del again
+    assert take(sent[1]) == [12, 18]
+    assert read_into(ring.lease(4), 200).rows.tolist() == [2, 3]
+    assert take(last) == [100, 106]
 
 
-def test_what_is_read_while_all_segments_are_in_use_goes_the_other_way():
-    segments = Exchange(SHAPE.nbytes)
-    leases = [segments.lease(SHAPE.nbytes) for _ in range(3)]
-    assert len({lease.segment.address for lease in leases}) == 3
-    assert segments.lease(SHAPE.nbytes) is None and segments.lease(SHAPE.nbytes + 1) is None
-    del leases[1]
-    assert segments.lease(SHAPE.nbytes) is not None
+def test_a_batch_that_ends_at_the_beginning_of_a_ring_is_sent_whole():
+    ring = make_ring(5)
+    for first in (0, 100, 200, 300):
+        sequences = read_into(ring.lease(2), first)
+        message = send(sequences, 0)
+        del sequences
+        assert take(message) == [first, first + LENGTH]
+
+
+def test_what_was_never_sent_is_written_again():
+    ring = make_ring()
+    read_into(ring.lease(4), 0)
+    assert len(ring.lease(4).rows) == 4
 
 
 def test_segments_of_workers_that_are_gone_are_let_go():
     exchange._attached.clear()
-    segments = Exchange(SHAPE.nbytes)
-    ours, theirs, last = [segments.lease(SHAPE.nbytes) for _ in range(3)]
-    for lease in (ours, theirs):
-        attach(lease.segment.address)
+    ours, theirs, last = (make_ring().segment.address for _ in range(3))
+    for address in (ours, theirs):
+        attach(address)
     child = os.fork()
     if not child:
         os._exit(0)
     os.waitpid(child, 0)
-    exchange._attached[theirs.segment.address.name].address = Address(0, child, 0)
-    attach(last.segment.address)
-    assert set(exchange._attached) == {ours.segment.address.name, last.segment.address.name}
+    exchange._attached[theirs.name].address = Address(0, child, 0)
+    attach(last)
+    assert set(exchange._attached) == {ours.name, last.name}
 
 
 def test_a_worker_that_was_killed_is_an_error_and_nobody_elses_memory_is_taken_for_its():
-    address = Exchange(SHAPE.nbytes).lease(SHAPE.nbytes).segment.address
+    address = make_ring().segment.address
     child = os.fork()
     if not child:
         os._exit(0)
@@ -86,11 +121,25 @@ def expected_of(corpus, store, **options) -> list:
 @pytest.mark.parametrize("options", [{"window": 3}, {"window": 32, "block_cross_document_attention": True}])
 def test_workers_that_share_and_those_that_do_not_give_the_same(small_corpus, full_store, monkeypatch, options):
     expected = expected_of(small_corpus, full_store, **options)
-    for most in (3, 1, 0):  # segments: with one, most batches find it in use; with none all go through the pipe
-        monkeypatch.setattr(exchange, "_MOST_SEGMENTS", most)
+    for slack, possible in ((4, True), (0, True), (4, False)):  # without slack, less is read at a time
+        monkeypatch.setattr(reading, "_SLACK", slack)
+        monkeypatch.setattr(reading, "is_possible", partial(bool, possible))
         dataset = make_dataset(small_corpus, full_store, **options)
         found = [each["input_ids"].tolist() for each in DataLoader(dataset, batch_size=4, num_workers=2)]
-        assert found == expected, most
+        assert found == expected, (slack, possible)
+
+
+@pytest.mark.parametrize("window", [3, 32, 256])
+@pytest.mark.parametrize("batches", [1, 3, 1000], ids="{}_at_a_time".format)
+def test_a_trainer_that_keeps_up_is_sent_numbers_alone(small_corpus, full_store, monkeypatch, window, batches):
+    options = {"window": window, "max_seq_len": 16}
+    expected = expected_of(small_corpus, full_store, **options)
+    monkeypatch.setattr(reading, "_READ_AHEAD", batches * 4 * 16)
+    monkeypatch.setattr(batch, "_Batch", None)
+    dataset = make_dataset(small_corpus, full_store, **options)
+    dataset[0]  # what the trainer itself reads is not shared, and its workers are forked from it
+    found = [each["input_ids"].tolist() for each in DataLoader(dataset, batch_size=4, num_workers=2)]
+    assert found == expected
 
 
 def test_a_trainer_that_is_far_behind_gets_what_was_sent(small_corpus, full_store):
@@ -129,5 +178,5 @@ def test_workers_that_were_persistent_leave_nothing_mapped(small_corpus, full_st
             next(iter(loader))
         del loader
         gc.collect()
-    assert 0 < mapped() <= 2 * 3 * 2  # of the last workers, and of those before where they had not ended yet
+    assert 0 < mapped() <= 2 * 2  # of the last workers, and of those before where they had not ended yet
     assert batch.attach is attach
