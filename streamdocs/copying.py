@@ -62,16 +62,24 @@ class Copier:
         """What each generation lies in, and its first byte there. ``at`` indexes the rounds of the track's units."""
         assert self._ledger and self._snapshot
         units = self._track.units
-        used, inverse = np.unique(at, return_inverse=True)
+        starts, inverse = _runs(at)
+        used = at[starts]
         documents = np.repeat(units.documents, units.counts)[used]
         rounds, numbers = units.rounds[used], units.numbers[used]
-        _, first, item = np.unique(documents << 32 | rounds, return_index=True, return_inverse=True)
+        # By round, since what was generated together lies together.
+        _, first, item = np.unique(rounds << 32 | documents, return_index=True, return_inverse=True)
         table = read_tokens(self._snapshot, self._ledger.scope, documents[first], rounds[first])
         as_sealed = table.lengths[item, numbers] == units.tokens[used]
         if not (as_sealed & table.whole(item, numbers)).all():
             raise lost_generations(self._ledger, self._snapshot, self._window)
         records = [table.values.buffers[each] or b"" for each in item[inverse].tolist()]
         return records, table.places(item, numbers)[0][inverse]
+
+
+def _runs(values: Ints) -> tuple[Ints, Ints]:
+    """Where runs of the same value begin, and int64 (values,): which run each is in."""
+    begins = np.diff(values, prepend=-1) != 0
+    return np.flatnonzero(begins), np.cumsum(begins) - 1
 
 
 def _fill(flat: Tokens, places: Ints, sizes: Ints, constant: Tokens, offsets: Ints) -> None:

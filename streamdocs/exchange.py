@@ -111,7 +111,7 @@ class Ring:
         return lease
 
 
-def is_possible() -> bool:
+def can_share() -> bool:
     """Whether this is Linux, and a process and its parent may open each other's files."""
     try:
         os.listdir(f"/proc/{os.getppid()}/fd")

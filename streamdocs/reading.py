@@ -7,7 +7,7 @@ from torch.utils.data import get_worker_info
 
 from streamdocs.arrays import Ints
 from streamdocs.assembly import Assembler
-from streamdocs.exchange import Ring, is_possible
+from streamdocs.exchange import Ring, can_share
 from streamdocs.ledger import Ledger
 from streamdocs.run import Run
 from streamdocs.sequences import Sequences, SequencesShape
@@ -61,7 +61,7 @@ class Reader:
     def _ring(self) -> Ring | None:
         """Room for a worker's part of a window; None where no memory can be shared."""
         worker = get_worker_info()
-        if not (worker and is_possible()):
+        if not (worker and can_share()):
             return None
         batches = self._mixture.window // (self._global_batch * worker.num_workers) + 1
         rows = min(self._most, batches * self._batch_size) + _SLACK * self._batch_size

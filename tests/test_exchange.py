@@ -123,7 +123,7 @@ def test_workers_that_share_and_those_that_do_not_give_the_same(small_corpus, fu
     expected = expected_of(small_corpus, full_store, **options)
     for slack, possible in ((4, True), (0, True), (4, False)):  # without slack, less is read at a time
         monkeypatch.setattr(reading, "_SLACK", slack)
-        monkeypatch.setattr(reading, "is_possible", partial(bool, possible))
+        monkeypatch.setattr(reading, "can_share", partial(bool, possible))
         dataset = make_dataset(small_corpus, full_store, **options)
         found = [each["input_ids"].tolist() for each in DataLoader(dataset, batch_size=4, num_workers=2)]
         assert found == expected, (slack, possible)
