@@ -66,15 +66,14 @@ def in_fresh_process(work: Callable[[], Any]) -> Any:
 
 def _answer(sender: Connection, work: Callable[[], Any]) -> None:
     multiprocessing.set_start_method("fork", force=True)  # of DataLoader workers: the usual one
-    answer: tuple[Any, str | None]
     try:
-        answer = work(), None
+        result = work()
+        for worker in multiprocessing.active_children():  # they would share the next one's memory for seconds
+            worker.kill()
+            worker.join()
+        sender.send((result, None))
     except BaseException:
-        answer = None, traceback.format_exc()
-    for worker in multiprocessing.active_children():  # they would share the next one's memory for seconds
-        worker.kill()
-        worker.join()
-    sender.send(answer)
+        sender.send((None, traceback.format_exc()))
 
 
 class Memory(NamedTuple):

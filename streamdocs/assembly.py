@@ -94,12 +94,12 @@ class Assembler:
         windows = {number: self.window(number) for number in np.unique(numbers).tolist()}
         shape = SequencesShape(len(positions), self._length, self._run.corpus.dtype.name, documents)
         found = lease.sequences if lease else shape.over(np.empty(shape.nbytes, np.uint8).data)
+        into = found.rows
         with self._ledger.store.read() if self._ledger else nullcontext() as snapshot:
             for number, window in windows.items():
                 here = np.flatnonzero(numbers == number)
-                into = found.rows[here]
                 for track, at, rows in window.locate(places[here]):
-                    self._fill(found, into[at], track, rows, number, snapshot)
+                    self._fill(found, into[here[at]], track, rows, number, snapshot)
         return found
 
     def _fill(

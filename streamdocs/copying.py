@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from streamdocs.arrays import Ints, Tokens
+from streamdocs.arrays import Ints, Tokens, runs
 from streamdocs.layout import Part
 from streamdocs.ledger import Ledger
 from streamdocs.records import Buffer
@@ -62,7 +62,7 @@ class Copier:
         """What each generation lies in, and its first byte there. ``at`` indexes the rounds of the track's units."""
         assert self._ledger and self._snapshot
         units = self._track.units
-        starts, inverse = _runs(at)
+        starts, inverse = runs(at)
         used = at[starts]
         documents = np.repeat(units.documents, units.counts)[used]
         rounds, numbers = units.rounds[used], units.numbers[used]
@@ -74,12 +74,6 @@ class Copier:
             raise lost_generations(self._ledger, self._snapshot, self._window)
         records = [table.values.buffers[each] or b"" for each in item[inverse].tolist()]
         return records, table.places(item, numbers)[0][inverse]
-
-
-def _runs(values: Ints) -> tuple[Ints, Ints]:
-    """Where runs of the same value begin, and int64 (values,): which run each is in."""
-    begins = np.diff(values, prepend=-1) != 0
-    return np.flatnonzero(begins), np.cumsum(begins) - 1
 
 
 def _fill(flat: Tokens, places: Ints, sizes: Ints, constant: Tokens, offsets: Ints) -> None:

@@ -30,8 +30,7 @@ class Reader:
 
     def __init__(self, run: Run, ledger: Ledger | None, batch_size: int, global_batch: int, *, documents: bool) -> None:
         self.assembler = Assembler(run, ledger)
-        self._mixture = run.mixture
-        self._dtype = run.corpus.dtype.name
+        self._run = run
         self._batch_size = batch_size
         self._global_batch = global_batch
         self._documents = documents
@@ -63,6 +62,7 @@ class Reader:
         worker = get_worker_info()
         if not (worker and can_share()):
             return None
-        batches = self._mixture.window // (self._global_batch * worker.num_workers) + 1
+        mixture = self._run.mixture
+        batches = mixture.window // (self._global_batch * worker.num_workers) + 1
         rows = min(self._most, batches * self._batch_size) + _SLACK * self._batch_size
-        return Ring(SequencesShape(rows, self._mixture.max_seq_len, self._dtype, self._documents))
+        return Ring(SequencesShape(rows, mixture.max_seq_len, self._run.corpus.dtype.name, self._documents))

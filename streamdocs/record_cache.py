@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from streamdocs.arrays import Ints
+from streamdocs.arrays import Ints, runs
 
 #: What was found of records, see ``found_dtype``.
 Found = npt.NDArray[np.void]
@@ -49,8 +49,7 @@ class RecordCache:
         ``look`` is called for items that are not known, once for those that follow each other and are the same.
         """
         items = rounds * self._documents + documents + 1  # 0: none
-        starts = np.flatnonzero(np.diff(items, prepend=0))
-        rows = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(items)))
+        starts, rows = runs(items)
         items = items[starts]
         places = items % len(self._items)
         missing = np.flatnonzero(self._items[places] != items)

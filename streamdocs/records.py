@@ -8,7 +8,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
 
 import msgpack
 import numpy as np
@@ -130,8 +129,7 @@ def read_table(checks: Sequence[bytes], records: Values, generations: int) -> To
     heads = [bytes(buffer[start : start + size]) if buffer and long else blank for buffer, start, long in parts]
     table = np.frombuffer(b"".join(heads), dtype)
     # Item by item only what has to be: there may be thousands.
-    bodies = map(itemgetter(slice(_HEADER.size, None)), heads)
-    found = np.fromiter(map(xxhash.xxh3_64_intdigest, bodies), np.uint64, len(heads))
+    found = np.fromiter((xxhash.xxh3_64_intdigest(head[_HEADER.size :]) for head in heads), np.uint64, len(heads))
     lengths = table["generations"]["tokens"].astype(np.int64)
     ends = np.cumsum(lengths, axis=1)
     token_bytes = table["token_bytes"].astype(np.int64)
