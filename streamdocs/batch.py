@@ -5,7 +5,7 @@ batch. Here a worker leaves the tokens where it read them (or sends them as they
 where they arrive.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from streamdocs.arrays import Bools, Tokens
-from streamdocs.exchange import Address, Lease, attach
+from streamdocs.exchange import Address, attach
 from streamdocs.sequences import Sequences, SequencesShape
 
 
@@ -51,27 +51,20 @@ class Sample(Mapping[str, torch.Tensor]):
         return {name: column[0] for name, column in columns.items()}
 
 
-class _Batch:
-    """What is sent: pickled as narrow arrays, a plain ``dict`` of tensors when it arrives."""
+class _Sent:
+    """What a worker sends: pickled as a call, which makes a plain ``dict`` of tensors where it arrives."""
 
-    def __init__(self, *arrays: Any) -> None:
-        self._arrays = arrays
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _columns, self._arrays
-
-
-class _SharedBatch:
-    """What is sent of sequences that lie where the trainer can read them: which rows it is."""
-
-    def __init__(self, lease: Lease, rows: range) -> None:
-        self._arguments = (tuple(lease.send(rows.start)), tuple(lease.shape), rows.start, len(rows))
+    def __init__(self, make: Callable[..., dict[str, torch.Tensor]], *arguments: Any) -> None:
+        self._call = make, arguments
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _take, self._arguments
+        return self._call
 
 
-def _take(address: tuple[int, int, int], shape: tuple[int, int, str, bool], first: int, count: int) -> Any:
+def _take(
+    address: tuple[int, int, int], shape: tuple[int, int, str, bool], first: int, count: int
+) -> dict[str, torch.Tensor]:
+    """A batch of sequences that lie where the trainer can read them."""
     segment = attach(Address(*address))
     columns = _columns(*SequencesShape(*shape).over(segment.body, first, count)[:3])
     segment.taken[0] += 1  # last: from now on it may be written
@@ -84,12 +77,13 @@ def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> Any:
     in_worker = get_worker_info() is not None
     if all(sample.sequences is sequences for sample in samples) and [sample.row for sample in samples] == [*rows]:
         if in_worker and sequences.lease:
-            return _SharedBatch(sequences.lease, rows)
+            lease = sequences.lease
+            return _Sent(_take, tuple(lease.send(first)), tuple(lease.shape), first, len(rows))
         arrays = _rows(sequences, slice(first, rows.stop))
     else:
         apart = [_rows(sample.sequences, slice(sample.row, sample.row + 1)) for sample in samples]
         arrays = tuple(None if column[0] is None else np.concatenate(column) for column in zip(*apart, strict=True))
-    return (_Batch if in_worker else _columns)(*arrays)
+    return _Sent(_columns, *arrays) if in_worker else _columns(*arrays)
 
 
 def _rows(sequences: Sequences, rows: slice) -> tuple[Any, ...]:

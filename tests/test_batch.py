@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from streamdocs.batch import Sample, _Batch
+from streamdocs.batch import Sample, _columns, _Sent
 from streamdocs.sequences import Sequences
 
 LENGTH = 5
@@ -49,7 +49,7 @@ def test_nothing_that_is_done_to_a_batch_reaches_another():
 
 def test_what_workers_send_is_narrow_and_arrives_as_a_batch():
     sequences = make_sequences(4, 0, "uint16", False)
-    sent = pickle.dumps(_Batch(*sequences[:3]))
+    sent = pickle.dumps(_Sent(_columns, *sequences[:3]))
     assert len(sent) < sequences.tokens.nbytes + 500
     arrived = pickle.loads(sent)
     assert arrived["input_ids"].tolist() == sequences.tokens.tolist()

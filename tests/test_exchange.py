@@ -135,7 +135,7 @@ def test_a_trainer_that_keeps_up_is_sent_numbers_alone(small_corpus, full_store,
     options = {"window": window, "max_seq_len": 16}
     expected = expected_of(small_corpus, full_store, **options)
     monkeypatch.setattr(reading, "_READ_AHEAD", batches * 4 * 16)
-    monkeypatch.setattr(batch, "_Batch", None)
+    monkeypatch.setattr(batch, "_rows", None)  # the way of what is not shared
     dataset = make_dataset(small_corpus, full_store, **options)
     dataset[0]  # what the trainer itself reads is not shared, and its workers are forked from it
     found = [each["input_ids"].tolist() for each in DataLoader(dataset, batch_size=4, num_workers=2)]
