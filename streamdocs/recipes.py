@@ -284,4 +284,7 @@ def spread_order(size: int) -> tuple[int, ...]:
     return tuple(chosen)
 
 
+#: Texts around and between the parts of a unit by default. A corpus comes with their tokens: few runs load a tokenizer.
+MARKS = (Stitch.separator, Stretch.open_mark, Stretch.close_mark)
+
 RECIPES: dict[str, type[Rephrase] | type[Stitch] | type[Stretch]] = {r.name: r for r in (Rephrase, Stitch, Stretch)}

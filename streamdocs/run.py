@@ -121,10 +121,7 @@ def check_fingerprint(theirs: Mapping[str, str | int], ours: Mapping[str, str | 
 
 
 def _constants(corpus: Corpus, recipe: Recipe) -> dict[Part, Tokens]:
-    tokenizer = corpus.tokenizer
     marks = {Part.SEPARATOR: "separator", Part.OPEN: "open_mark", Part.CLOSE: "close_mark"}
-    constants = {part: tokenizer.encode_marks(getattr(recipe, name, "")) for part, name in marks.items()}
-    ends = {Part.BOS: tokenizer.bos, Part.EOS: tokenizer.eos}
-    for part, token in ends.items():
-        constants[part] = np.array([] if token is None else [token], tokenizer.dtype)
-    return constants
+    tokens = corpus.encode_marks([getattr(recipe, name, "") for name in marks.values()])
+    ends = [np.array([] if token is None else [token], corpus.dtype) for token in corpus.ends]
+    return dict(zip([*marks, Part.BOS, Part.EOS], [*tokens, *ends], strict=True))

@@ -20,6 +20,7 @@ from streamdocs.corpus.sources import DATASET_PREFIX, BadRow, Document, Row, lis
 from streamdocs.corpus.tokenizer import CorpusTokenizer
 from streamdocs.errors import ConfigError, CorpusError
 from streamdocs.hashing import fingerprint
+from streamdocs.recipes import MARKS
 
 # What is tokenised at a time: enough for all cores, little beside a shard.
 BATCH_DOCUMENTS = 1024
@@ -77,7 +78,8 @@ def prepare_corpus(
         if "train" not in splits:
             raise CorpusError(f"no documents to train on in {', '.join(inputs)} ({counts.rows} rows read)")
         report = {**counts.as_dict(), "made_from": made_from}
-        index = {"format": FORMAT, "tokenizer": chosen.describe(), "splits": splits, "report": report}
+        described = {**chosen.describe(), "marks": {mark: chosen.encode_marks(mark).tolist() for mark in MARKS}}
+        index = {"format": FORMAT, "tokenizer": described, "splits": splits, "report": report}
         chosen.save(folder)
         save_index(folder, index)
     return report

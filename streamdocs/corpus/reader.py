@@ -2,6 +2,7 @@
 
 import os
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,19 @@ class Corpus:
     def tokenizer(self) -> CorpusTokenizer:
         """The student's tokenizer."""
         return CorpusTokenizer.load(self.local)
+
+    def encode_marks(self, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of strings of the configuration; without the tokenizer, which is large, where all are known."""
+        known: dict[str, list[int]] = {"": [], **self.index["tokenizer"].get("marks", {})}
+        if all(text in known for text in texts):
+            return [np.array(known[text], self.dtype) for text in texts]
+        return list(map(CorpusTokenizer.load(self.local).encode_marks, texts))
+
+    @property
+    def ends(self) -> tuple[int | None, int]:
+        """The tokens before a document, None for none, and after it."""
+        section = self.index["tokenizer"]
+        return section["bos"], section["eos"]
 
     @property
     def tokenizer_digest(self) -> str:

@@ -1,9 +1,10 @@
 """What the indexes of a corpus have to look like. They may have been downloaded, and name files to be opened."""
 
 import json
+from itertools import chain
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from streamdocs.arrays import Count
 
@@ -31,6 +32,13 @@ class _Tokenizer(_Section):
     eos: _TokenId
     dtype: Literal["uint16", "uint32"]
     digest: _Digest
+    marks: dict[str, list[_TokenId]] = {}
+
+    @model_validator(mode="after")
+    def _check_marks(self) -> "_Tokenizer":
+        if max(chain.from_iterable(self.marks.values()), default=0) >= self.vocab_size:
+            raise ValueError(f"marks: there are only {self.vocab_size} tokens")
+        return self
 
 
 class _Report(_Section):
