@@ -11,9 +11,8 @@ import numpy as np
 from streamdocs.arrays import Ints, Tokens, runs
 from streamdocs.layout import Part
 from streamdocs.ledger import Ledger
-from streamdocs.records import Buffer
+from streamdocs.records import Buffer, TokenTable
 from streamdocs.run import Run
-from streamdocs.shelf import read_tokens
 from streamdocs.store import Snapshot
 from streamdocs.track import Spans, Track
 from streamdocs.verification import lost_generations
@@ -68,12 +67,21 @@ class Copier:
         rounds, numbers = units.rounds[used], units.numbers[used]
         # By round, since what was generated together lies together.
         _, first, item = np.unique(rounds << 32 | documents, return_index=True, return_inverse=True)
-        table = read_tokens(self._snapshot, self._ledger.scope, documents[first], rounds[first])
-        as_sealed = table.lengths[item, numbers] == units.tokens[used]
-        if not (as_sealed & table.whole(item, numbers)).all():
+        records = self._ledger.records(self._snapshot)
+
+        def look() -> tuple[TokenTable, bool]:
+            table = records.tables(documents[first], rounds[first])
+            as_sealed = table.lengths[item, numbers] == units.tokens[used]
+            return table, bool((as_sealed & table.whole(item, numbers)).all())
+
+        table, intact = look()
+        if not intact:
+            records.forget()  # the run may have been sealed anew, with what was written since
+            table, intact = look()
+        if not intact:
             raise lost_generations(self._ledger, self._snapshot, self._window)
-        records = [table.values.buffers[each] or b"" for each in item[inverse].tolist()]
-        return records, table.places(item, numbers)[0][inverse]
+        buffers = [table.values.buffers[each] or b"" for each in item[inverse].tolist()]
+        return buffers, table.places(item, numbers)[0][inverse]
 
 
 def _fill(flat: Tokens, places: Ints, sizes: Ints, constant: Tokens, offsets: Ints) -> None:

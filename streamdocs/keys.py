@@ -76,10 +76,16 @@ class Keyring:
 
         Not as keys: thousands of tuples at a time would set off the garbage collector.
         """
-        tails = {round: self._tail(round) for round in set(rounds)}
-        pairs = zip(document_digests, rounds, strict=True)
-        materials = [self._head + digest + tails[round] for digest, round in pairs]
+        materials = self._materials(document_digests, rounds)
         return list(map(digest128, materials)), [xxhash.xxh64_digest(each, FORMAT_VERSION) for each in materials]
+
+    def digests(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> list[bytes]:
+        """The first of ``hashes`` alone."""
+        return list(map(digest128, self._materials(document_digests, rounds)))
+
+    def _materials(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> list[bytes]:
+        tails = {round: self._tail(round) for round in set(rounds)}
+        return [self._head + digest + tails[round] for digest, round in zip(document_digests, rounds, strict=True)]
 
     def _tail(self, round: int) -> bytes:
         tail = self._tails.get(round)

@@ -17,7 +17,7 @@ from streamdocs.record_cache import RecordCache
 from streamdocs.run import Run
 from streamdocs.sealing import Manifest, NotYet, Sealer, State, WhenBehind
 from streamdocs.shelf import Records, StoreShelf
-from streamdocs.store import Store
+from streamdocs.store import Snapshot, Store
 from streamdocs.windows import (
     Reseal,
     add_reseals,
@@ -57,10 +57,14 @@ class Ledger:
         self.waited_seconds = 0.0
         self.meter = MixtureMeter(self.scope, run.mixture, store)
         self._wait_timeout = wait_timeout
-        self._records = RecordCache(run.order.documents, run.recipe.cycle, run.recipe.round_size)
+        self._cache = RecordCache(run.order.documents, run.recipe.cycle, run.recipe.round_size)
         arithmetic = (run.mixture, run.recipe, run.order, self.scope.generation_order, run.unit_packer)
         self._sealer = Sealer(*arithmetic, run.corpus.tokens_per_document, when_behind)
         self._cached_manifest = remember(self._manifest, 2)
+
+    def records(self, snapshot: Snapshot) -> Records:
+        """The records in a snapshot, with what is known of them from other snapshots."""
+        return Records(snapshot, self.scope, deep=False, cache=self._cache)
 
     @property
     def reseals(self) -> tuple[Reseal, ...]:
@@ -242,7 +246,7 @@ class Ledger:
         servers = Listener(self.store, self.scope)
         while True:
             with self.store.read() as snapshot:
-                shelf = StoreShelf(snapshot, self.scope, watermark, deep=deep, cache=None if deep else self._records)
+                shelf = StoreShelf(snapshot, self.scope, watermark, deep=deep, cache=None if deep else self._cache)
                 result = self._sealer.seal(state, shelf)
             waited = time.monotonic() - started
             if isinstance(result, Manifest):

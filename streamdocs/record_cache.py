@@ -43,6 +43,10 @@ class RecordCache:
         self._items = np.zeros(records, np.int64)
         self._found: Found = np.empty(records, dtype)
 
+    def forget(self) -> None:
+        """Know nothing any more."""
+        self._items[:] = 0
+
     def find(self, documents: Ints, rounds: Ints, look: Callable[[Ints, Ints], Found]) -> tuple[Found, Ints]:
         """What is known of records, until the next call, and int64 (items,): the index there of each item's record.
 

@@ -70,6 +70,13 @@ class TokenTable:
         return whole & self.intact[records]
 
 
+def known_table(lengths: Ints, checksums: Checksums, records: Values, token_bytes: int) -> TokenTable:
+    """What ``read_table`` found of some records at another time, where they are now: intact where they are as large."""
+    ends = np.cumsum(lengths, axis=1)
+    intact: Bools = records.sizes == _table_dtype(lengths.shape[1]).itemsize + ends[:, -1] * token_bytes
+    return TokenTable(records, intact, lengths, ends, checksums, np.full(len(lengths), token_bytes))
+
+
 @dataclass(frozen=True)
 class TokenRecord:
     """Tokens of a round of one document.

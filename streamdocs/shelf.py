@@ -7,7 +7,7 @@ from streamdocs.arrays import Ints
 from streamdocs.packing import Unit, Units
 from streamdocs.progress import read_watermark
 from streamdocs.record_cache import Found, RecordCache, found_dtype
-from streamdocs.records import Checksums, TokenTable, read_table
+from streamdocs.records import Checksums, TokenTable, known_table, read_table
 from streamdocs.run import GenerationScope
 from streamdocs.store import Snapshot
 
@@ -61,6 +61,16 @@ class Records:
         checksums: Checksums = found["checksums"][rows, units.numbers]
         return checksums
 
+    def tables(self, documents: Ints, rounds: Ints) -> TokenTable:
+        """The records of (document, round) items; what is known of them is not read again, nor is it checked."""
+        found, rows = self._cache.find(documents, rounds, self._look)
+        scope = self._scope
+        digests = scope.keyring.digests(scope.corpus.document_digests(documents), rounds.tolist())
+        prefix = token_key(scope, b"")
+        values = self._snapshot.get_many("tokens", [prefix + digest for digest in digests])
+        lengths, checksums = found["lengths"][rows].astype(np.int64), found["checksums"][rows]
+        return known_table(lengths, checksums, values, scope.corpus.dtype.itemsize)
+
     def faults(self, units: Units) -> list[str]:
         """What is wrong with each generation of some units: one of ``FAULTS``."""
         found, rows = self._cache.find(units.owners, units.rounds, self._look)
@@ -71,6 +81,10 @@ class Records:
     def lacks(self, unit: Unit) -> bool:
         """Whether some generation of a unit is not there as it was."""
         return any(self.faults(Units.of([unit])))
+
+    def forget(self) -> None:
+        """Look at all records again: some may have been lost, and written anew."""
+        self._cache.forget()
 
     def lost(self) -> list[int]:
         """Documents of which some record that was looked at is missing or damaged."""

@@ -20,13 +20,13 @@ def rows(dataset, windows) -> torch.Tensor:
     return torch.stack([dataset[p]["input_ids"] for p in range(windows.start * SIZE, windows.stop * SIZE)])
 
 
-def lose(dataset, window: int) -> set[int]:
-    """Lose what a window reads and its neighbours do not; which documents these are."""
+def lose(dataset, window: int, change=lambda tokens: None) -> set[int]:
+    """Lose or change what a window reads and its neighbours do not; which documents these are."""
     manifest = dataset.ledger.manifest(window)
     shared = {unit.document for unit in (*manifest.before.carry, *manifest.after.carry)}
     documents = set(manifest.units.documents.tolist()) - shared
     for document in documents:
-        rewrite(dataset, document, 0, lambda tokens: None)
+        rewrite(dataset, document, 0, change)
     return documents
 
 
@@ -104,6 +104,18 @@ def test_loading_a_state_seals_anew_what_is_gone(dataset):
     again(dataset, reseal=True).load_state_dict(state)
     assert len(resumed.ledger.reseals) == 1
     assert torch.equal(rows(again(dataset), range(2, 7)), rows(resumed, range(2, 7)))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda tokens: [each[:-1] for each in tokens], lambda tokens: [each[::-1] for each in tokens]]
+)
+def test_who_knows_a_record_reads_the_one_that_was_written_after_it(dataset, change):
+    state = dataset.state_dict(2 * SIZE, True)
+    resumed = again(dataset, reseal=True)
+    rows(resumed, range(WINDOWS))
+    lose(dataset, 4, change)
+    resumed.load_state_dict(state)
+    assert rows(resumed, range(2, 8)).equal(rows(again(dataset), range(2, 8)))
 
 
 def test_ranks_that_do_so_at_once_agree(dataset):

@@ -14,9 +14,10 @@ from streaming import StreamingDataset
 
 from streamdocs.corpus import CorpusTokenizer, document_digest, info, load_documents, load_index, prepare_corpus
 from streamdocs.corpus import prepare as prepare_module
-from streamdocs.corpus.files import is_held_out, split_digest
+from streamdocs.corpus.files import is_held_out, save_index, split_digest
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import BadInputError, ConfigError, CorpusError
+from streamdocs.recipes import MARKS
 
 
 def make_texts(n=300, seed=0):
@@ -177,6 +178,28 @@ def test_a_trained_tokenizer_is_saved_with_the_corpus(tmp_path):
     (tmp_path / "corpus/tokenizer.json").write_text(json.dumps(contents))
     with pytest.raises(CorpusError, match="was changed after the corpus was made"):
         CorpusTokenizer.load(tmp_path / "corpus")
+
+
+def test_the_tokens_of_marks_come_with_the_corpus(tmp_path, tokenizer):
+    folder = tmp_path / "corpus"
+    prepare([write_lines(tmp_path / "a.jsonl", make_texts())], folder, tokenizer)
+    corpus, marks = Corpus(folder), [*MARKS, "", "***"]
+    assert (corpus.tokenizer.bos, corpus.tokenizer.eos) == corpus.ends
+    expected = [corpus.tokenizer.encode_marks(mark).tolist() for mark in marks]
+    assert [tokens.tolist() for tokens in corpus.encode_marks(marks)] == expected
+    index = load_index(folder)
+    del index["tokenizer"]["marks"]
+    save_index(folder, index)  # as before they came
+    assert [tokens.tolist() for tokens in Corpus(folder).encode_marks(marks)] == expected
+    (folder / "tokenizer.json").unlink()
+    assert [tokens.tolist() for tokens in corpus.encode_marks(marks[:-1])] == expected[:-1]
+    for opened, texts in ((corpus, ["***"]), (Corpus(folder), MARKS)):
+        with pytest.raises(CorpusError, match=r"tokenizer\.json cannot be read"):
+            opened.encode_marks(texts)
+    index["tokenizer"]["marks"] = {"***": [corpus.tokenizer.vocab_size]}
+    save_index(folder, index)
+    with pytest.raises(CorpusError, match="marks: there are only"):
+        Corpus(folder)
 
 
 def test_running_again(tmp_path, tokenizer, capfd):
