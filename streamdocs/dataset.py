@@ -168,7 +168,7 @@ class StreamingMegadocDataset(StreamingDataset):
         self.epoch_size = self._epoch_sequences(epoch_size)
         self.length = self.epoch_size // self._parallel_rank_world.num_ranks
         self.cursor = Cursor(self.epoch_size, self._global_batch)
-        if self._unique_rank_world.is_leader:
+        if self._unique_rank_world.is_leader and log.isEnabledFor(logging.INFO):
             log.info("%s", self.describe())
 
     @classmethod

@@ -1,6 +1,6 @@
 """The layout of a corpus folder: names, dtypes, digests, and what reads them back.
 
-corpus.json      format, tokenizer, splits, report, and a checksum of all that
+corpus.json      format, tokenizer with the tokens of marks, splits, report, and a checksum of all that
 tokenizer.json   a Hugging Face tokenizers file
 train/           MDS shards, index.json and documents.npy; holdout/ is the same, where there is any
 
