@@ -11,7 +11,9 @@ from exactness import Child
 from faults.corruption import RECIPE, check, describe, flipped, intact, resume
 from faults.table import Outcome, fault, is_clear
 from faults.world import dataset_of
-from streamdocs.errors import LedgerFileError
+from streamdocs.corpus import CorpusTokenizer
+from streamdocs.corpus.reader import Corpus
+from streamdocs.errors import CorpusError, LedgerFileError
 from streamdocs.ledger_file import LedgerFile, export_ledger
 
 FILES = {
@@ -19,7 +21,6 @@ FILES = {
     "corpus.json": "corpus.json",
     "the shards' index.json": "train/index.json",
     "documents.npy": "train/documents.npy",
-    "tokenizer.json": "tokenizer.json",
 }
 
 
@@ -47,6 +48,32 @@ def damaged(pattern: str, cut: bool, folder: Path, tries: int, rng: random.Rando
 for name, pattern in FILES.items():
     fault(f"bit flipped in {name}", 60, 4)(partial(damaged, pattern, False))
     fault(f"{name}, cut short", 20, 2)(partial(damaged, pattern, True))
+
+
+def tokenizer_damaged(cut: bool, folder: Path, tries: int, rng: random.Random) -> Outcome:
+    """A trainer does without it; who needs it gets the one that was, or an error."""
+    outcome, seen = Outcome(tried=tries), Counter[str]()
+    whole = intact(folder)
+    text = Corpus(whole.corpus).text(0)
+    tokens = CorpusTokenizer.load(whole.corpus).encode_batch([text])[0].tolist()
+    file = whole.corpus / "tokenizer.json"
+    data = file.read_bytes()
+    for _ in range(tries):
+        file.write_bytes(data[: rng.randrange(len(data))] if cut else flipped(data, rng))
+        assert resume(whole, whole.corpus, whole.store, rng.randrange(len(whole.states))) == (0, "", True)
+        try:
+            found, error = CorpusTokenizer.load(whole.corpus).encode_batch([text])[0].tolist(), ""
+        except CorpusError as problem:
+            found, error = tokens, f"{type(problem).__name__}: {problem}"
+            assert is_clear(problem), problem
+        assert error or not cut, "it was cut short, and nobody noticed"
+        check(outcome, seen, (int(found != tokens), error, True))
+    outcome.note = describe(seen)
+    return outcome
+
+
+fault("bit flipped in tokenizer.json", 60, 4)(partial(tokenizer_damaged, False))
+fault("tokenizer.json, cut short", 20, 2)(partial(tokenizer_damaged, True))
 
 
 @fault("the store's file, cut short", 25, 3)
