@@ -62,7 +62,7 @@ class Records:
         return checksums
 
     def tables(self, documents: Ints, rounds: Ints) -> TokenTable:
-        """The records of (document, round) items; what is known of them is not read again, nor is it checked."""
+        """The records of (document, round) items; of those that are known only their size is looked at."""
         found, rows = self._cache.find(documents, rounds, self._look)
         scope = self._scope
         digests = scope.keyring.digests(scope.corpus.document_digests(documents), rounds.tolist())
