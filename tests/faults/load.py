@@ -63,10 +63,15 @@ def load(folder: Path, seconds: float) -> dict[str, object]:
     finally:
         for child in (generator, *readers):
             child.kill()
-    half = samples[len(samples) // 2 :]
-    growth = {name: half[-1][name] / max(half[0][name], 1) for name in ("generations", "handles", "rss")}
+    middle, last = samples[len(samples) // 2 : -len(samples) // 4], samples[-len(samples) // 4 :]
+    # Their peaks, since what is there at a moment goes up and down with every round.
+    growth = {name: peak(last, name) / max(peak(middle, name), 1) for name in ("generations", "handles", "rss")}
     rounded = {f"{name}_growth": round(value, 3) for name, value in growth.items()}
     return {**samples[-1], **rounded, "flat": all(value < 1.1 for value in growth.values())}
+
+
+def peak(samples: list[dict[str, int]], name: str) -> int:
+    return max(sample[name] for sample in samples)
 
 
 def read_for_ever(setup: Setup, name: str) -> None:
