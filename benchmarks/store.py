@@ -40,7 +40,7 @@ from streamdocs.demo.texts import reference_texts
 from streamdocs.keys import Key
 from streamdocs.records import TextRecord, encode_text, encode_tokens
 from streamdocs.schedule import BLOCK
-from streamdocs.shelf import token_key
+from streamdocs.shelf import token_keys
 from streamdocs.store import LmdbStore, Table
 from streamdocs_server.engines.template import TemplateEngine
 
@@ -148,8 +148,8 @@ def rounds_held(dataset: StreamingMegadocDataset, newest: int) -> list[int]:
     held = []
     with dataset.store.read() as snapshot:
         for round in range(max(newest - 2 * CYCLE - 4, 0), newest + 3):
-            keys, _ = scope.keyring.hashes(digests, [round] * len(digests))
-            if any(snapshot.get("tokens", token_key(scope, key)) is not None for key in keys):
+            keys = token_keys(scope, scope.keyring.digests(digests, [round] * len(digests)))
+            if any(snapshot.get("tokens", key) is not None for key in keys):
                 held.append(round)
     return held
 

@@ -70,7 +70,7 @@ class Copier:
         records = self._ledger.records(self._snapshot)
 
         def look() -> tuple[TokenTable, bool]:
-            table = records.tables(documents[first], rounds[first])
+            table = records.table(documents[first], rounds[first])
             as_sealed = table.lengths[item, numbers] == units.tokens[used]
             return table, bool((as_sealed & table.whole(item, numbers)).all())
 

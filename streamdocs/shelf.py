@@ -1,5 +1,7 @@
 """What a store holds of the generations that a run reads."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,11 +23,16 @@ def token_key(scope: GenerationScope, key_digest: bytes) -> bytes:
     return bytes.fromhex(scope.corpus.tokenizer_digest[:16]) + key_digest
 
 
+def token_keys(scope: GenerationScope, key_digests: Sequence[bytes]) -> list[bytes]:
+    """The same of many."""
+    prefix = token_key(scope, b"")
+    return [prefix + digest for digest in key_digests]
+
+
 def read_tokens(snapshot: Snapshot, scope: GenerationScope, documents: Ints, rounds: Ints) -> TokenTable:
     """The token records of (document, round) items."""
     digests, checks = scope.keyring.hashes(scope.corpus.document_digests(documents), rounds.tolist())
-    prefix = token_key(scope, b"")
-    records = snapshot.get_many("tokens", [prefix + digest for digest in digests])
+    records = snapshot.get_many("tokens", token_keys(scope, digests))
     return read_table(checks, records, scope.recipe.round_size)
 
 
@@ -61,13 +68,12 @@ class Records:
         checksums: Checksums = found["checksums"][rows, units.numbers]
         return checksums
 
-    def tables(self, documents: Ints, rounds: Ints) -> TokenTable:
+    def table(self, documents: Ints, rounds: Ints) -> TokenTable:
         """The records of (document, round) items; of those that are known only their size is looked at."""
         found, rows = self._cache.find(documents, rounds, self._look)
         scope = self._scope
         digests = scope.keyring.digests(scope.corpus.document_digests(documents), rounds.tolist())
-        prefix = token_key(scope, b"")
-        values = self._snapshot.get_many("tokens", [prefix + digest for digest in digests])
+        values = self._snapshot.get_many("tokens", token_keys(scope, digests))
         lengths, checksums = found["lengths"][rows].astype(np.int64), found["checksums"][rows]
         return known_table(lengths, checksums, values, scope.corpus.dtype.itemsize)
 

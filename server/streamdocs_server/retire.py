@@ -13,7 +13,7 @@ from streamdocs.errors import StoreError
 from streamdocs.heartbeat import is_only_scope
 from streamdocs.progress import read_watermark
 from streamdocs.run import GenerationScope
-from streamdocs.shelf import token_key
+from streamdocs.shelf import token_keys
 from streamdocs.store import Store
 from streamdocs.untrusted import unpack
 from streamdocs.windows import windows_in_use
@@ -93,8 +93,8 @@ class Retirer:
         for start in range(0, total, _CHUNK):
             documents = np.arange(start, min(start + _CHUNK, total))
             digests = self._scope.corpus.document_digests(documents)
-            keys, _ = self._scope.keyring.hashes(digests, [round] * len(documents))
-            self._store.delete("tokens", [token_key(self._scope, key) for key in keys])
+            keys = self._scope.keyring.digests(digests, [round] * len(documents))
+            self._store.delete("tokens", token_keys(self._scope, keys))
             self._store.delete("texts", keys)
 
 
