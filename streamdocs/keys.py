@@ -68,20 +68,16 @@ class Keyring:
 
     def key(self, document_digest: bytes, round: int) -> Key:
         """Key of round ``round`` of the document with this digest."""
-        (digest,), (check,) = self.hashes([document_digest], [round])
-        return Key(digest, check)
-
-    def hashes(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
-        """Digests and checks of the keys of many (document, round) pairs.
-
-        Not as keys: thousands of tuples at a time would set off the garbage collector.
-        """
-        materials = self._materials(document_digests, rounds)
-        return list(map(digest128, materials)), [xxhash.xxh64_digest(each, FORMAT_VERSION) for each in materials]
+        of_one = [document_digest], [round]
+        return Key(*self.digests(*of_one), *self.checks(*of_one))
 
     def digests(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> list[bytes]:
-        """The first of ``hashes`` alone."""
+        """Those of the keys of many (document, round) pairs: thousands of keys would set off the garbage collector."""
         return list(map(digest128, self._materials(document_digests, rounds)))
+
+    def checks(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> list[bytes]:
+        """The same of the checks."""
+        return [xxhash.xxh64_digest(each, FORMAT_VERSION) for each in self._materials(document_digests, rounds)]
 
     def _materials(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> list[bytes]:
         tails = {round: self._tail(round) for round in set(rounds)}

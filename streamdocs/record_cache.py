@@ -47,10 +47,10 @@ class RecordCache:
         """Know nothing any more."""
         self._items[:] = 0
 
-    def find(self, documents: Ints, rounds: Ints, look: Callable[[Ints, Ints], Found]) -> tuple[Found, Ints]:
+    def find(self, documents: Ints, rounds: Ints, look: Callable[[Ints], Found]) -> tuple[Found, Ints]:
         """What is known of records, until the next call, and int64 (items,): the index there of each item's record.
 
-        ``look`` is called for items that are not known, once for those that follow each other and are the same.
+        ``look`` is given the positions of items that are not known, one for those in a row that are the same.
         """
         items = rounds * self._documents + documents + 1  # 0: none
         starts, rows = runs(items)
@@ -60,7 +60,7 @@ class RecordCache:
         if not len(missing):
             return self._found, places[rows]
         found = self._found[places]  # apart, since of several with one place only the last will be there
-        found[missing] = look(documents[starts[missing]], rounds[starts[missing]])
+        found[missing] = look(starts[missing])
         kept = missing[~found["faults"][missing].any(axis=1)]
         self._items[places[kept]] = items[kept]
         self._found[places[kept]] = found[kept]

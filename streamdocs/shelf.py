@@ -11,7 +11,7 @@ from streamdocs.progress import read_watermark
 from streamdocs.record_cache import Found, RecordCache, found_dtype
 from streamdocs.records import Checksums, TokenTable, known_table, read_table
 from streamdocs.run import GenerationScope
-from streamdocs.store import Snapshot
+from streamdocs.store import Snapshot, Values
 
 #: What can be wrong with a generation, by its number in what was found of a record.
 FAULTS = ("", "missing", "damaged", "another text")
@@ -27,13 +27,6 @@ def token_keys(scope: GenerationScope, key_digests: Sequence[bytes]) -> list[byt
     """The same of many."""
     prefix = token_key(scope, b"")
     return [prefix + digest for digest in key_digests]
-
-
-def read_tokens(snapshot: Snapshot, scope: GenerationScope, documents: Ints, rounds: Ints) -> TokenTable:
-    """The token records of (document, round) items."""
-    digests, checks = scope.keyring.hashes(scope.corpus.document_digests(documents), rounds.tolist())
-    records = snapshot.get_many("tokens", token_keys(scope, digests))
-    return read_table(checks, records, scope.recipe.round_size)
 
 
 class Records:
@@ -58,28 +51,26 @@ class Records:
 
     def all_lengths(self, documents: Ints, rounds: Ints) -> npt.NDArray[np.uint32]:
         """uint32 (items, generations of a round): tokens of each generation; 0 for a rejected, damaged or lost one."""
-        found, rows = self._cache.find(documents, rounds, self._look)
+        found, rows = self._find(documents, rounds)
         lengths: npt.NDArray[np.uint32] = found["lengths"][rows]
         return lengths
 
     def all_checksums(self, units: Units) -> Checksums:
         """uint64 (generations,): of the tokens of each generation of some units; 0 where its record is lost."""
-        found, rows = self._cache.find(units.owners, units.rounds, self._look)
+        found, rows = self._find(units.owners, units.rounds)
         checksums: Checksums = found["checksums"][rows, units.numbers]
         return checksums
 
     def table(self, documents: Ints, rounds: Ints) -> TokenTable:
         """The records of (document, round) items; of those that are known only their size is looked at."""
-        found, rows = self._cache.find(documents, rounds, self._look)
-        scope = self._scope
-        digests = scope.keyring.digests(scope.corpus.document_digests(documents), rounds.tolist())
-        values = self._snapshot.get_many("tokens", token_keys(scope, digests))
+        values = self._values(documents, rounds)
+        found, rows = self._find(documents, rounds, values)
         lengths, checksums = found["lengths"][rows].astype(np.int64), found["checksums"][rows]
-        return known_table(lengths, checksums, values, scope.corpus.dtype.itemsize)
+        return known_table(lengths, checksums, values, self._scope.corpus.dtype.itemsize)
 
     def faults(self, units: Units) -> list[str]:
         """What is wrong with each generation of some units: one of ``FAULTS``."""
-        found, rows = self._cache.find(units.owners, units.rounds, self._look)
+        found, rows = self._find(units.owners, units.rounds)
         faults = found["faults"][rows, units.numbers]
         faults[(faults == 0) & (found["lengths"][rows, units.numbers] != units.tokens)] = _OTHER
         return [FAULTS[fault] for fault in faults.tolist()]
@@ -96,15 +87,31 @@ class Records:
         """Documents of which some record that was looked at is missing or damaged."""
         return sorted(self._lost)
 
-    def _look(self, documents: Ints, rounds: Ints) -> Found:
-        table = read_tokens(self._snapshot, self._scope, documents, rounds)
+    def _values(self, documents: Ints, rounds: Ints) -> Values:
+        scope = self._scope
+        digests = scope.keyring.digests(scope.corpus.document_digests(documents), rounds.tolist())
+        return self._snapshot.get_many("tokens", token_keys(scope, digests))
+
+    def _find(self, documents: Ints, rounds: Ints, values: Values | None = None) -> tuple[Found, Ints]:
+        """What is known of (document, round) items, as in the cache; ``values`` are their records, if at hand."""
+
+        def look(at: Ints) -> Found:
+            items = documents[at], rounds[at]
+            return self._look(*items, values.at(at) if values else self._values(*items))
+
+        return self._cache.find(documents, rounds, look)
+
+    def _look(self, documents: Ints, rounds: Ints, values: Values) -> Found:
+        scope = self._scope
+        checks = scope.keyring.checks(scope.corpus.document_digests(documents), rounds.tolist())
+        table = read_table(checks, values, scope.recipe.round_size)
         found = np.zeros(len(documents), found_dtype(table.lengths.shape[1]))
         faults = found["faults"]
         if self._deep:
             items, numbers = (each.ravel() for each in np.indices(faults.shape))
             faults[~table.whole(items, numbers).reshape(faults.shape)] = _DAMAGED
         faults[~table.intact] = _DAMAGED
-        faults[[buffer is None for buffer in table.values.buffers]] = _MISSING
+        faults[[buffer is None for buffer in values.buffers]] = _MISSING
         found["lengths"] = np.where(faults, 0, table.lengths)
         found["checksums"] = table.checksums
         self._lost.update(documents[faults.any(axis=1)].tolist())

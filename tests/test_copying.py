@@ -62,7 +62,8 @@ def test_documents_are_located_together_as_one_by_one(large_corpus):
 def test_keys_of_many_are_the_keys_of_each(small_corpus):
     run = make_run(small_corpus, Stretch(generations=4, per_round=2))
     documents, rounds = np.array([3, 1, 3, 2]), [0, 1, 1, 0]
-    digests, checks = run.scope.keyring.hashes(run.corpus.document_digests(documents), rounds)
+    of_many = run.corpus.document_digests(documents), rounds
+    digests, checks = run.scope.keyring.digests(*of_many), run.scope.keyring.checks(*of_many)
     for document, round, digest, check in zip(documents.tolist(), rounds, digests, checks, strict=True):
         assert run.scope.keyring.key(run.corpus.document_digest(document), round) == (digest, check)
     assert len(set(digests)) == 4
@@ -112,14 +113,18 @@ def found_of(lengths, faults) -> np.ndarray:
 def test_records_that_were_found_whole_are_not_looked_at_again():
     asked = []
 
-    def look(documents, rounds):
-        asked.extend(zip(documents.tolist(), rounds.tolist(), strict=True))
-        return found_of(np.stack([documents * 10 + rounds, rounds], axis=1), (documents == 0)[:, None] * [0, 1])
+    def find(documents, rounds):
+        def look(at):
+            of, round = documents[at], rounds[at]
+            asked.extend(zip(of.tolist(), round.tolist(), strict=True))
+            return found_of(np.stack([of * 10 + round, round], axis=1), (of == 0)[:, None] * [0, 1])
+
+        return cache.find(documents, rounds, look)
 
     cache = RecordCache(documents=600, rounds=2, round_size=2)
     documents, rounds = np.array([1, 1, 5, 1, 0]), np.array([0, 0, 1, 1, 0])
     for _ in range(2):
-        found, rows = cache.find(documents, rounds, look)
+        found, rows = find(documents, rounds)
         assert found["lengths"][rows].tolist() == [[10, 0], [10, 0], [51, 1], [11, 1], [0, 0]]
         assert found["checksums"][rows, 0].tolist() == [17, 17, 58, 18, 7]
         assert found["faults"][rows].any(axis=1).tolist() == [False, False, False, False, True]
@@ -127,26 +132,24 @@ def test_records_that_were_found_whole_are_not_looked_at_again():
     assert sorted(asked) == [(0, 0), (0, 0), (1, 0), (1, 1), (5, 1)]
     many = np.arange(1, 600)
     for _ in range(2):  # it takes the place of the round that it replaces
-        found, rows = cache.find(many, np.full(599, 2), look)
+        found, rows = find(many, np.full(599, 2))
         assert found["lengths"][rows, 0].tolist() == (many * 10 + 2).tolist()
     assert len(asked) == 5 + 599
     for _ in range(2):
-        found, rows = cache.find(documents[:4], rounds[:4], look)
+        found, rows = find(documents[:4], rounds[:4])
         assert found["lengths"][rows, 0].tolist() == [10, 10, 51, 11]
     assert len(asked) == 5 + 599 + 1
 
 
 @given(st.data())
 def test_records_that_share_a_place(data):
-    def look(documents, rounds):
-        return found_of(np.stack([documents, rounds], axis=1), 0)
-
     cache = RecordCache(documents=100, rounds=1, round_size=2, max_bytes=8 * 7 * found_dtype(2).itemsize)
     items = st.tuples(st.integers(0, 99), st.integers(0, 3))
     for _ in range(3):
         documents, rounds = np.array(data.draw(st.lists(items, min_size=1)), np.int64).T
-        found, rows = cache.find(documents, rounds, look)
-        assert found["lengths"][rows].tolist() == np.stack([documents, rounds], axis=1).tolist()
+        items_of = np.stack([documents, rounds], axis=1)
+        found, rows = cache.find(documents, rounds, lambda at, known=items_of: found_of(known[at], 0))
+        assert found["lengths"][rows].tolist() == items_of.tolist()
     assert len(cache._found) == 7  # an eighth of what all would not fit into
 
 

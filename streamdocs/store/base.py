@@ -33,6 +33,11 @@ class Values:
         sizes = np.array([0 if value is None else len(value) for value in values], np.int64)
         return cls(values, np.zeros_like(sizes), sizes)
 
+    def at(self, positions: Ints) -> "Values":
+        """Some of these."""
+        buffers = [self.buffers[position] for position in positions.tolist()]
+        return Values(buffers, self.starts[positions], self.sizes[positions])
+
     def listed(self) -> list[bytes | memoryview | None]:
         """The values themselves."""
         parts = zip(self.buffers, self.starts.tolist(), self.sizes.tolist(), strict=True)
