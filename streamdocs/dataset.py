@@ -88,7 +88,7 @@ class StreamingMegadocDataset(StreamingDataset):
         local: str | os.PathLike[str],
         remote: str | None = None,
         split: str = "train",
-        store: str | Store | None = None,
+        store: str | os.PathLike[str] | Store | None = None,
         recipe: Recipe | None = None,
         generator: Generator | None = None,
         synthetic_fraction: float | str = 0.0,

@@ -2,6 +2,8 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +46,30 @@ def test_scan_gives_what_begins_with_a_prefix(store):
         assert dict(snapshot.scan("notes", b"\xff")) == {b"\xff": b"\xff", b"\xff\xff": b"\xff\xff"}
         assert list(snapshot.scan("notes", b"x")) == []
         assert len(list(snapshot.scan("notes", b""))) == 6
+
+
+def test_containers_of_one_store_need_different_process_ids(store, tmp_path):
+    """Where every container is its own process 1, LMDB takes two processes for one."""
+    script = tmp_path / "read.py"
+    script.write_text(
+        "import sys\n"
+        "from streamdocs.store import LmdbStore\n"
+        "with LmdbStore(sys.argv[1]).read():\n"
+        "    print('reads', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = ["unshare", "--map-root-user", "--pid", "--fork", sys.executable, str(script), store.location]
+    open_files = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    try:
+        subprocess.run([*command[:4], "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no PID namespaces here: {error}")
+    with subprocess.Popen(command, **open_files) as first:
+        assert first.stdout.readline() == "reads\n"
+        second = subprocess.run(command, capture_output=True, text=True, input="", timeout=60, check=False)
+        first.communicate("")
+    assert second.returncode and "has the id of this one (1)" in second.stderr and "--pid=host" in second.stderr
+    assert first.returncode == 0
 
 
 def test_delete_counts_what_there_was(store):

@@ -20,7 +20,7 @@ from streamdocs.store.packs import Packs
 log = logging.getLogger(__name__)
 
 #: LMDB only reserves addresses for this; the file grows as it is used.
-_ADDRESS_SPACE = 1 << 40
+_ADDRESS_SPACE = 1 << 44
 #: With less room than a commit may take, a disk is full.
 _FULL_BYTES = 1 << 20
 
@@ -28,7 +28,7 @@ _FULL_BYTES = 1 << 20
 class _Opened:
     """An environment, for as long as some store of this process uses it: each reserves addresses, and they run out."""
 
-    def __init__(self, folder: Path, max_bytes: int | None) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         self.process = os.getpid()
         self.data = folder / "data.mdb"
         self.lock = WriteLock(folder)
@@ -38,7 +38,7 @@ class _Opened:
             )
         self.environment = lmdb.open(
             str(folder),
-            map_size=max_bytes or _ADDRESS_SPACE,
+            map_size=max_bytes,
             max_dbs=len(TABLES) + 1,
             max_readers=2048,
             readahead=False,
@@ -110,12 +110,12 @@ class LmdbStore:
 
     Args:
         folder: Made where it is missing.
-        max_bytes: Most bytes of the file, None for no limit but the disk's.
+        max_bytes: Most bytes of the file; default 16 TiB, which is as good as none.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, max_bytes: int | None = None) -> None:
         self.location = os.path.realpath(folder)
-        self._max_bytes = max_bytes
+        self._max_bytes = max_bytes or _ADDRESS_SPACE
         self._mine: _Opened | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -174,6 +174,8 @@ class LmdbStore:
         try:
             Path(self.location).mkdir(parents=True, exist_ok=True)
             opened = _opened[self.location] = _Opened(Path(self.location), self._max_bytes)
+        except lmdb.LockError as error:
+            raise _same_id(self.location) from error
         except (lmdb.Error, OSError) as error:
             raise StoreError(
                 f"store {self.location} cannot be opened ({error}); check the path and its rights"
@@ -194,6 +196,8 @@ class LmdbStore:
             raise StoreFullError(
                 f"store {self.location} is full at {self._max_bytes} bytes; raise its limit or ask for fewer rounds"
             ) from error
+        except lmdb.LockError as error:
+            raise _same_id(self.location) from error
         except lmdb.Error as error:
             # LMDB has two errors for a full disk, one of which it shares with broken ones.
             if isinstance(error, lmdb.DiskError) or shutil.disk_usage(self.location).free < _FULL_BYTES:
@@ -201,3 +205,11 @@ class LmdbStore:
                     f"store {self.location}: the disk is full; free some space, nothing that was committed is lost"
                 ) from error
             raise StoreError(f"store {self.location}: {error}; check the disk and that the folder is intact") from error
+
+
+def _same_id(location: str) -> StoreError:
+    return StoreError(
+        f"store {location}: another process that has it open has the id of this one ({os.getpid()}), and LMDB tells "
+        "processes apart by that. Give containers that share a store one PID namespace (Docker: --pid=host; "
+        "Kubernetes: hostPID or, within a pod, shareProcessNamespace)"
+    )
