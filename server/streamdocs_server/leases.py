@@ -43,22 +43,25 @@ class Leases:
 
     def acquire(self, number: int) -> bool:
         """Take a block, unless a living server has it."""
-        self._store.update(self._key(number), lambda old: old if self._is_taken(old) else self._mine())
-        with self._store.read() as snapshot:
-            found = snapshot.get("notes", self._key(number))
-            if found is not None and _unpack(found)[0] == self._server:
-                self.held.add(number)
-        return number in self.held
+        if taken := self._is_mine(self._store.update(self._key(number), self._take)):
+            self.held.add(number)
+        return taken
 
     def renew(self) -> None:
-        """Keep what is held."""
+        """Keep what is held, but for what another server took while this one was stopped."""
         for number in list(self.held):
-            self._store.update(self._key(number), lambda _: self._mine())
+            self._store.update(self._key(number), lambda old: self._mine() if self._is_mine(old) else old)
 
     def release(self, number: int) -> None:
         """Give a block back, done or not."""
         self.held.discard(number)
-        self._store.update(self._key(number), lambda _: None)
+        self._store.update(self._key(number), lambda old: None if self._is_mine(old) else old)
+
+    def _take(self, lease: bytes | None) -> bytes | None:
+        return lease if self._is_taken(lease) else self._mine()
+
+    def _is_mine(self, lease: bytes | None) -> bool:
+        return lease is not None and _unpack(lease)[0] == self._server
 
     def _mine(self) -> bytes:
         packed: bytes = msgpack.packb([self._server, time.time() + LEASE_SECONDS])

@@ -13,7 +13,6 @@ from streamdocs.progress import Tally, block_key, read_watermark
 from streamdocs.run import Run
 from streamdocs.schedule import BLOCK
 from streamdocs.store import Store
-from streamdocs_server.commit import Committer
 from streamdocs_server.leases import Leases
 from streamdocs_server.resolve import Resolved, Resolver
 from streamdocs_server.retire import Retirer
@@ -47,7 +46,7 @@ class GenerationLoop:
         self._ledger = Ledger(run, store, "reuse", 0)
         self._max_lead = max_lead or self._order.documents
         self._slots = slots
-        self._committer = Committer(store)
+        self._committer = resolver.committer
         self.leases = Leases(store, self._scope, server)
         self._retirer = Retirer(store, self._scope)
         self.statistics = resolver.statistics
@@ -169,7 +168,7 @@ class GenerationLoop:
         resolved = await asyncio.gather(*(self._resolve(document, round) for document in documents))
         whole = sum((each.tally for each in resolved), Tally())
         # Nobody reads tokens before their block is resolved, and those of a whole block lie together in the store.
-        tokens = {key: record for each in resolved for key, record in each.entries.get("tokens", {}).items()}
+        tokens = {key: record for each in resolved for key, record in each.tokens.items()}
         await self._committer.add({"tokens": tokens, "blocks": {block_key(self._scope, number): whole.pack()}})
         await asyncio.to_thread(self.leases.release, number)
 
@@ -179,13 +178,11 @@ class GenerationLoop:
                 await asyncio.Event().wait()  # until run() returns, and cancels this
             self._asking += 1
             resolved = await self._resolver.resolve(document, round)
-        if texts := resolved.entries.get("texts"):
-            await self._committer.add({"texts": texts})
         self._asking -= 1
         self._unfinished -= 1
         if resolved.asked:
             self.statistics.written += resolved.tally
-            self.statistics.asked += resolved.asked
+            self.statistics.asked += 1
         else:
             self.statistics.found += 1
         return resolved

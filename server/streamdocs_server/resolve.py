@@ -2,33 +2,44 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from functools import cached_property, partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from streamdocs.errors import StoreError
 from streamdocs.progress import Tally
-from streamdocs.records import TextRecord, decode_text, decode_tokens, encode_text, encode_tokens
+from streamdocs.records import (
+    Buffer,
+    TextRecord,
+    TokenRecord,
+    decode_text,
+    decode_tokens,
+    encode_text,
+    encode_tokens,
+)
 from streamdocs.requests import Request
 from streamdocs.run import GenerationScope
 from streamdocs.shelf import token_key
 from streamdocs.store import Store, Table
+from streamdocs_server.commit import Committer
 from streamdocs_server.engines import Engine, RequestRefusedError
 from streamdocs_server.gates import Accepted, Gates
 from streamdocs_server.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
-Entries = dict[Table, dict[bytes, bytes]]
+_Record = TypeVar("_Record", TextRecord, TokenRecord)
 
 
 class Resolved(NamedTuple):
-    """The records of one (round, document) item that are still to be written, what they hold, and what they cost."""
+    """A (round, document) item: token records that are still to be written, what it holds, whether it was asked for."""
 
-    entries: Entries
+    tokens: dict[bytes, bytes]
     tally: Tally
-    asked: int
+    asked: bool
 
 
 @dataclass(frozen=True)
@@ -52,28 +63,45 @@ class Resolver:
     statistics: Statistics = field(default_factory=Statistics)
 
     async def resolve(self, document: int, round: int) -> Resolved:
-        """The records of an item. Only what the store does not hold is asked for.
+        """Have an item's texts in the store, and make tokens of them. Only what the store does not hold is asked for.
 
         Raises:
             EngineError: The engine cannot be used.
+            StoreError: The texts cannot be written.
         """
         corpus = self.scope.corpus
         key = self.scope.keyring.key(corpus.document_digest(document), round)
         where = token_key(self.scope, key.digest)
-        with self.store.read() as snapshot:
-            text = decode_text(key, snapshot.get("texts", key.digest))
-            tokens = decode_tokens(key, snapshot.get("tokens", where))
-            if text and tokens:
-                return Resolved({}, tally(text, tokens.lengths), 0)
-        asked = 0
-        entries: Entries = {}
-        if text is None:
-            text = await self._generate(document, round)
-            asked = text.attempts
-            entries["texts"] = {key.digest: encode_text(key, text)}
+        text = self._stored("texts", key.digest, partial(decode_text, key))
+        if asked := text is None:
+            record = encode_text(key, await self._generate(document, round))
+            await self.committer.add({"texts": {key.digest: record}})
+            # Tokens are those of the text that everybody will find: another server may have been faster.
+            text = self._stored("texts", key.digest, partial(decode_text, key))
+            if text is None:
+                raise StoreError(
+                    f"store {self.store.location}: a text that was just written is damaged; check the disk"
+                )
+        tokens = self._stored("tokens", where, partial(decode_tokens, key))
+        if tokens:
+            return Resolved({}, tally(text, tokens.lengths), asked)
         encoded = corpus.tokenizer.encode_batch([each or "" for each in text.texts])
-        entries["tokens"] = {where: encode_tokens(key, encoded)}
-        return Resolved(entries, tally(text, [len(each) for each in encoded]), asked)
+        return Resolved({where: encode_tokens(key, encoded)}, tally(text, list(map(len, encoded))), asked)
+
+    @cached_property
+    def committer(self) -> Committer:
+        """What writes, for many items together."""
+        return Committer(self.store)
+
+    def _stored(self, table: Table, key: bytes, decode: Callable[[Buffer | None], _Record | None]) -> _Record | None:
+        """A record of the store; None where there is none, or where it was damaged: then it makes room for another."""
+        with self.store.read() as snapshot:
+            found = snapshot.get(table, key)
+            record = decode(found)
+        if found is not None and record is None:
+            log.warning("a damaged record in %s of store %s is written anew", table, self.store.location)
+            self.store.delete(table, [key])
+        return record
 
     async def _generate(self, document: int, round: int) -> TextRecord:
         texts: list[str | None] = []

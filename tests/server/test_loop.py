@@ -17,7 +17,9 @@ from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs.errors import EngineUnavailableError
 from streamdocs.heartbeat import register_scope, registered_generators
 from streamdocs.progress import read_tallies, read_watermark, total
+from streamdocs.records import TextRecord, decode_text, decode_tokens, encode_text
 from streamdocs.schedule import BLOCK
+from streamdocs.shelf import token_key
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates import Gates
@@ -231,7 +233,63 @@ def test_leases(small_corpus, store, monkeypatch):
     assert ours.acquire(3)
     monkeypatch.setattr("streamdocs_server.leases.LEASE_SECONDS", -1.0)
     ours.renew()
+    monkeypatch.undo()
     assert theirs.acquire(3)  # it ran out
+    ours.renew()  # as a server that was stopped for longer than its leases
+    ours.release(3)
+    assert not Leases(store, run.scope, "elsewhere:1").acquire(3)
+
+
+def records_of(run, store, document: int):
+    key = run.scope.keyring.key(run.corpus.document_digest(document), 0)
+    with store.read() as snapshot:
+        text = decode_text(key, snapshot.get("texts", key.digest))
+        tokens = decode_tokens(key, snapshot.get("tokens", token_key(run.scope, key.digest)))
+        return key, text, tokens
+
+
+def test_tokens_are_those_of_the_text_of_whoever_was_faster(small_corpus, store):
+    """Two runs of other orders may ask for the same generations at the same time."""
+    run = make_run(small_corpus, Stitch(generations=2))
+    order = run.scope.generation_order
+    first = order.documents_of(order.block(0)).tolist()
+    keys = [run.scope.keyring.key(run.corpus.document_digest(document), 0) for document in first]
+    theirs = TextRecord(["Somebody else wrote this.", None], [None, "too short"])
+
+    class Slower(TemplateEngine):
+        async def generate(self, request, seed):
+            store.add("texts", {key.digest: encode_text(key, theirs) for key in keys})
+            return await super().generate(request, seed)
+
+    generate(run, store, blocks=1, engine=Slower())
+    for document in first:
+        _, text, tokens = records_of(run, store, document)
+        assert text == theirs
+        assert run.corpus.tokenizer.decode(tokens.generation(0)) == theirs.texts[0] and tokens.lengths[1] == 0
+    tally = total(read_tallies(store, run.scope).values())
+    assert (tally.generations, tally.rejected) == (len(first), {"too short": len(first)})
+
+
+@pytest.mark.parametrize("table", ["texts", "tokens"])
+def test_a_damaged_record_makes_room_for_another(small_corpus, store, table):
+    run = make_run(small_corpus, Stitch(generations=2))
+    generate(run, store)
+    key, text, tokens = records_of(run, store, 7)
+    where = key.digest if table == "texts" else token_key(run.scope, key.digest)
+    with store.read() as snapshot:
+        record = bytearray(snapshot.get(table, where))
+        blocks = [bytes(name) for name, _ in snapshot.scan("blocks", b"")]
+    record[40] ^= 1
+    store.delete(table, [where])
+    store.add(table, {where: bytes(record)})
+    store.delete("blocks", blocks)
+    engine = CountingEngine()
+    serve(make_loop(run, store, engine=engine))
+    again = records_of(run, store, 7)
+    assert again[1] == text and [list(again[2].generation(n)) for n in (0, 1)] == [
+        list(tokens.generation(n)) for n in (0, 1)
+    ]
+    assert sum(engine.asked.values()) == (2 if table == "texts" else 0)
 
 
 def test_killed_and_restarted_it_asks_for_nothing_that_is_stored(small_corpus, tmp_path):
