@@ -6,6 +6,7 @@ import json
 import logging
 import shlex
 import signal
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Annotated
 
@@ -156,17 +157,10 @@ def _check_same_model(store: Store, file: RunFile, served: tuple[str, str]) -> N
 async def _until_signal(loop: GenerationLoop, view: View, drain: float) -> None:
     working = asyncio.create_task(loop.run())
     showing = asyncio.create_task(view.show())
-    signals: list[int] = []
-
-    def stop(number: int) -> None:
-        signals.append(number)
-        loop.drain()
-        asyncio.get_running_loop().call_later(drain if len(signals) == 1 else 0, working.cancel)
-
+    seconds = chain([drain], repeat(0.0))  # a second signal ends what is in flight
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
+        asyncio.get_running_loop().add_signal_handler(number, lambda: loop.drain(next(seconds)))
+    await working
     showing.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await showing

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 
 from anyio import CapacityLimiter
 
@@ -56,7 +57,8 @@ class GenerationLoop:
         # Documents in open blocks, and of those the ones that were begun.
         self._unfinished = 0
         self._asking = 0
-        self._draining = False
+        #: When what is being asked for has to be there (monotonic seconds); None for as long as it takes.
+        self._deadline: float | None = None
         self._beating = threading.Lock()
         self._stopped = False
 
@@ -92,9 +94,9 @@ class GenerationLoop:
         """Documents that wait to be asked for."""
         return self._slots.statistics().tasks_waiting
 
-    def drain(self) -> None:
-        """Begin no further document; ``run`` returns once those that are being asked for are stored."""
-        self._draining = True
+    def drain(self, seconds: float) -> None:
+        """Begin no further document; ``run`` returns once those being asked for are stored, or after ``seconds``."""
+        self._deadline = time.monotonic() + seconds
 
     async def run(self) -> None:
         """Generate until all rounds are done, or drained.
@@ -111,13 +113,13 @@ class GenerationLoop:
             while True:
                 await asyncio.to_thread(self._look)
                 # Some always wait for a slot, so that none is ever empty: a block may hang on its slowest document.
-                while self._unfinished < self._slots.total_tokens + 2 * BLOCK:
-                    if (number := self._next_block()) is None:
+                while self._deadline is None and self._unfinished < self._slots.total_tokens + 2 * BLOCK:
+                    if (number := await asyncio.to_thread(self._next_block)) is None:
                         break
                     documents = self._order.documents_of(self._order.block(number)).tolist()
                     self._unfinished += len(documents)
                     blocks.add(asyncio.create_task(self._resolve_block(number, documents)))
-                if self.finished or (self._draining and not self._asking):
+                if self.finished or self._drained:
                     return
                 done, _ = await asyncio.wait(
                     {*blocks, *helpers}, timeout=_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
@@ -126,13 +128,22 @@ class GenerationLoop:
                     task.result()
                 blocks -= done
         finally:
+            self._retirer.stop()
             await _cancel({*blocks, *helpers})
             await self._committer.flush()
-            with self._beating:  # a beat may still be under way in its thread
-                self._stopped = True
-                for number in list(self.leases.held):
-                    self.leases.release(number)
-                stop_beating(self._store, self._scope, self._server)
+            await asyncio.to_thread(self._leave)
+
+    @property
+    def _drained(self) -> bool:
+        return self._deadline is not None and (not self._asking or time.monotonic() >= self._deadline)
+
+    def _leave(self) -> None:
+        """Leave what was begun to others."""
+        with self._beating:  # a beat may still be under way in its thread
+            self._stopped = True
+            for number in list(self.leases.held):
+                self.leases.release(number)
+            stop_beating(self._store, self._scope, self._server)
 
     def _look(self) -> None:
         """See how far everyone is."""
@@ -174,7 +185,7 @@ class GenerationLoop:
 
     async def _resolve(self, document: int, round: int) -> Resolved:
         async with self._slots:
-            if self._draining:
+            if self._deadline is not None:
                 await asyncio.Event().wait()  # until run() returns, and cancels this
             self._asking += 1
             resolved = await self._resolver.resolve(document, round)

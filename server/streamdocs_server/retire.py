@@ -40,6 +40,11 @@ class Retirer:
         self._oldest_round_of_window: dict[bytes, int] = {}
         self._replaced_since: dict[int, float] = {}
         self._watermark = 0
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Delete no more; what is left of a round is for the next server."""
+        self._stopped = True
 
     @property
     def retired_rounds(self) -> int:
@@ -71,8 +76,9 @@ class Retirer:
         ready = [r for r in replaced if now - self._replaced_since.setdefault(r, now) >= _GRACE_SECONDS]
         in_use = self._oldest_round_in_use() if ready else 0
         retired = [round for round in ready if round < in_use]
-        for round in retired:
-            self._delete(round)
+        for number, round in enumerate(retired):
+            if not self._delete(round):
+                return number
             self._store.update(b"retired/" + self._scope.id, _replace_by(round + 1))
             log.info("round %d retired", round)
         return len(retired)
@@ -88,14 +94,18 @@ class Retirer:
             return 0
         return min(self._oldest_round_of_window.values(), default=_NEVER)
 
-    def _delete(self, round: int) -> None:
+    def _delete(self, round: int) -> bool:
+        """Delete a round, in steps that others can write between; whether all of it."""
         total = self._scope.order.documents
         for start in range(0, total, _CHUNK):
+            if self._stopped:
+                return False
             documents = np.arange(start, min(start + _CHUNK, total))
             digests = self._scope.corpus.document_digests(documents)
             keys = self._scope.keyring.digests(digests, [round] * len(documents))
             self._store.delete("tokens", token_keys(self._scope, keys))
             self._store.delete("texts", keys)
+        return True
 
 
 def _replace_by(number: int) -> Callable[[bytes | None], bytes]:
