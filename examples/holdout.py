@@ -8,13 +8,15 @@ from torch.utils.data import DataLoader, DistributedSampler
 from streamdocs.corpus.reader import Corpus
 
 
-def holdout_loaders(corpus: str, max_seq_len: int, batch_size: int) -> dict[str, DataLoader]:
-    """A loader of the shorter half of the held-out documents, and one of the longer half.
+def holdout_loaders(corpus: Corpus, max_seq_len: int, batch_size: int) -> dict[str, DataLoader]:
+    """A loader of the shorter half of a corpus's held-out documents, and one of the longer half; none if it has none.
 
     A batch has ``input_ids`` and ``labels`` int64 (batch, max_seq_len): one document a row, cut or padded (label -100).
     Several ranks share the documents.
     """
-    holdout = Corpus(corpus, split="holdout")
+    if "holdout" not in corpus.index["splits"]:
+        return {}
+    holdout = Corpus(corpus.local, corpus.remote, split="holdout")
     by_length = np.argsort(holdout.tokens_per_document, kind="stable")
     middle = len(by_length) // 2
     halves = {"short": by_length[:middle], "long": by_length[middle:]}

@@ -93,7 +93,7 @@ def main() -> None:
     )
     print(dataset.describe(), flush=True)
     loader = StreamingDataLoader(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
-    holdout = holdout_loaders(str(dataset.corpus.local), dataset.run.mixture.max_seq_len, arguments.batch_size)
+    holdout = holdout_loaders(dataset.corpus, dataset.run.mixture.max_seq_len, arguments.batch_size)
 
     model = ComposerLanguageModel(dataset.corpus.tokenizer.vocab_size)
     metrics = InMemoryLogger()

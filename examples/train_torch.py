@@ -28,6 +28,13 @@ def record(path: Path, batch: int, rank: int, input_ids: torch.Tensor) -> None:
         file.write(json.dumps({"batch": batch, "rank": rank, "tokens": tokens}) + "\n")
 
 
+def save(state: dict[str, object], path: Path) -> None:
+    """Replace a checkpoint, which stays whole if this is killed."""
+    unfinished = path.with_name(f"{path.name}.tmp")
+    torch.save(state, unfinished)
+    os.replace(unfinished, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_file", type=Path)
@@ -82,7 +89,7 @@ def main() -> None:
                 print(f"batch {done}: loss {loss.item():.3f}, synthetic {share:.2f} of the batch", flush=True)
             if rank == 0 and done % arguments.checkpoint_every == 0:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                torch.save({**state, "loader": loader.state_dict(), "batches": done}, arguments.checkpoint)
+                save({**state, "loader": loader.state_dict(), "batches": done}, arguments.checkpoint)
             if done == arguments.batches:
                 break
     if ranks > 1:

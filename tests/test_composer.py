@@ -14,6 +14,7 @@ import yaml
 
 from conftest import generate, make_corpus, make_run, make_texts
 from streamdocs import Stitch, StreamingMegadocDataset
+from streamdocs.corpus.reader import Corpus
 from streamdocs.demo.report import replayed
 from streamdocs.store import LmdbStore
 
@@ -122,6 +123,16 @@ def test_a_plain_loop_goes_on_after_a_stop(run_file, tmp_path):
     options = ["--checkpoint-every=10", f"--checkpoint={tmp_path / 'b.pt'}"]
     parts = [train("train_torch.py", run_file, f"--batches={batches}", *options) for batches in (20, 40)]
     assert losses(whole) == [line for part in parts for line in losses(part)] != []
+
+
+def test_a_corpus_without_held_out_documents_has_none_to_measure(run_file, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from holdout import holdout_loaders
+
+    corpus = Corpus(run_file.parent / "corpus")
+    assert holdout_loaders(corpus, 64, 4)
+    corpus.index["splits"].pop("holdout")
+    assert holdout_loaders(corpus, 64, 4) == {}
 
 
 @pytest.mark.timeout(600)

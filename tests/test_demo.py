@@ -16,6 +16,7 @@ def test_the_reference_texts_are_some_hundred_distinct_documents():
 
 def test_another_folder_is_not_overwritten(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
+    (tmp_path / "run.yaml").write_text("corpus: corpus")  # of a run that matters
     with pytest.raises(DemoError, match="no demo's folder"):
         run_demo(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"

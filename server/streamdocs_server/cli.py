@@ -20,6 +20,7 @@ from streamdocs.console import error_exit, set_up_logging
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
 from streamdocs.heartbeat import registered_generators
+from streamdocs.keys import Generator
 from streamdocs.run import Run
 from streamdocs.schedule import DocumentOrder, exact_fraction
 from streamdocs.store import Store, open_store
@@ -95,7 +96,8 @@ async def serve_run(file: RunFile) -> None:
         run = make_run(file, served)
         assert run.scope is not None
         store = open_store(file.store)
-        _check_same_model(store, file, served)
+        if file.generator.model is None:
+            _check_same_model(store, run.scope.generator)
         resolver = Resolver(run.scope, store, engine, make_gates(file), file.server.attempts)
         loop = GenerationLoop(run, store, resolver, server_name(), slots=slots, max_lead=file.server.max_lead)
         monitor = Monitor(
@@ -143,15 +145,19 @@ def make_gates(file: RunFile) -> Gates:
         raise ConfigError(f"server.gates: {error}") from error
 
 
-def _check_same_model(store: Store, file: RunFile, served: tuple[str, str]) -> None:
-    """Refuse to fill a store with another model's text, unless the run file names that model."""
-    known = {(each.model, each.revision) for each in registered_generators(store)}
-    if file.generator.model is None and known and served not in known:
-        names = " and ".join(" ".join(each).strip() for each in sorted(known))
+def _check_same_model(store: Store, generator: Generator) -> None:
+    """Refuse to fill a store with the text of another model than it has."""
+    known = {_name(each) for each in registered_generators(store)}
+    if known and _name(generator) not in known:
         raise EngineError(
-            f"the engine serves {' '.join(served).strip()}, the store {file.store} has generations of {names}: serve "
-            "that model, or set generator.model (--model-name) to begin with the other one in the same store"
+            f"the engine serves {_name(generator)}, the store {store.location} has generations of "
+            f"{' and '.join(sorted(known))}: serve that model, or set generator.model (--model-name) to begin with the "
+            "other one in the same store"
         )
+
+
+def _name(generator: Generator) -> str:
+    return f"{generator.model} {generator.revision}".strip()
 
 
 async def _until_signal(loop: GenerationLoop, view: View, drain: float) -> None:

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 BATCHES = 320
 BATCH_SIZE = 8
 DEADLINE = 280.0
+#: A file that tells a demo's folder, of which nothing is kept, from anybody's run.
+_MARK = ".streamdocs-demo"
 
 RUN: dict[str, Any] = {
     "corpus": "corpus",
@@ -140,11 +142,12 @@ def _example(name: str) -> str:
 
 
 def _make_room(out: Path) -> None:
-    if out.exists() and any(out.iterdir()) and not (out / "run.yaml").is_file():
+    if out.exists() and any(out.iterdir()) and not (out / _MARK).is_file():
         raise DemoError(f"{out} is not empty and no demo's folder; pick another with --out")
     for path in sorted(out.rglob("*"), reverse=True) if out.exists() else []:
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     out.mkdir(parents=True, exist_ok=True)
+    (out / _MARK).touch()
 
 
 @contextmanager

@@ -14,12 +14,14 @@ import yaml
 
 from conftest import OPEN_GATES, generate, make_loop, make_run
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
-from streamdocs.errors import EngineUnavailableError
+from streamdocs.config import RunFile
+from streamdocs.errors import EngineError, EngineUnavailableError
 from streamdocs.heartbeat import register_scope, registered_generators
 from streamdocs.progress import read_tallies, read_watermark, total
 from streamdocs.records import TextRecord, decode_text, decode_tokens, encode_text
 from streamdocs.schedule import BLOCK
 from streamdocs.shelf import token_key
+from streamdocs_server.cli import serve_run
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates import Gates
@@ -344,6 +346,24 @@ def test_sigterm_gives_everything_back(small_corpus, tmp_path):
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 0
     assert notes() == {b"generator", b"scope"}
+
+
+def test_a_store_is_filled_by_the_model_that_began_it(small_corpus, tmp_path, monkeypatch):
+    run_file = tmp_path / "run.yaml"
+    generator = {"engine": "template", "revision": "v2"}
+    fields = {"corpus": str(small_corpus), "store": "store", "recipe": {"name": "stitch", "generations": 1}}
+    run_file.write_text(yaml.safe_dump({**fields, "generator": generator}))
+    for _ in range(2):
+        asyncio.run(serve_run(RunFile.load(run_file)))
+
+    async def model(self):
+        return "another", ""
+
+    monkeypatch.setattr(TemplateEngine, "model", model)
+    with pytest.raises(EngineError, match=r"serves another v2, .* has generations of template v2"):
+        asyncio.run(serve_run(RunFile.load(run_file)))
+    run_file.write_text(yaml.safe_dump({**fields, "generator": {**generator, "model": "another"}}))
+    asyncio.run(serve_run(RunFile.load(run_file)))
 
 
 def test_drained_it_stores_what_it_has_asked_for_and_begins_nothing_else(small_corpus, store):
