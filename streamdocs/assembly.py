@@ -86,6 +86,7 @@ class Assembler:
         ``lease``, as many as there are positions, or into memory of their own.
 
         Raises:
+            IndexError: A position is negative.
             WaitTimeoutError: A window could not be sealed in time.
             MissingGenerationError: A sealed window refers to a generation that is gone.
         """
@@ -131,6 +132,8 @@ class Assembler:
         return Segment("web" if is_document_part(part) else "mark", start, stop, document, offset)
 
     def _open_window(self, number: int) -> OpenWindow:
+        if number < 0:
+            raise IndexError("the positions of a run are counted from 0 on")
         mixture = self._run.mixture
         web_rows, synthetic_rows = mixture.rows(number)
         web = self._web_track("web", web_rows)

@@ -1,6 +1,6 @@
 """Choosing: which generations of each document its unit is made of."""
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,26 +17,11 @@ class Shelf(Protocol):
     def watermark(self) -> int:
         """(round, document) items resolved, in the order of generation."""
 
-    def lengths(self, document: int, round: int) -> list[int]:
-        """Tokens of each generation of a round of a document, 0 for a rejected one; empty where the record is lost."""
-
-    def checksum(self, document: int, round: int, number: int) -> int:
-        """Of the tokens of a generation, 64 bits; 0 where it is lost."""
-
-
-@runtime_checkable
-class FastShelf(Protocol):
-    """A shelf that is asked for many items at once."""
-
-    @property
-    def watermark(self) -> int:
-        """(round, document) items resolved, in the order of generation."""
-
     def all_lengths(self, documents: Ints, rounds: Ints) -> npt.NDArray[np.uint32]:
-        """uint32 (items, generations of a round): ``lengths`` of each item; zeros where the record is lost."""
+        """uint32 (items, generations of a round): tokens of each generation; 0 for a rejected or lost one."""
 
     def all_checksums(self, units: Units) -> npt.NDArray[np.uint64]:
-        """uint64 (generations,): ``checksum`` of each generation of some units."""
+        """uint64 (generations,): of the tokens of each generation of some units; 0 for a lost one."""
 
 
 class Chooser:
@@ -50,7 +35,7 @@ class Chooser:
         self._recipe = recipe
         self._places = np.array([recipe.place_of_slot(slot) for slot in range(recipe.generations)], np.int64)
 
-    def units(self, documents: Ints, newest: Ints, slots: Ints | None, shelf: Shelf | FastShelf) -> tuple[Units, Bools]:
+    def units(self, documents: Ints, newest: Ints, slots: Ints | None, shelf: Shelf) -> tuple[Units, Bools]:
         """Units of documents from their newest rounds, and which documents gave one.
 
         A document whose generations were all rejected or lost gives none.
@@ -67,42 +52,24 @@ class Chooser:
         generations = (column[accepted] for column in (rounds, numbers, tokens))
         return Units(documents[given], counts[given], *generations), given
 
-    def _together(self, documents: Ints, newest: Ints, shelf: Shelf | FastShelf) -> tuple[Ints, Ints, Ints, Ints]:
+    def _together(self, documents: Ints, newest: Ints, shelf: Shelf) -> tuple[Ints, Ints, Ints, Ints]:
         """All newest generations of each document as its unit has them: index of document, round, number, tokens."""
         recipe = self._recipe
         first = np.maximum(newest - recipe.cycle + 1, 0)
         counts = newest - first + 1
         owner = np.repeat(np.arange(len(documents)), counts)
         rounds = newest[owner] + 1 - np.cumsum(counts)[owner] + np.arange(len(owner))
-        tokens = self._read_lengths(documents[owner], rounds, shelf).ravel().astype(np.int64)
+        tokens = shelf.all_lengths(documents[owner], rounds).ravel().astype(np.int64)
         owner, rounds = np.repeat(owner, recipe.round_size), np.repeat(rounds, recipe.round_size)
         numbers = np.arange(len(owner)) % recipe.round_size
         slots = rounds % recipe.cycle * recipe.round_size + numbers
         order = np.lexsort((self._places[slots], owner))
         return owner[order], rounds[order], numbers[order], tokens[order]
 
-    def _one_by_one(
-        self, documents: Ints, newest: Ints, slots: Ints, shelf: Shelf | FastShelf
-    ) -> tuple[Ints, Ints, Ints, Ints]:
+    def _one_by_one(self, documents: Ints, newest: Ints, slots: Ints, shelf: Shelf) -> tuple[Ints, Ints, Ints, Ints]:
         """The newest generation for one slot of each document, but for web units."""
         owner = np.flatnonzero(slots != WEB_UNIT)
         phases, numbers = np.divmod(slots[owner], self._recipe.round_size)
         rounds = newest[owner] - (newest[owner] - phases) % self._recipe.cycle
-        tokens = self._read_lengths(documents[owner], rounds, shelf)[np.arange(len(owner)), numbers]
+        tokens = shelf.all_lengths(documents[owner], rounds)[np.arange(len(owner)), numbers]
         return owner, rounds, numbers, tokens.astype(np.int64)
-
-    def _read_lengths(self, documents: Ints, rounds: Ints, shelf: Shelf | FastShelf) -> npt.NDArray[np.uint32]:
-        if isinstance(shelf, FastShelf):
-            return shelf.all_lengths(documents, rounds)
-        lengths = np.zeros((len(documents), self._recipe.round_size), np.uint32)
-        for row, document, round in zip(lengths, documents.tolist(), rounds.tolist(), strict=True):
-            row[:] = shelf.lengths(document, round) or 0
-        return lengths
-
-
-def read_checksums(units: Units, shelf: Shelf | FastShelf) -> npt.NDArray[np.uint64]:
-    """uint64 (generations,): of the tokens of each generation of some units; 0 where it is lost."""
-    if isinstance(shelf, FastShelf):
-        return shelf.all_checksums(units)
-    at = zip(units.owners.tolist(), units.rounds.tolist(), units.numbers.tolist(), strict=True)
-    return np.array([shelf.checksum(*generation) for generation in at], np.uint64)

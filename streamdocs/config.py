@@ -157,10 +157,12 @@ class RunFile(_Section):
             if not isinstance(recipe["prompt"], str):
                 raise ConfigError(f"run file {path}: recipe.prompt is the name of a file")
             recipe["prompt"] = load_prompt(folder / recipe["prompt"])
-        store = run.store if "://" in run.store else str(folder / run.store)
+        store, remote = (
+            place if place is None or "://" in place else str(folder / place) for place in (run.store, run.remote)
+        )
         generator = run.generator.relative_to(folder)
-        update = {"corpus": str(folder / run.corpus), "store": store, "recipe": recipe, "generator": generator}
-        run = run.model_copy(update=update)
+        places = {"corpus": str(folder / run.corpus), "remote": remote, "store": store}
+        run = run.model_copy(update={**places, "recipe": recipe, "generator": generator})
         run.make_recipe()
         return run
 

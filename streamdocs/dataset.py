@@ -118,6 +118,8 @@ class StreamingMegadocDataset(StreamingDataset):
             raise ConfigError("batch_size is needed, the same as the DataLoader's: batches are dealt out by it")
         if when_behind not in ("wait", "reuse", "web"):
             raise ConfigError(f"when_behind={when_behind!r}; it is 'wait', 'reuse' or 'web'")
+        if keep_checkpoints < 1:
+            raise ConfigError(f"keep_checkpoints={keep_checkpoints}; at least one is needed")
         self.batch_size = batch_size
         self.replication = replication
         self.when_behind = when_behind
@@ -269,8 +271,9 @@ class StreamingMegadocDataset(StreamingDataset):
         state.check(self.epoch_size, self.run.mixture)
         if self.ledger:
             self.ledger.check_resume(state.position, state.sealed or "", replaced=self._reseal)
-            if self._reseal and reseal_lost(self.ledger, state.position // self.run.mixture.window):
-                self.__dict__.pop("_reader", None)  # it may have windows open
+            if self._reseal:
+                reseal_lost(self.ledger, state.position // self.run.mixture.window)
+        self.__dict__.pop("_reader", None)  # it may have windows open that were sealed anew, by whomever
         self.cursor.resume(state.epoch, state.sample_in_epoch, state.epoch_start)
 
     @property
@@ -305,4 +308,6 @@ class StreamingMegadocDataset(StreamingDataset):
     def _epoch_sequences(self, epoch_size: int | str | None) -> int:
         """Sequences an epoch, rounded up to whole global batches: the run is endless, so nothing is repeated for it."""
         size = number_abbrev_to_int(epoch_size) if epoch_size else self.run.mixture.epoch_sequences(self.run.web_tokens)
+        if size < 1:
+            raise ConfigError(f"epoch_size={epoch_size}; at least one sequence is needed")
         return -(-size // self._global_batch) * self._global_batch

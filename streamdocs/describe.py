@@ -24,10 +24,11 @@ def describe_run(run: Run, epoch_sequences: int, stored: Tally, all_stored: bool
     if synthetic:
         wanted = documents * recipe.generations
         mean = stored.tokens / stored.generations if stored.generations else recipe.max_tokens
+        reads = synthetic / (wanted * mean + (run.web_tokens if recipe.reads_documents else 0))
         known = "the mean so far" if stored.generations else "the most that is asked for"
         lines += [
             f"  synthetic {synthetic:,} tokens, {float(mixture.fraction):.2%}: {recipe.name} of {wanted:,} generations "
             f"({'' if all_stored else 'more than '}{stored.generations:,} exist)",
-            f"  each generation is read {synthetic / (wanted * mean):.2f} times at {mean:,.0f} tokens ({known})",
+            f"  each generation is read {reads:.2f} times at {mean:,.0f} tokens ({known})",
         ]
     return "\n".join(lines)

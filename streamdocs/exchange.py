@@ -133,7 +133,7 @@ def attach(address: Address) -> Segment:
     if segment is None:
         for name, other in list(_attached.items()):
             if not os.path.exists(f"/proc/{other.address.process}"):
-                del _attached[name]
+                _attached.pop(name, None)  # another thread may have been faster
         descriptor = _open(address)
         segment = _attached[address.name] = Segment(descriptor, address)
         os.close(descriptor)

@@ -8,6 +8,7 @@ from streamdocs.assembly import Segment
 from streamdocs.console import plain_console
 from streamdocs.corpus.reader import Corpus
 from streamdocs.dataset import StreamingMegadocDataset
+from streamdocs.errors import ConfigError
 from streamdocs.progress import read_tallies, total
 
 _TEXT_WIDTH = 48
@@ -17,7 +18,7 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
     """Print tables about a run.
 
     Raises:
-        StreamdocsError: The run file, the corpus or the store cannot be read.
+        StreamdocsError: The run file, the corpus or the store cannot be read, or the position is not sealed yet.
     """
     dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
     console = plain_console()
@@ -29,7 +30,18 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
             for reseal in dataset.ledger.reseals:
                 console.print(str(reseal), highlight=False)
     if position is not None:
+        _check_sealed(dataset, position)
         console.print(segments_table(dataset, position))
+
+
+def _check_sealed(dataset: StreamingMegadocDataset, position: int) -> None:
+    """A look must not decide what a run reads: sealing is for who trains."""
+    sealed = dataset.ledger.count() * dataset.run.mixture.window if dataset.ledger else None
+    if position < 0 or (sealed is not None and position >= sealed):
+        raise ConfigError(
+            f"position {position}: there are those from 0 on"
+            + ("" if sealed is None else f", and {sealed} of them are sealed; others are when training reads them")
+        )
 
 
 def rounds_table(dataset: StreamingMegadocDataset) -> Table:

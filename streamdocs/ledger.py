@@ -1,7 +1,6 @@
 """The ledger: which generations each window of a run is made of, sealed once and then read by everyone."""
 
 import logging
-import os
 import time
 from dataclasses import replace
 
@@ -86,13 +85,13 @@ class Ledger:
 
     def last_sealed(self) -> Manifest | None:
         """The newest window that was sealed; windows are sealed in order, so a search by halves finds it."""
-        low, high = -1, 1
-        while self.sealed(high - 1) is not None:
+        low, high, reseals = -1, 1, self.reseals
+        while self._sealed(high - 1, reseals) is not None:
             low, high = high - 1, high * 2
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self.sealed(middle) is not None else (low, middle)
-        return None if low < 0 else self.manifest(low)
+            low, high = (middle, high) if self._sealed(middle, reseals) is not None else (low, middle)
+        return None if low < 0 else self._cached_manifest(low, reseals)
 
     def count(self, reseals: tuple[Reseal, ...] | None = None) -> int:
         """Windows that were sealed, as far as any is there, even where one before it is missing."""
@@ -242,7 +241,7 @@ class Ledger:
 
     def _seal(self, window: int, state: State, known_watermark: int, *, deep: bool) -> Manifest:
         started = progressed = time.monotonic()
-        parent, pause, next_report, watermark = os.getppid(), _POLL_SECONDS[0], _REPORT_SECONDS, known_watermark
+        pause, next_report, watermark = _POLL_SECONDS[0], _REPORT_SECONDS, known_watermark
         servers = Listener(self.store, self.scope)
         while True:
             with self.store.read() as snapshot:
@@ -256,8 +255,6 @@ class Ledger:
                 return result
             if shelf.watermark > watermark:
                 watermark, progressed = shelf.watermark, time.monotonic()
-            if os.getppid() != parent:
-                raise WaitTimeoutError(f"window {window}: the process that reads it is gone")
             self._check_wait(window, result, time.monotonic() - progressed, servers.silent_seconds())
             if waited > next_report:
                 next_report += _REPORT_SECONDS

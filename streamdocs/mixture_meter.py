@@ -1,10 +1,13 @@
 """What a run has mixed until a window, for metrics."""
 
-from streamdocs.progress import Tally, block_key
+from streamdocs.progress import Tally, block_key, total
 from streamdocs.run import GenerationScope
 from streamdocs.schedule import Mixture
 from streamdocs.sealing import Manifest
 from streamdocs.store import Store
+
+#: Blocks of which the tokens are added up: with hundreds of thousands, every rank would stand for half a minute.
+_MOST_BLOCKS = 4096
 
 
 class MixtureMeter:
@@ -19,7 +22,6 @@ class MixtureMeter:
         self._scope = scope
         self._mixture = mixture
         self._store = store
-        self._counted = (0, 0)
 
     def until(self, manifest: Manifest) -> dict[str, float]:
         """What was mixed until the end of a window: see ``StreamingMegadocDataset.mixed_until``."""
@@ -34,14 +36,10 @@ class MixtureMeter:
             "lead": float(manifest.watermark - wanted),
         }
 
-    def _stored_tokens(self, watermark: int) -> int:
-        """Tokens of the generations that existed at a watermark; counted on from the last call."""
-        order = self._scope.generation_order
-        blocks, tokens = self._counted if self._counted[0] <= order.block_of_item(watermark) else (0, 0)
+    def _stored_tokens(self, watermark: int) -> float:
+        """Tokens of the generations that existed at a watermark; where they are many, as some of them say."""
+        blocks = self._scope.generation_order.block_of_item(max(watermark - 1, 0)) + 1
+        keys = [block_key(self._scope, number) for number in range(0, blocks, -(-blocks // _MOST_BLOCKS))]
         with self._store.read() as snapshot:
-            while order.first_item(blocks) < watermark:
-                packed = snapshot.get("blocks", block_key(self._scope, blocks))
-                tokens += Tally.unpack(packed).tokens if packed else 0
-                blocks += 1
-        self._counted = (blocks, tokens)
-        return tokens
+            found = total(Tally.unpack(packed) for key in keys if (packed := snapshot.get("blocks", key)))
+        return found.tokens / found.items * watermark if found.items else 0.0

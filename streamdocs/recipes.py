@@ -98,6 +98,11 @@ class Recipe:
         raise NotImplementedError
 
     @property
+    def reads_documents(self) -> bool:
+        """Whether a pass over all units also reads every web document once."""
+        return True
+
+    @property
     def sweeps(self) -> int:
         """Units a document, and so how often a pass over all units goes over the documents."""
         return 1
@@ -160,6 +165,11 @@ class Rephrase(Recipe):
         return WEB_LAYOUT
 
     @property
+    def reads_documents(self) -> bool:
+        """As ``web`` says."""
+        return self.web
+
+    @property
     def sweeps(self) -> int:
         """G, and one for the web document."""
         return self.generations + self.web
@@ -210,6 +220,11 @@ class Stitch(Recipe):
         super().__post_init__()
         if self.web not in ("last", "first", "none"):
             raise ConfigError(f"stitch: web={self.web!r}; it is 'last', 'first' or 'none'")
+
+    @property
+    def reads_documents(self) -> bool:
+        """As ``web`` says."""
+        return self.web != "none"
 
     @property
     def layout(self) -> Layout:

@@ -12,7 +12,7 @@ from math import ceil
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from streaming.base.shuffle import get_shuffle
+from streaming.base.shuffle import algos, get_shuffle
 
 from streamdocs.arrays import Bools, Int32s, Ints
 from streamdocs.caching import remember
@@ -145,7 +145,11 @@ class DocumentOrder:
     ) -> None:
         if not 0 <= seed < 1 << 63:
             raise ConfigError(f"shuffle_seed={seed}: a number from 0 to 2**63 - 1")
+        if algorithm not in algos:
+            raise ConfigError(f"shuffle_algo={algorithm!r}; it is one of {', '.join(algos)}")
         self.documents = int(shard_sizes.sum())
+        if not 1 <= canonical_nodes <= self.documents:
+            raise ConfigError(f"num_canonical_nodes={canonical_nodes}: from 1 to the {self.documents} documents")
         self.seed = seed
         self._arguments = (algorithm, np.asarray(shard_sizes, np.int64), canonical_nodes)
         self._block_size = block_size
@@ -229,6 +233,10 @@ class GenerationOrder:
         round, place = divmod(item, self.documents)
         return round * self.blocks_per_round + place // BLOCK
 
+    def item(self, round: int, document: int) -> int:
+        """Number of items before this one."""
+        return round * self.documents + int(self._order.rank(self._recipe.order_of_round(round))[document])
+
     def documents_of(self, block: Block) -> Ints:
         """The documents of a block, in the order in which they are wanted."""
         order = self._order.order("synthetic", self._recipe.order_of_round(block.round))
@@ -249,5 +257,7 @@ class GenerationOrder:
 
     def wanted_items(self, sweep: int, cursor: int) -> int:
         """Items that a trainer wants until this place in its sweeps."""
-        wanted = self._recipe.last_round_wanted(sweep) * self.documents + cursor
+        round = self._recipe.last_round_wanted(sweep)
+        read_before = self._recipe.order_of_round(round) < sweep  # by a sweep that wanted all of the round
+        wanted = round * self.documents + (self.documents if read_before else cursor)
         return wanted if self.total_items is None else min(wanted, self.total_items)

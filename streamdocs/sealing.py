@@ -6,6 +6,7 @@ reads the manifest, so a sealed window replays bit for bit whatever has been gen
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import msgpack
@@ -13,8 +14,8 @@ import numpy as np
 import zstandard
 from pydantic import TypeAdapter
 
-from streamdocs.arrays import Bools, Count, Ints
-from streamdocs.choosing import Chooser, FastShelf, Shelf, read_checksums
+from streamdocs.arrays import Count, Ints
+from streamdocs.choosing import Chooser, Shelf
 from streamdocs.packing import Packer, Unit, Units
 from streamdocs.recipes import Recipe
 from streamdocs.schedule import DocumentOrder, GenerationOrder, Mixture
@@ -124,22 +125,24 @@ class _Look(NamedTuple):
     """Units found among some documents of a sweep.
 
     units: They. places: int64 (units,), the place in the sweep after each.
-    looked: Documents looked at. ended: Whether the next unit in order does not exist yet, and is not to be skipped.
+    looked: Documents looked at. missing: The (round, document) item that the next unit in order lacks, where that is
+        not to be skipped.
     """
 
     units: Units
     places: Ints
     looked: int
-    ended: bool
+    missing: tuple[int, int] | None
 
 
 class _Taken(NamedTuple):
-    """Units, the token at which each ends, and the place in the sweeps after the last."""
+    """Units, the token at which each ends, the place in the sweeps after the last, and the item that the next lacks."""
 
     units: Units
     ends: Ints
     sweep: int
     cursor: int
+    missing: tuple[int, int] | None
 
     @property
     def tokens(self) -> int:
@@ -174,21 +177,23 @@ class Sealer:
         self._when_behind = when_behind
         self._chooser = Chooser(recipe)
 
-    def seal(self, state: State, shelf: Shelf | FastShelf) -> Manifest | NotYet:
+    def seal(self, state: State, shelf: Shelf) -> Manifest | NotYet:
         """The manifest of window ``state.window``, or what is missing."""
         rows = len(self._mixture.rows(state.window)[1])
         wanted = rows * self._mixture.max_seq_len + state.skip
+        if self._starts_too_early(state, wanted, shelf):
+            return NotYet(self._too_little(shelf.watermark))
         taken = self._take(state, shelf, wanted)
-        lacking = taken.tokens < wanted and self._when_behind != "web"
-        if lacking or self._starts_too_early(state, taken, wanted, shelf.watermark):
-            return self._not_yet(taken, shelf.watermark)
+        if taken.tokens < wanted and self._when_behind != "web":
+            return NotYet(self._lack(taken, shelf.watermark))
         return self._manifest(state, taken, rows, shelf)
 
-    def _take(self, state: State, shelf: Shelf | FastShelf, wanted: int) -> _Taken:
+    def _take(self, state: State, shelf: Shelf, wanted: int) -> _Taken:
         """Units until ``wanted`` tokens are there, or as many as there are: with "reuse", round and round."""
         units = [Units.of(state.carry)]
         lengths = [self._lengths(state.carry)]
         tokens, place, after = int(lengths[0].sum()), (state.sweep, state.cursor), (state.sweep, state.cursor)
+        missing = None
         size, barren = _LOOK[0], 0  # documents to look at next; documents in a row that gave nothing
         while tokens < wanted and barren < self._order.documents * self._recipe.sweeps:
             look = self._look(*place, size, shelf)
@@ -199,19 +204,19 @@ class Sealer:
             units.append(look.units[:used])
             lengths.append(found[:used])
             tokens += int(found[:used].sum())
-            if look.ended:
+            if missing := look.missing:
                 break
             place = self._advanced(*place, look.looked)
             barren = 0 if used else barren + look.looked
             expected = (wanted - tokens) * look.looked // max(int(found.sum()), 1) if used else 2 * size
             size = min(max(expected, _LOOK[0]), _LOOK[1])
-        return _Taken(Units.joined(units), np.cumsum(np.concatenate(lengths)), *after)
+        return _Taken(Units.joined(units), np.cumsum(np.concatenate(lengths)), *after, missing)
 
     def _advanced(self, sweep: int, cursor: int, looked: int) -> tuple[int, int]:
         cursor += looked
         return (sweep, cursor) if cursor < self._order.documents else (sweep + 1, 0)
 
-    def _manifest(self, state: State, taken: _Taken, rows: int, shelf: Shelf | FastShelf) -> Manifest:
+    def _manifest(self, state: State, taken: _Taken, rows: int, shelf: Shelf) -> Manifest:
         unit_rows = min(rows, (taken.tokens - state.skip) // self._mixture.max_seq_len)
         read = state.skip + unit_rows * self._mixture.max_seq_len
         done = int(np.searchsorted(taken.ends, read, side="right"))  # units read to their end
@@ -227,7 +232,7 @@ class Sealer:
             filler_rows=state.filler_rows + rows - unit_rows,
             generated_tokens=state.generated_tokens + int(new_units.tokens.sum()),
             synthetic_rows=state.synthetic_rows + unit_rows,
-            history=units.extend(state.history, read_checksums(units, shelf)),
+            history=units.extend(state.history, shelf.all_checksums(units)),
         )
         return Manifest(state, after, units, unit_rows, shelf.watermark)
 
@@ -237,36 +242,51 @@ class Sealer:
     def _unit_tokens(self, units: Units) -> Ints:
         return self._packer.unit_tokens(units, self._document_tokens[units.documents])
 
-    def _look(self, sweep: int, cursor: int, size: int, shelf: Shelf | FastShelf) -> _Look:
+    def _look(self, sweep: int, cursor: int, size: int, shelf: Shelf) -> _Look:
         """The units of the next ``size`` documents of a sweep; unless with "reuse", up to the first that is missing."""
         documents = self._order.order("synthetic", sweep)[cursor : cursor + size].astype(np.int64)
+        units, at, missing = self._units(documents, sweep, shelf)
+        return _Look(units, cursor + at + 1, len(documents), missing)
+
+    def _units(self, documents: Ints, sweep: int, shelf: Shelf) -> tuple[Units, Ints, tuple[int, int] | None]:
+        """Units of documents, the index of the document of each, and what is missing and not to be skipped."""
         slots = self._recipe.slots_of_sweep(sweep % self._recipe.sweeps, documents, self._order.seed)
         newest = self._generation_order.newest_round(documents, shelf.watermark)
-        there = self._there(newest, slots)
-        ended = self._when_behind != "reuse" and not there.all()
-        if ended:
-            there[int(np.argmin(there)) :] = False
+        needed = self._rounds_needed(slots, len(documents))
+        there, missing = newest >= needed, None
+        if self._when_behind != "reuse" and not there.all():
+            first = int(np.argmin(there))
+            there[first:] = False
+            missing = int(needed[first]), int(documents[first])
         at = np.flatnonzero(there)
         units, given = self._chooser.units(documents[at], newest[at], None if slots is None else slots[at], shelf)
-        return _Look(units, cursor + at[given] + 1, len(documents), ended)
+        return units, at[given], missing
 
-    def _there(self, newest: Ints, slots: Ints | None) -> Bools:
-        """Which documents have the generations that this sweep reads of them."""
+    def _rounds_needed(self, slots: Ints | None, documents: int) -> Ints:
+        """The newest round that this sweep reads of each document, or has to have of it."""
         if slots is None:
-            return newest >= (self._recipe.cycle - 1 if self._when_behind == "wait" else 0)
-        return newest >= np.maximum(slots, 0) // self._recipe.round_size
+            return np.full(documents, self._recipe.cycle - 1 if self._when_behind == "wait" else 0)
+        return np.maximum(slots, 0) // self._recipe.round_size
 
-    def _starts_too_early(self, state: State, taken: _Taken, wanted: int, watermark: int) -> bool:
-        """With "reuse": whether too little exists yet to begin a run on."""
+    def _starts_too_early(self, state: State, wanted: int, shelf: Shelf) -> bool:
+        """With "reuse": whether too little exists yet to begin a run on. Quick, since it is asked again and again."""
         begins = state.sweep == state.cursor == 0 and not state.carry
-        if self._when_behind != "reuse" or not begins or not wanted or watermark >= self._order.documents:
+        if self._when_behind != "reuse" or not begins or not wanted or shelf.watermark >= self._order.documents:
             return False
-        distinct = dict(zip(taken.units.listed(), np.diff(taken.ends, prepend=0).tolist(), strict=True))
-        return sum(distinct.values()) * MOST_READS_IN_FIRST_WINDOW < wanted
+        order = self._order.order("synthetic", self._recipe.order_of_round(0))
+        tokens = 0
+        for sweep, start in product(range(self._recipe.sweeps), range(0, shelf.watermark, _LOOK[0])):
+            documents = order[start : min(start + _LOOK[0], shelf.watermark)].astype(np.int64)
+            tokens += int(self._unit_tokens(self._units(documents, sweep, shelf)[0]).sum())
+            if tokens * MOST_READS_IN_FIRST_WINDOW >= wanted:
+                return False
+        return True
 
-    def _not_yet(self, taken: _Taken, watermark: int) -> NotYet:
-        documents = self._order.documents
-        if self._when_behind == "reuse":
-            return NotYet(f"too little to start on: {watermark} of {documents} documents have generations")
-        item = self._generation_order.wanted_items(taken.sweep, taken.cursor + 1)
-        return NotYet(f"item {item} in the order of generation is wanted, {watermark} are resolved")
+    def _lack(self, taken: _Taken, watermark: int) -> str:
+        if taken.missing is None:
+            return self._too_little(watermark)
+        item = self._generation_order.item(*taken.missing)
+        return f"item {item + 1} in the order of generation is wanted, {watermark} are resolved"
+
+    def _too_little(self, watermark: int) -> str:
+        return f"too little to start on: {watermark} of {self._order.documents} documents have generations"

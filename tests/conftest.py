@@ -83,10 +83,12 @@ def make_loop(
     max_in_flight=64,
     max_lead=None,
     slots=None,
+    when_behind="reuse",
 ) -> GenerationLoop:
     """A server's loop."""
     resolver = Resolver(run.scope, store, engine or TemplateEngine(), gates, attempts=1)
-    return GenerationLoop(run, store, resolver, name, slots=slots or CapacityLimiter(max_in_flight), max_lead=max_lead)
+    slots = slots or CapacityLimiter(max_in_flight)
+    return GenerationLoop(run, store, resolver, name, slots=slots, max_lead=max_lead, when_behind=when_behind)
 
 
 def generate(run: Run, store: LmdbStore, blocks: int | None = None, *, engine=None, gates=OPEN_GATES, first=0) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import streamdocs
+from streamdocs import StreamingMegadocDataset
 
 BIN = Path(sys.executable).parent
 
@@ -44,6 +45,9 @@ def test_prepare_generate_and_inspect(tmp_path):
     served = run("streamdocs-server", "run.yaml", cwd=tmp_path)
     assert served.returncode == 0 and "all rounds are done" in served.stderr
     assert "stand-in" in served.stderr
+    refused = run("streamdocs", "inspect", "run.yaml", "--position", "5", cwd=tmp_path)
+    assert refused.returncode == 1 and "position 5" in refused.stderr and "0 of them are sealed" in refused.stderr
+    StreamingMegadocDataset.from_run_file(tmp_path / "run.yaml", batch_size=1)[0]
     shown = run("streamdocs", "inspect", "run.yaml", "--position", "5", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     for expected in ("an epoch reads", "generations", "80", "thought", "<think>", "sequence 5"):

@@ -16,6 +16,8 @@ def load(tmp_path, **changes) -> RunFile:
 def test_defaults_and_relative_paths(tmp_path):
     run = load(tmp_path)
     assert (run.corpus, run.store) == (str(tmp_path / "corpus"), str(tmp_path / "store"))
+    assert load(tmp_path, remote="mirror").remote == str(tmp_path / "mirror")
+    assert load(tmp_path, remote="s3://bucket/corpus").remote == "s3://bucket/corpus"
     assert run.make_recipe() == Stitch(generations=4)
     arguments = run.dataset_arguments()
     assert arguments["generator"] is None  # found in the store

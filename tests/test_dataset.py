@@ -3,6 +3,8 @@
 import json
 import time
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from streamdocs.errors import (
     WaitTimeoutError,
 )
 from streamdocs.heartbeat import Listener, beat, register_generator, stop_beating
+from streamdocs.progress import read_tallies, total
 from streamdocs.shelf import token_key
 from streamdocs.store import LmdbStore
 from streamdocs.windows import windows_in_use
@@ -395,11 +398,27 @@ def test_the_generator_is_found_in_the_store(small_corpus, store):
         ({"when_behind": "hope"}, "'wait', 'reuse' or 'web'"),
         ({"synthetic_fraction": 0.5, "store": None}, "needs a store and a recipe"),
         ({"synthetic_fraction": 1.5}, "synthetic_fraction=1.5"),
+        ({"shuffle_algo": "py9"}, "shuffle_algo='py9'; it is one of py1b"),
+        ({"num_canonical_nodes": 101}, "num_canonical_nodes=101: from 1 to the 100 documents"),
+        ({"epoch_size": "0"}, "epoch_size=0; at least one"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints=0; at least one"),
     ],
 )
 def test_arguments_that_cannot_mean_what_was_asked(small_corpus, store, options, message):
     with pytest.raises(ConfigError, match=message):
         make_dataset(small_corpus, **{"store": store, **options})
+
+
+def test_positions_are_counted_from_0_on(small_corpus, full_store):
+    for dataset in (make_dataset(small_corpus), make_dataset(small_corpus, full_store)):
+        for read in (dataset.__getitem__, dataset.explain):
+            with pytest.raises(IndexError, match="from 0 on"):
+                read(-1)
+
+
+def test_a_store_may_be_a_path(small_corpus, full_store):
+    dataset = make_dataset(small_corpus, Path(full_store.location))
+    assert dataset[3]["input_ids"].tolist() == make_dataset(small_corpus, full_store)[3]["input_ids"].tolist()
 
 
 def test_evaluation_reads_the_same_every_epoch(tmp_path):
@@ -453,6 +472,12 @@ def test_replication_gives_neighbouring_ranks_the_same(small_corpus, monkeypatch
 def test_it_says_what_it_will_read(small_corpus, full_store):
     text = make_dataset(small_corpus, full_store).describe()
     assert "1.00 passes over 100 documents" in text and "stitch of 200 generations (200 exist)" in text
+    dataset = make_dataset(small_corpus, full_store, epoch_size=100_000)
+    held = total(read_tallies(full_store, dataset.run.scope).values()).tokens
+    synthetic = 75_000 * dataset.run.mixture.max_seq_len
+    assert f"read {synthetic / (held + dataset.run.web_tokens):.2f} times" in dataset.describe()
+    alone = make_dataset(small_corpus, full_store, epoch_size=100_000, recipe=replace(STITCH, web="none"))
+    assert f"read {synthetic / held:.2f} times" in alone.describe()
     assert "synthetic" not in make_dataset(small_corpus).describe()
 
 

@@ -22,6 +22,17 @@ def test_the_mix_is_exact_in_every_run_of_sequences(fraction, window, start, bat
     assert mixture.synthetic_before(start) + mixture.web_before(start) == start
 
 
+@pytest.mark.parametrize("per_round", [1, 2, 4])
+@pytest.mark.parametrize("rounds", ["enough", None])
+def test_what_is_wanted_only_grows(per_round, rounds):
+    for recipe in (Rephrase, Stitch):
+        order = GenerationOrder(
+            recipe(generations=4, per_round=per_round, rounds=rounds), DocumentOrder(np.array([50]), 1)
+        )
+        wanted = [order.wanted_items(sweep, cursor) for sweep in range(12) for cursor in range(0, 50, 7)]
+        assert wanted == sorted(wanted)
+
+
 @given(fractions, st.integers(1, 100), st.integers(0, 10**6))
 def test_a_window_holds_its_sequences_once_each(fraction, window, number):
     mixture = Mixture(fraction, 8, window, 1)

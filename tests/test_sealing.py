@@ -26,15 +26,19 @@ class FakeShelf:
     watermark: int
     rejected: set = field(default_factory=set)
 
-    def lengths(self, document: int, round: int) -> list[int]:
+    def all_lengths(self, documents, rounds):
+        items = zip(documents.tolist(), rounds.tolist(), strict=True)
+        found = [self._lengths(*item) for item in items]
+        return np.array(found, np.uint32).reshape(len(documents), self.recipe.round_size)
+
+    def all_checksums(self, units):
+        generations = zip(units.owners.tolist(), units.rounds.tolist(), units.numbers.tolist(), strict=True)
+        return np.array([hash(each) % 2**64 for each in generations], np.uint64)
+
+    def _lengths(self, document: int, round: int) -> list[int]:
+        size = self.recipe.round_size
         rng = np.random.default_rng([document, round])
-        return [0] * self.recipe.round_size if (document, round) in self.rejected else self._lengths(rng)
-
-    def checksum(self, document: int, round: int, number: int) -> int:
-        return hash((document, round, number)) % 2**64
-
-    def _lengths(self, rng) -> list[int]:
-        return rng.integers(1, 90, self.recipe.round_size).tolist()
+        return [0] * size if (document, round) in self.rejected else rng.integers(1, 90, size).tolist()
 
 
 def make_sealer(recipe, when_behind="reuse", window=16, fraction="3/4") -> Sealer:
@@ -152,6 +156,21 @@ def test_wait_wants_all_generations_and_says_what_is_missing():
         assert f"{watermark} are resolved" in result.missing
     manifest = sealer.seal(State(), FakeShelf(recipe, 4 * DOCUMENTS))
     assert (manifest.units.counts == 4).all()
+
+
+def test_whether_there_is_enough_to_start_on_is_quick_to_tell():
+    """However many rounds of what there is would fill the first window: nobody looks at all documents for each."""
+    for recipe in (Stitch(generations=2), Rephrase(generations=8, per_round=1)):
+        sealer, asked = make_sealer(recipe, window=4096), set()
+        order = sealer._order.order
+
+        def counted(stream, sweep, order=order, asked=asked):
+            asked.add(sweep)
+            return order(stream, sweep)
+
+        sealer._order.order = counted
+        assert all(isinstance(sealer.seal(State(), FakeShelf(recipe, watermark)), NotYet) for watermark in range(4))
+        assert asked == {0}
 
 
 def test_reuse_starts_when_there_is_enough_and_never_waits_again():

@@ -99,7 +99,15 @@ async def serve_run(file: RunFile) -> None:
         if file.generator.model is None:
             _check_same_model(store, run.scope.generator)
         resolver = Resolver(run.scope, store, engine, make_gates(file), file.server.attempts)
-        loop = GenerationLoop(run, store, resolver, server_name(), slots=slots, max_lead=file.server.max_lead)
+        loop = GenerationLoop(
+            run,
+            store,
+            resolver,
+            server_name(),
+            slots=slots,
+            max_lead=file.server.max_lead,
+            when_behind=file.mix.when_behind,
+        )
         monitor = Monitor(
             loop,
             engine if isinstance(engine, Pool) else None,

@@ -5,14 +5,16 @@ import contextlib
 import logging
 import threading
 import time
+from math import ceil
 
 from anyio import CapacityLimiter
 
 from streamdocs.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.ledger import Ledger
-from streamdocs.progress import Tally, block_key, read_watermark
+from streamdocs.progress import Tally, block_key, read_watermark, sample_tally
 from streamdocs.run import Run
 from streamdocs.schedule import BLOCK
+from streamdocs.sealing import WhenBehind
 from streamdocs.store import Store
 from streamdocs_server.leases import Leases
 from streamdocs_server.resolve import Resolved, Resolver
@@ -34,10 +36,19 @@ class GenerationLoop:
         server: Name of this server.
         slots: Documents asked for at once; the engine may change how many, below what they are at first.
         max_lead: Documents by which generation may be ahead of the trainer; default the whole corpus once.
+        when_behind: What the trainer does where generations are missing.
     """
 
     def __init__(
-        self, run: Run, store: Store, resolver: Resolver, server: str, *, slots: CapacityLimiter, max_lead: int | None
+        self,
+        run: Run,
+        store: Store,
+        resolver: Resolver,
+        server: str,
+        *,
+        slots: CapacityLimiter,
+        max_lead: int | None,
+        when_behind: WhenBehind = "reuse",
     ) -> None:
         self._scope = resolver.scope
         self._order = self._scope.generation_order
@@ -46,13 +57,20 @@ class GenerationLoop:
         self._server = server
         self._ledger = Ledger(run, store, "reuse", 0)
         self._max_lead = max_lead or self._order.documents
+        # Rounds come in orders of their own, and it waits for all generations of its next document.
+        self._whole_rounds = when_behind == "wait" and self._scope.recipe.cycle > 1
+        self._window_tokens = ceil(run.mixture.window * run.mixture.fraction) * run.mixture.max_seq_len
         self._slots = slots
         self._committer = resolver.committer
         self.leases = Leases(store, self._scope, server)
         self._retirer = Retirer(store, self._scope)
         self.statistics = resolver.statistics
         self.watermark = 0
+        # Items that training wants by now, and those that its next window needs.
         self.wanted = 0
+        self._needed = 0
+        # A sample of what is stored, and whether it is all of that.
+        self._stored, self._few_stored = Tally(), True
         self.waits_for_trainer = False
         # Documents in open blocks, and of those the ones that were begun.
         self._unfinished = 0
@@ -152,6 +170,17 @@ class GenerationLoop:
         sealed = self._ledger.last_sealed()
         sweep, cursor = (sealed.after.sweep, sealed.after.cursor) if sealed else (0, 0)
         self.wanted = self._order.wanted_items(sweep, cursor)
+        self._needed = self._items_of_next_window(sweep, cursor)
+
+    def _items_of_next_window(self, sweep: int, cursor: int) -> int:
+        """What is wanted until the end of the next window, rather too much: without it training would never go on."""
+        if self._few_stored:
+            self._stored, self._few_stored = sample_tally(self._store, self._scope)
+        recipe, stored = self._scope.recipe, self._stored
+        tokens = stored.tokens * (recipe.round_size if recipe.sweeps == 1 else 1)  # of as many units as generations
+        documents = cursor + 2 * self._window_tokens * stored.generations // max(tokens, 1)
+        sweeps, cursor = divmod(documents, self._order.documents)
+        return self._order.wanted_items(sweep + sweeps, self._order.documents if self._whole_rounds else cursor)
 
     def _next_block(self) -> int | None:
         """Lease the first block that is neither resolved nor somebody's; None where there is none to do now."""
@@ -171,7 +200,8 @@ class GenerationLoop:
     def _limit(self) -> int:
         """Items before which work may begin: within the lead, and at most one round above those in use."""
         rounds_in_store = self._retirer.retired_rounds + self._scope.recipe.cycle + 1
-        limit = min(self.wanted + self._max_lead, rounds_in_store * self._order.documents)
+        limit = max(self.wanted + self._max_lead, self._needed)
+        limit = min(limit, rounds_in_store * self._order.documents)
         return limit if self._order.total_items is None else min(limit, self._order.total_items)
 
     async def _resolve_block(self, number: int, documents: list[int]) -> None:

@@ -144,6 +144,20 @@ def test_the_lead_over_the_trainer_is_bounded(small_corpus, store):
     assert run_until_it_waits() >= 100 + 50 + cursor
 
 
+@pytest.mark.parametrize("when_behind", ["wait", "reuse"])
+@pytest.mark.parametrize(
+    "recipe",
+    [Rephrase(generations=4), Rephrase(generations=4, per_round=1), Stitch(generations=4, per_round=1)],
+    ids=["rephrase", "rephrase in rounds", "stitch in rounds"],
+)
+def test_whatever_the_lead_training_goes_on(small_corpus, store, recipe, when_behind):
+    run = make_run(small_corpus, recipe)
+    dataset = make_dataset(run, store, batch_size=1, when_behind=when_behind, wait_timeout=1)
+    for window in range(8):
+        serve_until_it_waits(make_loop(run, store, max_lead=1, when_behind=when_behind))
+        dataset[window * 32]  # waits for a second at the most, while nobody writes
+
+
 def test_rounds_retire_when_nobody_will_read_them(small_corpus, store, monkeypatch):
     monkeypatch.setattr("streamdocs_server.retire._GRACE_SECONDS", 0.0)
     monkeypatch.setattr("streamdocs_server.loop._BEAT_SECONDS", 0.1)
