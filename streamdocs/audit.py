@@ -108,7 +108,8 @@ def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = N
     stop = sealed if stop is None else stop
     if not 0 <= start < stop <= sealed:
         raise ConfigError(
-            f"positions {start}:{stop}: ask for some of 0:{sealed}, of the {sealed // size} sealed windows"
+            f"positions {start}:{stop}: ask for some of 0:{sealed}"
+            + (f", of the {sealed // size} sealed windows" if dataset.ledger else "")
         )
     assembler = Assembler(run, dataset.ledger)
     sequences: dict[int, Counter[str]] = {}

@@ -1,11 +1,10 @@
 """Where iteration stands, shared between a trainer process and its DataLoader workers."""
 
-import os
-
 import numpy as np
 import torch
 
 from streamdocs.errors import ConfigError
+from streamdocs.unfinished import is_alive
 
 #: Most DataLoader workers of one rank.
 MAX_WORKERS = 1024
@@ -50,7 +49,7 @@ class Cursor:
         begun, processes = np.divmod(self._begun.numpy(), 1 << _PROCESS_BITS)
         ahead = np.flatnonzero(begun > begun[worker])
         # What a worker that still runs has begun is the epoch in question; what one that is gone had begun is over.
-        epochs = [int(begun[other]) - _is_running(int(processes[other])) for other in ahead]
+        epochs = [int(begun[other]) - (processes[other] > 0 and is_alive(int(processes[other]))) for other in ahead]
         return max([int(begun[worker]), *epochs])
 
     def epoch_start(self, epoch: int) -> int:
@@ -94,11 +93,3 @@ class Cursor:
 
     def _offset(self, epoch: int) -> int:
         return int(self._resume[_SAMPLE]) if epoch == int(self._resume[_EPOCH]) else 0
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return process > 0

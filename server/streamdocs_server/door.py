@@ -27,8 +27,6 @@ MOST_REQUEST_BYTES = 8192
 CONNECTION_SECONDS = 10.0
 _LEAST_TOKEN = 16
 
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-
 
 def is_loopback(host: str) -> bool:
     """Whether nobody but this machine can reach an address."""
@@ -96,7 +94,7 @@ class Guard:
             return "405 Method Not Allowed"
         if environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ:
             return "413 Content Too Large"
-        if self._local and _host(environ.get("HTTP_HOST", "localhost")) not in _LOOPBACK_NAMES:
+        if self._local and not is_loopback(_host(environ.get("HTTP_HOST", "localhost"))):
             return "421 Misdirected Request"
         if self._expected and environ["PATH_INFO"] not in self._open_paths:
             sent = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace")

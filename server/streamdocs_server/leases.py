@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 from streamdocs.progress import block_key
 from streamdocs.run import GenerationScope
 from streamdocs.store import Store
+from streamdocs.unfinished import is_alive
 from streamdocs.untrusted import unpack
 
 #: Seconds after which a lease that was not renewed is free.
@@ -91,10 +92,4 @@ def _is_dead(server: str) -> bool:
     host, _, process = server.rpartition(":")
     if host != socket.gethostname() or not _PROCESS.fullmatch(process):
         return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+    return not is_alive(int(process))

@@ -40,7 +40,7 @@ class Retirer:
         self._oldest_round_of_window: dict[bytes, int] = {}
         self._replaced_since: dict[int, float] = {}
         self._watermark = 0
-        self._stopped = False
+        self._shared = self._stopped = False
 
     def stop(self) -> None:
         """Delete no more; what is left of a round is for the next server."""
@@ -65,6 +65,13 @@ class Retirer:
         Another recipe, corpus or seed over the same store may share generations: then all of them stay.
         """
         if not is_only_scope(self._store, self._scope):
+            if not self._shared:
+                log.warning(
+                    "nothing retires, and no more than %d rounds are written: another recipe, corpus or seed uses the "
+                    "store too. Give this run a store of its own",
+                    self._scope.recipe.cycle + 1,
+                )
+            self._shared = True
             return 0
         first = self.retired_rounds
         with self._store.read() as snapshot:

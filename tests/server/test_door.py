@@ -95,7 +95,15 @@ def test_a_token_is_asked_for_but_not_of_probes(start, monkeypatch, caplog, host
 def test_on_the_loopback_no_other_site_can_have_a_browser_ask(start):
     monitor = start()
     port = monitor._server.server_address[1]
-    for name in (f"127.0.0.1:{port}", f"localhost:{port}", "LOCALHOST", f"[::1]:{port}", "[::1]", "127.0.0.1"):
+    for name in (
+        f"127.0.0.1:{port}",
+        f"localhost:{port}",
+        "LOCALHOST",
+        f"127.0.0.2:{port}",
+        f"[::1]:{port}",
+        "[::1]",
+        "127.0.0.1",
+    ):
         assert status(talk(monitor, b"GET /status HTTP/1.1\r\nHost: %s\r\n\r\n" % name.encode())) == 200
     assert status(talk(monitor, b"GET /status HTTP/1.0\r\n\r\n")) == 200  # no browser leaves it out
     for name in (
