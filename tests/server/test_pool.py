@@ -162,12 +162,12 @@ def test_many_requests_that_fail_together_are_one_failure():
         host.hold.clear()
         fleet = Fleet(host, failure_budget=3)
         async with fleet as pool:
-            waiting = [asyncio.create_task(pool.generate(request(f"Document {i}."), i)) for i in range(40)]
-            await until(lambda: len(pool.members[0].asking) == 40)
-            host.script = [httpx.ReadError("reset")] * 40 + [chat()]
+            waiting = [asyncio.create_task(pool.generate(request(f"Document {i}."), i)) for i in range(16)]
+            await until(lambda: len(pool.members[0].asking) == 16)
+            host.script = [httpx.ReadError("reset")] * 16 + [chat()]
             host.hold.set()
-            assert len(await asyncio.gather(*waiting)) == 40
-            assert pool.retries == {"connection": 40}
+            assert len(await asyncio.gather(*waiting)) == 16
+            assert pool.retries == {"connection": 16}
 
     asyncio.run(work())
 
@@ -235,6 +235,57 @@ def test_a_request_that_breaks_every_server_is_refused_in_the_end():
             with pytest.raises(RequestRefusedError, match="Failed 10 times while others were answered"):
                 await poisoned
             assert host.asked["poison"] == 10
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_request_that_meets_overloaded_servers_is_never_refused_for_it(status):
+    class Unlucky(Host):
+        async def respond(self, received: httpx.Request) -> httpx.Response:
+            if b"unlucky" in received.content and self.asked["unlucky"] < 30:
+                self.asked["unlucky"] += 1
+                await asyncio.sleep(0.002)
+                return httpx.Response(status)
+            return await super().respond(received)
+
+    async def work() -> None:
+        host = Unlucky()
+        async with Fleet(host) as pool:
+            unlucky = asyncio.create_task(pool.generate(request("unlucky"), 0))
+            while not unlucky.done():
+                await pool.generate(request(), 0)
+            assert (await unlucky).completions and host.asked["unlucky"] == 30
+
+    asyncio.run(work())
+
+
+def test_what_an_overloaded_server_turned_away_comes_back_a_few_at_a_time():
+    class Gateway(Host):
+        """Works on eight requests at once, and turns others away."""
+
+        working = 0
+
+        async def respond(self, received: httpx.Request) -> httpx.Response:
+            if received.method == "POST" and self.working == 8:
+                return httpx.Response(429)
+            self.working += received.method == "POST"
+            try:
+                return await super().respond(received)
+            finally:
+                self.working -= received.method == "POST"
+
+    async def work() -> None:
+        host = Gateway()
+        host.hold.clear()
+        async with Fleet(host) as pool:
+            waiting = [asyncio.create_task(pool.generate(request(f"Document {i}."), i)) for i in range(16)]
+            await until(lambda: pool.retries["overloaded"] == 8 and pool.members[0].up)
+            assert pool.members[0].limit == 8
+            await asyncio.sleep(0.1)
+            assert pool.retries["overloaded"] == 8  # none is sent before one of those that are worked on is answered
+            host.hold.set()
+            assert len(await asyncio.gather(*waiting)) == 16
 
     asyncio.run(work())
 

@@ -32,7 +32,7 @@ _LOOK_SECONDS = 1.0
 _RARE_LOOK_SECONDS = 10.0
 #: For a server that failed to say who it is, before an answer of it that came later is asked for anew.
 _CONFIRM_SECONDS = 60.0
-#: A request that failed so often while others were answered is the reason itself.
+#: A request that failed so often while others were answered is the reason itself; not where servers were overloaded.
 _MOST_SENDS = 10
 #: The server that this task asked last: requests of one document share a prefix, which it has in its cache. Worth to
 #: a request as much as so large a share of the server's limit.
@@ -145,15 +145,13 @@ class Pool:
         """The first answer. A server that fails is out, and the request goes to another one or waits."""
         answers, sends = self._answers, 0
         while True:
-            member, last = await self._member(), _LAST.get()
-            if last is not None and last.up and last.busy < member.busy + _LOYALTY:
-                member = last
+            member = await self._member()
             _LAST.set(member)
             began = time.monotonic()
             try:
                 answer = await member.ask(ask(member.endpoint))
             except TryAgainError as error:
-                sends += 1
+                sends += error.cause != "overloaded"
                 self.retries[error.cause] += 1
                 # What else was in flight when a server failed fails with it: that is one failure.
                 if member.up and member.since <= began:
@@ -161,6 +159,9 @@ class Pool:
                 if sends >= _MOST_SENDS and self._answers > answers:
                     raise RequestRefusedError(f"Failed {sends} times while others were answered: {error}") from error
                 continue
+            finally:
+                if member.up:
+                    self._note_change()  # it has room for another
             if not await self._confirmed(member):
                 continue
             self._answers += 1
@@ -177,10 +178,12 @@ class Pool:
         return member.up
 
     async def _member(self) -> Member:
-        """The least busy server that is in. Waits for one, which ends when the budget does."""
+        """The least busy server that is in and has room. Waits for one, which ends when the budget does."""
+        last = _LAST.get()
         while self._given_up is None:
-            if up := [member for member in self.members if member.up]:
-                return min(up, key=lambda member: member.busy)
+            # Also for what is sent again: a server that was overloaded should not get all of it at once.
+            if free := [member for member in self.members if member.up and member.busy < 1]:
+                return min(free, key=lambda member: member.busy - _LOYALTY * (member is last))
             await self._changed.wait()
         raise EngineError(str(self._given_up)) from self._given_up
 
