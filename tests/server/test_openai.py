@@ -211,6 +211,29 @@ def test_a_wrong_configuration_is_not_retried(status: int):
     assert len(server.received) == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "count"),
+    [
+        (httpx.Response(200, json={"count": 7, "max_model_len": 2048, "tokens": [1] * 7}), 7),
+        (httpx.Response(200, json={"tokens": [1] * 7}), None),
+        (httpx.Response(200, json={"error": "Unexpected endpoint or method. (POST /tokenize)"}), None),
+        (httpx.Response(200, text="<html>"), None),
+        (httpx.Response(400), None),
+        (httpx.Response(404), None),
+        (httpx.Response(500), None),
+        (httpx.Response(501), None),
+    ],
+)
+def test_a_server_that_does_not_count_tokens_says_nothing(answer: httpx.Response, count: int | None):
+    assert asyncio.run(Server(answer).endpoint().count(request())) == count
+
+
+@pytest.mark.parametrize("fault", [httpx.ReadError("reset"), httpx.Response(429), httpx.Response(503)])
+def test_counting_is_tried_again_where_the_server_is_not_there_or_overloaded(fault: httpx.Response | Exception):
+    with pytest.raises(TryAgainError):
+        asyncio.run(Server(fault).endpoint().count(request()))
+
+
 def models(*names: str) -> httpx.Response:
     return httpx.Response(200, json={"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
 

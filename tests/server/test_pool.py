@@ -516,16 +516,19 @@ def test_without_a_context_nothing_is_cut():
     assert asyncio.run(work()) is asked
 
 
-def test_where_nobody_counts_tokens_half_the_bytes_are_the_estimate():
+@pytest.mark.parametrize("answer", [httpx.Response(404), httpx.Response(501), httpx.Response(200, json={"error": ""})])
+def test_where_nobody_counts_tokens_half_the_bytes_are_the_estimate(answer):
     class Uncounting(Host):
         async def respond(self, received: httpx.Request) -> httpx.Response:
             if received.url.path == "/tokenize":
-                return httpx.Response(404)
+                return httpx.Response(answer.status_code, content=answer.content)
             return await super().respond(received)
 
     async def work() -> Request:
         async with Fleet(Uncounting(context=2000)) as pool:
-            return await pool.fit(request(" ".join(SENTENCES)))
+            fitted = await pool.fit(request(" ".join(SENTENCES)))
+            assert not pool.retries
+            return fitted
 
     assert 2000 < len(asyncio.run(work()).fields["document"]) < 2 * 2000
 

@@ -165,13 +165,17 @@ class OpenAIEndpoint:
         return messages if system is None else [{"role": "system", "content": system}, *messages]
 
     async def count(self, request: Request) -> int | None:
-        """Tokens of the whole prompt as the server counts them; None where it does not say."""
+        """Tokens of the whole prompt as the server counts them; None where it does not say.
+
+        Some servers answer 200 or 500 to a path that they do not know, and some have a ``/tokenize`` of their own: only
+        a server that cannot be reached or is overloaded raises :class:`~streamdocs_server.engines.base.TryAgainError`.
+        """
         question = {"model": self.model, "messages": self.messages(request)}
         try:
             return (await self._control("POST", "/tokenize", question, Count)).count
-        except TryAgainError:
-            raise
-        except EngineError:
+        except EngineError as error:
+            if isinstance(error, TryAgainError) and error.cause not in ("malformed answer", "server error"):
+                raise
             return None
 
     async def close(self) -> None:
