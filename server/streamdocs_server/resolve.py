@@ -108,9 +108,14 @@ class Resolver:
         causes: list[str | None] = []
         attempts = cut = 0
         for whole, seed in requests(self.scope, document, round):
-            request = await self.engine.fit(whole)
-            cut = max(cut, _characters(whole) - _characters(request))
-            accepted, rejected, tries = await self._ask(request, seed)
+            accepted: list[str] = []
+            try:
+                request = await self.engine.fit(whole)
+            except RequestRefusedError as error:
+                rejected, tries = _refused(error, whole.n), 1
+            else:
+                cut = max(cut, _characters(whole) - _characters(request))
+                accepted, rejected, tries = await self._ask(request, seed)
             texts += [*accepted, *[None] * len(rejected)]
             causes += [*[None] * len(accepted), *rejected]
             attempts = max(attempts, tries)
@@ -128,8 +133,7 @@ class Resolver:
                         replace(request, n=missing), (seed + attempt * 0x9E3779B9) % (1 << 32)
                     )
             except RequestRefusedError as error:
-                log.debug("a document was refused: %s", error)
-                return accepted, ["refused by the server"] * missing, attempt + 1
+                return accepted, _refused(error, missing), attempt + 1
             self.statistics.add_answer(answer)
             causes = []
             for completion in answer.completions:
@@ -165,6 +169,12 @@ def tally(record: TextRecord, lengths: list[int]) -> Tally:
         rejected=Counter(cause for cause in record.causes if cause),
         cut=int(record.cut > 0),
     )
+
+
+def _refused(error: RequestRefusedError, n: int) -> list[str]:
+    """The causes of ``n`` generations that there will not be."""
+    log.debug("a document was refused: %s", error)
+    return ["refused by the server"] * n
 
 
 def _characters(request: Request) -> int:

@@ -182,19 +182,36 @@ def test_a_refused_document_is_recorded_and_every_key_is_there(small_corpus, sto
     assert total(read_tallies(store, run.scope).values()).rejected == {"refused by the server": 4}
 
 
-def test_a_document_that_is_too_long_is_cut_and_that_is_recorded(small_corpus, store, expected):
-    class Small(FaultyServer):
-        longest = 0
+class Small(FaultyServer):
+    """A server that reads and writes little, and counts two tokens a word."""
 
+    longest = 0
+
+    async def handle_async_request(self, received: httpx.Request) -> httpx.Response:
+        if received.method == "GET":
+            return httpx.Response(200, json={"data": [{"id": "m", "max_model_len": 1024 + 300}]})
+        words = [len(each["content"].split()) for each in json.loads(received.content)["messages"]]
+        if received.url.path == "/tokenize":
+            return httpx.Response(200, json={"count": 2 * sum(words)})
+        self.longest = max(self.longest, 2 * sum(words))
+        return await super().handle_async_request(received)
+
+
+def test_a_document_whose_tokens_cannot_be_counted_is_recorded_and_others_go_on(small_corpus, store, expected):
+    class Breaking(Small):
         async def handle_async_request(self, received: httpx.Request) -> httpx.Response:
-            if received.method == "GET":
-                return httpx.Response(200, json={"data": [{"id": "m", "max_model_len": 1024 + 300}]})
-            words = [len(each["content"].split()) for each in json.loads(received.content)["messages"]]
-            if received.url.path == "/tokenize":
-                return httpx.Response(200, json={"count": 2 * sum(words)})
-            self.longest = max(self.longest, 2 * sum(words))
+            if received.url.path == "/tokenize" and b"Document 7 " in received.content:
+                raise httpx.ReadError("connection reset by peer")
             return await super().handle_async_request(received)
 
+    serve(small_corpus, store, Breaking(), failure_budget=1000)
+    assert keys_of(store) == expected
+    run = make_run(small_corpus, Stitch(generations=2))
+    held = total(read_tallies(store, run.scope).values())
+    assert held.rejected == {"refused by the server": 2} and held.generations == 198
+
+
+def test_a_document_that_is_too_long_is_cut_and_that_is_recorded(small_corpus, store, expected):
     server = Small()
     serve(small_corpus, store, server)
     assert keys_of(store) == expected and 200 < server.longest <= 300
