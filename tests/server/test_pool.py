@@ -13,6 +13,7 @@ from test_openai import FAULTS, chat, choice, models, request
 from streamdocs.errors import EngineError
 from streamdocs.requests import Request
 from streamdocs_server.engines import Answer, RequestRefusedError, Sampling
+from streamdocs_server.engines.fit import fit
 from streamdocs_server.engines.member import Member
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
@@ -462,7 +463,7 @@ def test_a_document_that_is_too_long_is_cut_between_sentences():
     short = request(" ".join(SENTENCES[:10]))
     assert asyncio.run(work(short)) == short and not host.asked["/tokenize"]
     fitted = asyncio.run(work(request(" ".join(SENTENCES))))
-    sentences = len(fitted.fields["document"]) // len(SENTENCES[0])
+    sentences = fitted.fields["document"].count(".")
     assert fitted.fields["document"] == " ".join(SENTENCES[: len(fitted.fields["document"].split(". "))])
     # 1,000 less the 64 that are generated: 103 sentences of nine words, and what was left out for safety.
     assert 90 <= sentences <= 103 and 1 <= host.asked["/tokenize"] <= 8
@@ -491,6 +492,37 @@ def test_any_document_is_cut_to_fit(document):
 
     fitted = asyncio.run(work()).fields["document"]
     assert document.startswith(fitted.rstrip()) and len(fitted.split()) <= 200 - 64 - 1
+
+
+@pytest.mark.parametrize("context", [40, 64, 80, 96])
+def test_instructions_that_leave_no_room_for_a_document_stop_it(context):
+    async def work() -> None:
+        # What the server could read is more than what it is given.
+        async with Fleet(Host(context=32768), context=context) as pool:
+            with pytest.raises(EngineError, match=rf"take 1 tokens.* up to 64 \(recipe.*in the {context} .*Raise") as e:
+                await pool.fit(request(" ".join(SENTENCES)))
+            assert not isinstance(e.value, RequestRefusedError)
+
+    asyncio.run(work())
+
+
+def test_a_request_without_a_document_is_asked_as_it_is():
+    asked = Request(kind="thought", template="Go on.", fields={"before": "", "after": ""}, n=1, max_tokens=64)
+
+    async def work() -> Request:
+        async with Fleet(Host(context=70)) as pool:
+            return await pool.fit(asked)
+
+    assert asyncio.run(work()) == asked
+
+
+def test_a_document_of_which_nothing_fits_is_refused_and_no_other():
+    async def count(asked: Request) -> int:
+        return sum(10**4 if character == "\u2603" else 1 for character in asked.prompt)
+
+    assert asyncio.run(fit(request("word " * 100), 200, count)).fields["document"].startswith("word word")
+    with pytest.raises(RequestRefusedError, match="Not one word of the document"):
+        asyncio.run(fit(request("\u2603" * 100), 200, count))
 
 
 def test_the_system_prompt_takes_room_too():

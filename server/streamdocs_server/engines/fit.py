@@ -3,14 +3,18 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from streamdocs.errors import EngineError
 from streamdocs.requests import Request
+from streamdocs_server.engines.base import RequestRefusedError
 from streamdocs_server.sentences import sentence_ends
 
 #: No text has more characters a token than this, on average; so much of a huge one is looked at.
 _MOST_CHARS_PER_TOKEN = 16
-#: Of what a count says is too much, so much more is left out: tokens are not evenly long.
+#: So much more is left out than a count asks for: tokens are not evenly long.
 _MARGIN = 1.05
 _MOST_COUNTS = 8
+#: What is written about fewer tokens of a long document has little to do with it.
+_LEAST_TOKENS = 32
 # A thought is about the place between the two, so that what is next to it stays.
 _KEEP_END = ("before",)
 
@@ -18,18 +22,33 @@ _KEEP_END = ("before",)
 async def fit(request: Request, room: int, count: Callable[[Request], Awaitable[int]]) -> Request:
     """The request with its fields cut until ``count`` (tokens of the whole prompt) is at most ``room``.
 
-    Fields are cut evenly: the longer ones first. Where the instructions alone are too long the request stays too long,
-    and the server will refuse it.
+    Fields are cut evenly: the longer ones first. Those that are empty from the start may be so.
+
+    Raises:
+        EngineError: The instructions leave no room for any document.
+        RequestRefusedError: They do, and yet nothing of this one fits.
     """
     length = min(sum(map(len, request.fields.values())), _MOST_CHARS_PER_TOKEN * max(room, 0))
+    shortened = replace(request, fields=shorten(request.fields, length))
+    if (tokens := await count(shortened)) <= room:
+        return shortened
+    instructions = await count(replace(request, fields=dict.fromkeys(request.fields, "")))
+    if instructions + _LEAST_TOKENS > room:
+        raise EngineError(
+            f"The instructions take {instructions:,} tokens and what is written about a document up to "
+            f"{request.max_tokens:,} (recipe.max_tokens), which leaves no room for the document in the "
+            f"{room + request.max_tokens:,} of the model (generator.context, or max_model_len of the server). Raise "
+            "generator.context, take a server with a longer context, or lower recipe.max_tokens."
+        )
     for _ in range(_MOST_COUNTS):
+        # By the tokens of the document alone, which may be much shorter than those of the instructions.
+        share = (room - instructions) / (tokens - instructions) / _MARGIN
+        length = int(share * sum(map(len, shortened.fields.values())))
         shortened = replace(request, fields=shorten(request.fields, length))
-        tokens = await count(shortened)
-        if tokens <= room or not length:
+        if (tokens := await count(shortened)) <= room:
             break
-        held = sum(map(len, shortened.fields.values()))
-        too_many = (tokens - room) * len(shortened.prompt) / tokens
-        length = max(0, int(min(length, held) - _MARGIN * too_many) - 1)
+    if not any(shortened.fields.values()):
+        raise RequestRefusedError(f"Not one word of the document fits in {room - instructions:,} tokens.")
     return shortened
 
 
