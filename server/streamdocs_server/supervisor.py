@@ -9,9 +9,9 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
-from streamdocs.errors import ConfigError, EngineError
+from streamdocs.errors import ConfigError, EngineError, StreamdocsError
 from streamdocs_server import launcher
 from streamdocs_server.engines.secrets import hide_arguments
 
@@ -80,15 +80,16 @@ class Supervisor:
         self._process: Process | None = None
         self._watching: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
-        self._given_up: EngineError | None = None
+        self._given_up: Exception | None = None
         self.restarts = 0
 
     async def start(self, probe: Probe) -> None:
         """Start the server, wait until it is healthy, and watch over it from then on. Only the first call does.
 
         Raises:
-            ConfigError: The log file cannot be written, or there is no such command.
-            EngineError: It ended or was not healthy by the deadline; the message has the end of its log.
+            ConfigError: The log file cannot be written.
+            EngineError: No process could be started, or it ended (there may be no such command), or was not healthy by
+                the deadline; the message has the end of its log.
         """
         if self._watching is not None:
             return
@@ -97,7 +98,7 @@ class Supervisor:
         except BaseException:
             await self._end()
             raise
-        self._watching = asyncio.create_task(self._watch(probe))
+        self._watching = asyncio.create_task(self._watch_or_give_up(probe))
 
     async def ready(self) -> None:
         """Wait until the server can be asked; bounded by its restarts, each of which is.
@@ -122,6 +123,13 @@ class Supervisor:
             await self._gone(self._limits.stop)
         await self._end()
 
+    async def _watch_or_give_up(self, probe: Probe) -> None:
+        try:
+            await self._watch(probe)
+        except Exception as error:  # a bug; those who wait for the server should not do so for ever
+            log.exception("the supervision of the server ended")
+            self._give_up(EngineError(f"The server is not watched over any more, because of {error!r}"))
+
     async def _watch(self, probe: Probe) -> None:
         failures = 0
         while True:
@@ -130,7 +138,7 @@ class Supervisor:
                 if not self._settled.is_set():
                     await self._launch(probe)
                 await self._until_broken(probe)
-            except EngineError as error:
+            except (StreamdocsError, OSError) as error:  # the system may have no memory or process to spare for a while
                 self._settled.clear()
                 await self._end()
                 failures = 1 if time.monotonic() - began > self._limits.stable else failures + 1
@@ -145,20 +153,11 @@ class Supervisor:
     async def _launch(self, probe: Probe) -> None:
         """Start the process and wait until it is healthy."""
         try:
-            with self._log_file.open("ab") as output:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-I",  # nothing in the environment can break it
-                    launcher.__file__,
-                    *self._command,
-                    stdin=PIPE,
-                    stdout=output,
-                    stderr=output,
-                    env=self._environment,
-                    start_new_session=True,  # Ctrl-C is for the sidecar, which then stops the server in order
-                )
+            output = self._log_file.open("ab")
         except OSError as error:
             raise ConfigError(f"The server's log file {self._log_file} cannot be written: {error}") from error
+        with output:
+            self._process = await self._start_process(output)
         log.info("starting %s; its log is %s", hide_arguments(self._command), self._log_file)
         deadline = time.monotonic() + self._limits.start
         while not await self._ask(probe.healthy(), False):
@@ -167,6 +166,25 @@ class Supervisor:
                 raise self._broken(f"was not ready within {self._limits.start:g} s")
             await asyncio.sleep(_POLL_SECONDS)
         self._settled.set()
+
+    async def _start_process(self, output: IO[bytes]) -> Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",  # nothing in the environment can break it
+                launcher.__file__,
+                *self._command,
+                stdin=PIPE,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C is for the sidecar, which then stops the server in order
+            )
+        except OSError as error:
+            raise EngineError(
+                f"No process could be started for the server: {error}. Check the machine's limits of memory, processes "
+                "and open files."
+            ) from error
 
     async def _until_broken(self, probe: Probe) -> None:
         """Look on until the server dies or hangs; raises EngineError then."""
@@ -201,13 +219,16 @@ class Supervisor:
             raise self._broken(f"ended with status {status}")
 
     def _broken(self, what: str) -> EngineError:
-        with self._log_file.open("rb") as output:
-            output.seek(max(0, output.seek(0, 2) - _TAIL_BYTES))
-            lines = output.read().decode(errors="replace").strip().splitlines()
+        try:
+            with self._log_file.open("rb") as output:
+                output.seek(max(0, output.seek(0, 2) - _TAIL_BYTES))
+                lines = output.read().decode(errors="replace").strip().splitlines()
+        except OSError as error:  # somebody deleted it, say
+            lines = [f"it cannot be read: {error}"]
         tail = "\n".join(lines[-_TAIL_LINES:])
         return EngineError(f"The server {what}. The end of its log, {self._log_file}:\n{tail}")
 
-    def _give_up(self, error: EngineError) -> None:
+    def _give_up(self, error: Exception) -> None:
         self._given_up = self._given_up or error
         self._settled.set()
 

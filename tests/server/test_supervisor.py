@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -182,6 +184,74 @@ def test_restarts_in_a_row_are_bounded_and_who_waits_is_told(tmp_path):
         assert server.supervisor.restarts == QUICK.failures
 
     server.run(during)
+
+
+def test_a_restart_for_which_there_is_no_process_is_one_of_those_that_failed(tmp_path, monkeypatch):
+    server = FakeServer(tmp_path, limits=replace(QUICK, failures=1000, most_back_off=0.05))
+
+    async def during() -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(sys, "executable", "/no/such/python")
+            os.kill(server.pids()[0], signal.SIGKILL)
+            await until(lambda: server.supervisor.restarts >= 2)
+            assert not server.supervisor._settled.is_set()
+        await asyncio.wait_for(server.supervisor.ready(), 15)
+        assert all(map(is_alive, server.pids()))
+
+    server.run(during)
+
+
+@pytest.mark.parametrize("what", ["process", "log"])
+def test_who_waits_is_told_what_cannot_be_started(tmp_path, monkeypatch, what):
+    (tmp_path / "log").mkdir()
+    server = FakeServer(tmp_path / "log")
+    said = {"process": "No process could be started", "log": r"log/server\.log cannot be written"}
+
+    async def during() -> None:
+        if what == "process":
+            monkeypatch.setattr(sys, "executable", "/no/such/python")
+        else:
+            shutil.rmtree(tmp_path / "log")
+        os.kill(server.pids()[0], signal.SIGKILL)
+        await until(lambda: not server.supervisor._settled.is_set())
+        with pytest.raises(EngineError, match=said[what]):
+            await asyncio.wait_for(server.supervisor.ready(), 15)
+        assert server.supervisor.restarts == QUICK.failures
+
+    server.run(during)
+
+
+def test_one_whose_log_somebody_deleted_is_started_again(tmp_path, caplog):
+    server = FakeServer(tmp_path)
+
+    async def during() -> None:
+        server.log.unlink()
+        os.kill(server.pids()[0], signal.SIGKILL)
+        await server.restarted()
+
+    server.run(during)
+    assert "The server ended with status 137" in caplog.text and "it cannot be read" in caplog.text
+
+
+def test_a_bug_while_it_is_watched_keeps_nobody_waiting(tmp_path):
+    class Buggy(FakeServer):
+        dead = False
+
+        async def healthy(self) -> bool:
+            return await super().healthy() or (self.dead and 1 // 0)
+
+    server, pids = Buggy(tmp_path), []
+
+    async def during() -> None:
+        pids.extend(server.pids())
+        server.dead = True
+        os.kill(pids[0], signal.SIGKILL)
+        await until(server.supervisor._watching.done)
+        with pytest.raises(EngineError, match=r"not watched over any more.*ZeroDivisionError"):
+            await asyncio.wait_for(server.supervisor.ready(), 15)
+
+    server.run(during)
+    assert not any(map(is_alive, pids))
 
 
 PARENT = """
