@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -133,15 +134,16 @@ class Supervisor:
     async def _watch(self, probe: Probe) -> None:
         failures = 0
         while True:
-            began = time.monotonic()
+            healthy_since = math.inf
             try:
                 if not self._settled.is_set():
                     await self._launch(probe)
+                healthy_since = time.monotonic()
                 await self._until_broken(probe)
             except (StreamdocsError, OSError) as error:  # the system may have no memory or process to spare for a while
                 self._settled.clear()
                 await self._end()
-                failures = 1 if time.monotonic() - began > self._limits.stable else failures + 1
+                failures = 1 if time.monotonic() - healthy_since > self._limits.stable else failures + 1
                 if failures > self._limits.failures:
                     log.error("gave up after %d restarts in a row: %s", failures - 1, error)
                     return self._give_up(error)

@@ -230,7 +230,7 @@ def test_one_whose_log_somebody_deleted_is_started_again(tmp_path, caplog):
         await server.restarted()
 
     server.run(during)
-    assert "The server ended with status 137" in caplog.text and "it cannot be read" in caplog.text
+    assert "it cannot be read" in caplog.text and "Starting again" in caplog.text
 
 
 def test_a_bug_while_it_is_watched_keeps_nobody_waiting(tmp_path):
@@ -252,6 +252,20 @@ def test_a_bug_while_it_is_watched_keeps_nobody_waiting(tmp_path):
 
     server.run(during)
     assert not any(map(is_alive, pids))
+
+
+def test_restarts_that_fail_late_are_bounded_too(tmp_path):
+    server = FakeServer(tmp_path)
+
+    async def during() -> None:
+        server.supervisor._command.append("--slow")
+        server.supervisor._limits = replace(QUICK, start=0.5, stable=0.3)
+        os.kill(server.pids()[0], signal.SIGKILL)
+        await until(lambda: not server.supervisor._settled.is_set())
+        with pytest.raises(EngineError, match=r"was not ready within 0\.5 s"):
+            await asyncio.wait_for(server.supervisor.ready(), 15)
+
+    server.run(during)
 
 
 PARENT = """
