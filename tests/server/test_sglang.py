@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 from anyio import CapacityLimiter
-from test_supervisor import wait_until
+from test_supervisor import FakeServer, wait_until
 
 from conftest import make_loop, make_run
 from streamdocs import Stitch
@@ -124,6 +124,23 @@ def test_paths_of_the_run_file_are_relative_to_it(tmp_path):
     assert section.model_path == f"{tmp_path}/tiny" and section.server_log == f"{tmp_path}/sglang.log"
     assert section.sglang_python == f"{tmp_path}/env/bin/python"
     assert GeneratorSection(model_path="organisation/model").relative_to(tmp_path).model_path == "organisation/model"
+
+
+def test_a_supervised_server_is_stopped_before_the_connections_through_which_it_is_watched(tmp_path, caplog):
+    class Lingering(httpx.AsyncHTTPTransport):
+        async def aclose(self) -> None:
+            await asyncio.sleep(0.5)
+            await super().aclose()
+
+    async def work() -> None:
+        server = FakeServer(tmp_path)
+        endpoint = SGLangEndpoint(url=server.url, server=server.supervisor, transport=Lingering())
+        await server.supervisor.start(endpoint)
+        await endpoint.close()
+        assert server.log.read_text() == "stopped in order\n"
+
+    asyncio.run(work())
+    assert not caplog.text
 
 
 # With the real server

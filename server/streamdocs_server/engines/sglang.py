@@ -134,10 +134,10 @@ class SGLangEndpoint(OpenAIEndpoint):
         return answer
 
     async def close(self) -> None:
-        """Close the connections, and stop the server if it is supervised here."""
-        await super().close()
+        """Stop the server if it is supervised here, and close the connections, which the supervisor looks through."""
         if self._server:
             await self._server.stop()
+        await super().close()
 
 
 def start_sglang(section: GeneratorSection) -> tuple[Supervisor, str]:
