@@ -118,6 +118,25 @@ def test_no_environment_with_sglang_is_an_error_that_says_how_to_make_one(tmp_pa
         start_sglang(GeneratorSection(model_path="/models/m", sglang_python="/no/python"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "on_cpu"),
+    [
+        (("--device", "cpu"), True),
+        (("--device=cpu",), True),
+        (("--tp=1", "--device=cpu", "--log-level", "info"), True),
+        (("--device=cuda",), False),
+        (("--device=cpu", "--device=cuda"), False),
+        (("--served-model-name", "cpu"), False),
+        (("--device",), False),
+        ((), False),
+    ],
+)
+def test_a_server_on_the_cpu_is_started_as_such_however_that_is_written(arguments, on_cpu):
+    section = GeneratorSection(model_path="/models/m", sglang_python=sys.executable, server_arguments=arguments)
+    supervisor, _ = start_sglang(section)
+    assert ("--attention-backend=torch_native" in supervisor._command) == on_cpu
+
+
 def test_paths_of_the_run_file_are_relative_to_it(tmp_path):
     (tmp_path / "tiny").mkdir()
     section = GeneratorSection(model_path="tiny", sglang_python="env/bin/python").relative_to(tmp_path)

@@ -3,6 +3,8 @@
 import os
 import socket
 import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -156,12 +158,19 @@ def start_sglang(section: GeneratorSection) -> tuple[Supervisor, str]:
         flags.append(f"--served-model-name={section.model}")
     if Path(section.model_path).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"  # all is here; a machine without a network should not wait for one
-    if "cpu" in section.server_arguments:
+    if _device(section.server_arguments) == "cpu":
         flags += _CPU
         environment = _CPU_ENVIRONMENT | environment
     # The user's come last: of two, the last one counts.
     command = [str(_sglang_python(section)), "-m", "sglang.launch_server", *flags, *_BULK, *section.server_arguments]
     return Supervisor(command, environment, Path(section.server_log)), f"http://127.0.0.1:{port}"
+
+
+def _device(arguments: Sequence[str]) -> str | None:
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--device", nargs="?")
+    device: str | None = parser.parse_known_args(arguments)[0].device
+    return device
 
 
 def _sglang_python(section: GeneratorSection) -> Path:
