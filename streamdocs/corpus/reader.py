@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from streaming.base.storage.download import CloudDownloader
 
 from streamdocs.arrays import Ints, Tokens
 from streamdocs.corpus.files import (
@@ -24,10 +22,11 @@ from streamdocs.corpus.files import (
     tokens_checksum,
 )
 from streamdocs.corpus.schema import check_shards, load_json
+from streamdocs.corpus.shards import CorpusFiles, MappedShard, Shards
 from streamdocs.corpus.tokenizer import CorpusTokenizer
 from streamdocs.errors import CorpusError, some
 from streamdocs.hashing import text_digest
-from streamdocs.unfinished import remove, remove_stale, unfinished
+from streamdocs.unfinished import remove_stale
 
 
 class Corpus:
@@ -41,7 +40,8 @@ class Corpus:
         split: ``"train"`` or ``"holdout"``.
         download_timeout: Seconds for one file.
         download_retry: Further tries for one file.
-        cache_limit: Most bytes of shards kept in ``local``; not without ``remote``: the only copy is never deleted.
+        cache_limit: Most bytes of shards kept in ``local``, see ``Shards``; not without ``remote``: the only copy is
+            never deleted.
 
     Raises:
         CorpusError: The split is missing, damaged or has no documents.
@@ -60,9 +60,7 @@ class Corpus:
         self.local = Path(local)
         self.remote = remote
         self.split = split
-        self._download_timeout = download_timeout
-        self._download_retry = download_retry
-        self._cache_limit = cache_limit if remote else None
+        self._files = CorpusFiles(self.local, remote, download_timeout, download_retry)
         for folder in (self.local, self.local / split):
             if remote and folder.is_dir():
                 remove_stale(folder)
@@ -77,8 +75,8 @@ class Corpus:
         check_split(self.local, split, self.index)
         self._open()
         shards = load_shards(self.local / split / SHARDS_FILE)
+        self._shards = Shards(self._files, split, shards, cache_limit)
         self._shard_files = [shard["raw_data"]["basename"] for shard in shards]
-        self._shard_bytes = [int(shard["raw_data"]["bytes"]) for shard in shards]
         self.shard_sizes = np.array([shard["samples"] for shard in shards], np.int64)
         # A list, because a single number is found far faster in it than in an array.
         self._first_document: list[int] = (np.cumsum(self.shard_sizes) - self.shard_sizes).tolist()
@@ -93,13 +91,12 @@ class Corpus:
         self.documents = load_documents(self.local, self.split).view(np.ndarray)
         self._digests = self.documents["digest"]
         self.tokens_per_document = self.documents["tokens"].astype(np.int64)
-        self._mapped: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]] = {}
         #: Documents whose tokens this process has looked at since it mapped their shard.
         self._intact = np.zeros(len(self.documents), np.bool_)
 
     def __getstate__(self) -> dict[str, Any]:
         # The index is mapped again: it may be too large to hand to every worker that is not forked.
-        opened = ("documents", "_digests", "tokens_per_document", "_mapped", "_intact")
+        opened = ("documents", "_digests", "tokens_per_document", "_intact")
         return {name: value for name, value in vars(self).items() if name not in opened}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -151,10 +148,12 @@ class Corpus:
         Raises:
             CorpusError: The tokens of some document are damaged, or its shard is missing.
         """
-        places = self._places(documents)
+        bodies, begins = self._places(documents)
         if not (known := self._intact[documents]).all():
-            self._check_tokens(np.unique(documents[~known]))
-        return places
+            unknown, first = np.unique(documents[~known], return_index=True)
+            at = np.flatnonzero(~known)[first]
+            self._check_tokens(unknown, [bodies[each] for each in at.tolist()], begins[at])
+        return bodies, begins
 
     def _places(self, documents: Ints) -> tuple[list[memoryview], Ints]:
         shards = self._shards_of(documents)
@@ -162,16 +161,15 @@ class Corpus:
         begins = np.empty(len(documents), np.int64)
         views: dict[int, memoryview] = {}
         for here in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1) if len(order) else ():
-            data, offsets = self._shard(shard := int(shards[here[0]]))
-            views[shard] = data.data
+            mapped = self._shard(shard := int(shards[here[0]]))
+            views[shard] = mapped.data.data
             # Columns lie in alphabetical order, so the tokens are the last bytes of a sample.
-            begins[here] = offsets[documents[here] - self._first_document[shard] + 1]
+            begins[here] = mapped.offsets[documents[here] - self._first_document[shard] + 1]
         begins -= self.tokens_per_document[documents] * self.dtype.itemsize
         return [views[shard] for shard in shards.tolist()], begins
 
-    def _check_tokens(self, documents: Ints) -> None:
+    def _check_tokens(self, documents: Ints, bodies: list[memoryview], begins: Ints) -> None:
         """Look at every token of documents that this process has not read before."""
-        bodies, begins = self._places(documents)
         stops = begins + self.tokens_per_document[documents] * self.dtype.itemsize
         parts = zip(bodies, begins.tolist(), stops.tolist(), strict=True)
         found = np.array([tokens_checksum(body[begin:stop]) for body, begin, stop in parts], np.uint64)
@@ -187,10 +185,10 @@ class Corpus:
             CorpusError: It is damaged, or its shard is missing.
         """
         shard = bisect_right(self._first_document, document) - 1
-        data, offsets = self._shard(shard)
+        mapped = self._shard(shard)
         # Two columns of variable size: their sizes come first, four bytes each.
-        begin = int(offsets[document - self._first_document[shard]]) + 8
-        text = bytes(data[begin : begin + int(self.documents["text_bytes"][document])])
+        begin = int(mapped.offsets[document - self._first_document[shard]]) + 8
+        text = bytes(mapped.data[begin : begin + int(self.documents["text_bytes"][document])])
         try:
             if text_digest(text) == self.document_digest(document):
                 return text.decode()
@@ -208,65 +206,16 @@ class Corpus:
     def _shards_of(self, documents: Ints) -> Ints:
         return np.searchsorted(self._first_document, documents, side="right") - 1
 
-    def _shard(self, shard: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
-        mapped = self._mapped.get(shard)
+    def _shard(self, shard: int) -> MappedShard:
+        mapped = self._shards.mapped.get(shard)
         if mapped is None:
-            mapped = self._mapped[shard] = self._map(shard)
+            first, samples = self._first_document[shard], int(self.shard_sizes[shard])
+            self._intact[first : first + samples] = False
+            mapped = self._shards.map(shard)
         return mapped
 
-    def _map(self, shard: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
-        if self._cache_limit is not None:
-            self._make_room(shard)
-        path = self._fetch(f"{self.split}/{self._shard_files[shard]}")
-        try:
-            data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
-        except (OSError, ValueError) as error:
-            raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
-        first, samples = self._first_document[shard], int(self.shard_sizes[shard])
-        if len(data) != self._shard_bytes[shard] or len(data) < 4 * (samples + 2):
-            raise CorpusError(
-                f"{path} has {len(data)} bytes, the index says {self._shard_bytes[shard]} with {samples} documents: "
-                f"{PREPARE_AGAIN}"
-            )
-        self._intact[first : first + samples] = False
-        return data, data[4 : 4 * (samples + 2)].view(np.uint32)
-
     def _fetch(self, name: str) -> Path:
-        """The local path of a file of the corpus, downloaded first where it is missing."""
-        path = self.local / name
-        if path.exists() or self.remote is None:
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes may download the same file: each to a place of its own, and the last one to be ready wins.
-        folder = unfinished(path)
-        folder.mkdir()
-        try:
-            for tries_left in range(self._download_retry, -1, -1):
-                try:
-                    CloudDownloader.direct_download(
-                        f"{self.remote}/{name}", str(folder / path.name), self._download_timeout
-                    )
-                    break
-                except Exception as error:  # every provider has exceptions of its own
-                    if not tries_left:
-                        raise CorpusError(f"{self.remote}/{name} cannot be downloaded: {error}") from error
-            os.replace(folder / path.name, path)
-        finally:
-            remove(folder)
-        return path
-
-    def _make_room(self, shard: int) -> None:
-        """Delete the shards mapped longest ago until one more fits; a mapping outlives its file."""
-        folder = self.local / self.split
-        present = {n: folder / name for n, name in enumerate(self._shard_files) if (folder / name).exists()}
-        used = sum(self._shard_bytes[n] for n in present)
-        for oldest in sorted(present, key=lambda n: present[n].stat().st_mtime):
-            if used + self._shard_bytes[shard] <= (self._cache_limit or 0):
-                return
-            if oldest != shard:
-                present[oldest].unlink(missing_ok=True)
-                self._mapped.pop(oldest, None)
-                used -= self._shard_bytes[oldest]
+        return self._files.fetch(name)
 
 
 def load_shards(path: Path) -> list[dict[str, Any]]:
