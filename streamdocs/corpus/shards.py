@@ -1,5 +1,6 @@
 """The files of a corpus: shards are mapped, and what is missing is downloaded, within a limit of bytes on the disk."""
 
+import errno
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -10,11 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from streaming.base.storage.download import CloudDownloader
 
 from streamdocs.corpus.files import PREPARE_AGAIN
 from streamdocs.errors import CorpusError
 from streamdocs.unfinished import remove, unfinished
+
+RAISE_LIMIT = "something keeps many other files open; close some, or allow for more with `ulimit -n`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ class Shards:
                 self._make_room(shard)
             mapped = self.mapped[shard] = self._open_or_download(shard)
         except OSError as error:
-            raise CorpusError(f"{self._path(shard)} cannot be read ({error}): {PREPARE_AGAIN}") from error
+            what_to_do = RAISE_LIMIT if error.errno in (errno.EMFILE, errno.ENFILE) else PREPARE_AGAIN
+            raise CorpusError(f"{self._path(shard)} cannot be read ({error}): {what_to_do}") from error
         return mapped
 
     def _path(self, shard: int) -> Path:
@@ -141,7 +146,7 @@ class Shards:
                 f"{self._path(shard)} has {found.st_size} bytes, the index says {self._sizes[shard]} with "
                 f"{documents} documents: {PREPARE_AGAIN}"
             )
-        data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+        data = _map_file(path)
         return MappedShard(data, data[4 : 4 * (documents + 2)].view(np.uint32), found.st_ino)
 
     def _make_room(self, shard: int) -> None:
@@ -168,3 +173,11 @@ class Shards:
                     with suppress(FileNotFoundError):  # another process deleted it just now
                         found[number] = entry.stat()
         return found
+
+
+def _map_file(path: Path) -> npt.NDArray[np.uint8]:
+    """The bytes of a file that is not empty, mapped until the last view of them is gone."""
+    # Python's own mapping keeps its file open, and a large corpus has more shards than a process may have open files.
+    with pa.memory_map(os.fsencode(path)) as file:
+        first = file.read_buffer(1)  # keeps all mapped; more of it would be read from the disk at once
+        return np.frombuffer(pa.foreign_buffer(first.address, file.size(), first), np.uint8)

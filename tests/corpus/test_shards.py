@@ -1,5 +1,9 @@
 """Shards that are downloaded, mapped and deleted, by several processes and threads at once."""
 
+import os
+import resource
+import shutil
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +12,7 @@ from streaming.base.storage.download import CloudDownloader
 
 from conftest import forked
 from streamdocs.corpus.reader import Corpus
+from streamdocs.errors import CorpusError
 
 
 def shards_in(folder) -> list[Path]:
@@ -98,3 +103,48 @@ def test_what_is_read_together_takes_one_download_of_each_shard(large_corpus, tm
     corpus.locate(np.random.default_rng(0).permutation(len(corpus.documents)))
     assert sorted(name for name in downloaded if ".mds" in name) == [path.name for path in shards_in(large_corpus)]
     assert len(shards_in(tmp_path)) == 1
+
+
+def allow_more_files(number) -> None:
+    opened = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + number, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def read_with_few_files(local) -> bool:
+    corpus = Corpus(local)
+    allow_more_files(8)
+    return all(corpus.tokenizer.decode(corpus.tokens(n)) == corpus.text(n) for n in range(len(corpus.documents)))
+
+
+def test_there_may_be_more_shards_than_a_process_may_open_files(large_corpus):
+    assert len(shards_in(large_corpus)) > 30
+    with forked(1) as pool:
+        assert pool.submit(read_with_few_files, large_corpus).result()
+
+
+def read_with_no_files(local, remote) -> str:
+    corpus = Corpus(local, remote)
+    allow_more_files(0)
+    with ExitStack() as opened, pytest.raises(CorpusError) as raised:
+        with suppress(OSError):
+            while True:
+                opened.enter_context(open(os.devnull))
+        corpus.text(0)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_too_many_open_files_are_called_that(large_corpus, tmp_path, remote):
+    where = (tmp_path, str(large_corpus)) if remote else (large_corpus, None)
+    with forked(1) as pool:
+        message = pool.submit(read_with_no_files, *where).result()
+    assert "Too many open files" in message and "`ulimit -n`" in message and "prepare" not in message
+
+
+def test_shards_are_mapped_read_only_in_folders_of_any_name(large_corpus, tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff")  # no UTF-8
+    shutil.copytree(large_corpus, folder)
+    corpus = Corpus(folder)
+    data = corpus._shard(0).data
+    assert data.tobytes() == shards_in(folder)[0].read_bytes()
+    assert not data.flags.writeable and data.data.readonly
