@@ -2,7 +2,7 @@
 
 from streamdocs.corpus.files import DOCUMENT_DTYPE, document_digest, info, load_documents, load_index
 from streamdocs.corpus.prepare import prepare_corpus
-from streamdocs.corpus.sources import BadRow, Document, read_documents
+from streamdocs.corpus.sources import BadRow, Document, UnreadableRest, read_documents
 from streamdocs.corpus.tokenizer import CorpusTokenizer
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "BadRow",
     "CorpusTokenizer",
     "Document",
+    "UnreadableRest",
     "document_digest",
     "info",
     "load_documents",

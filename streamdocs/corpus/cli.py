@@ -31,7 +31,10 @@ def prepare(
     ] = None,
     text_field: Annotated[str, typer.Option(help="Field (or column) that holds the text.")] = "text",
     holdout: Annotated[float, typer.Option(help="Share of the documents to hold out.")] = 0.0,
-    max_bad: Annotated[float, typer.Option(help="Unusable rows to allow: a number, or below 1 a share.")] = 0.01,
+    max_bad: Annotated[
+        float,
+        typer.Option(help="Unusable rows to allow: a number, below 1 a share; inf for inputs that break off, too."),
+    ] = 0.01,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another corpus at OUT.")] = False,
 ) -> None:
     """Make a corpus: read, deduplicate, tokenise and write MDS shards. Run it again if it was interrupted."""

@@ -49,6 +49,7 @@ def prepare_corpus(
     ``tokenizer`` is a name or path, ``train_tokenizer`` a vocabulary size: one of the two. ``holdout`` is the share of
     documents that make a split of their own. ``max_bad`` is how many rows may be unusable: a number, or below 1 a
     share of all rows; by default one in a hundred, so that a few broken lines stop nobody and a wrong text field does.
+    Only where it is infinite may an input end in what cannot be read at all: how many rows that are is not known.
     Where ``out`` is there already, made of the same inputs with the same options, its report is returned.
     Whatever is raised, ``out`` stays as it was: ``ConfigError`` for options that cannot be, ``BadInputError`` for too
     many unusable rows, ``CorpusError`` for inputs or folders that cannot be used or no documents at all.
@@ -71,8 +72,9 @@ def prepare_corpus(
         return found
     counts = InputReport(max_bad)
     with new_folder(out, replace=overwrite) as folder, _progress_bar(progress) as bar:
-        chosen = known or _train(_read(files, text_field, bar, "training a tokenizer"), train_tokenizer or 0)
-        rows = _read(files, text_field, bar, "tokenising")
+        first_pass = counts.readable(_read(files, text_field, bar, "training a tokenizer"))
+        chosen = known or _train(first_pass, train_tokenizer or 0)
+        rows = counts.readable(_read(files, text_field, bar, "tokenising"))
         splits = _write_splits(rows, counts, chosen, folder, holdout=holdout, shard_bytes=shard_bytes)
         counts.check()
         if "train" not in splits:

@@ -1,12 +1,13 @@
 """Counts what was read, and of what could not be used: how much, where and why."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from streamdocs.corpus.files import document_digest
-from streamdocs.corpus.sources import BadRow, Document, Row
+from streamdocs.corpus.sources import BadRow, Document, Row, UnreadableRest
 from streamdocs.errors import BadInputError
 
 EXAMPLES_PER_CAUSE = 2
@@ -18,7 +19,8 @@ HOPELESS = 1000
 class InputReport:
     """Rows read, duplicates, and bad rows by cause with examples; refuses more bad rows than ``max_bad``.
 
-    ``max_bad`` is a number of rows or, below 1, a share of all rows.
+    ``max_bad`` is a number of rows or, below 1, a share of all rows. The unreadable rest of an input may be any number
+    of rows, and so is more than every number but infinity.
     """
 
     max_bad: float
@@ -26,6 +28,16 @@ class InputReport:
     duplicates: int = 0
     bad: Counter[str] = field(default_factory=Counter)
     examples: list[BadRow] = field(default_factory=list)
+
+    def readable(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows as they are; ``BadInputError`` at once where the rest of an input cannot be read."""
+        for row in rows:
+            if isinstance(row, UnreadableRest) and self.max_bad < math.inf:
+                raise BadInputError(
+                    f"{row.file} cannot be read to its end: after {row.row - 1:,} rows, {row.error}. Repair it or "
+                    "fetch it again, and run the same command; --max-bad inf leaves out the rest, however much it is"
+                )
+            yield row
 
     def unique_documents(self, rows: Iterable[Row]) -> Iterator[tuple[Document, bytes]]:
         """The documents among the rows with their digests, the first of equal ones; holds some 100 bytes for each."""

@@ -42,12 +42,19 @@ class BadRow:
     cause: str
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableRest(BadRow):
+    """This row of a file and all after it, of which nobody knows how many they are; ``error`` says what went wrong."""
+
+    error: str
+
+
 Row: TypeAlias = Document | BadRow
 Reader: TypeAlias = Callable[[str, str], Iterator[Row]]
 
 
 def read_documents(inputs: Sequence[str], *, text_field: str = "text") -> Iterator[Row]:
-    """Every row of the inputs in order, as a ``Document`` or a ``BadRow``.
+    """Every row of the inputs in order, as a ``Document`` or a ``BadRow``; an ``UnreadableRest`` is the last of a file.
 
     An input is a file (JSON lines, Parquet, or one document of plain text), a folder of such files, or a dataset as
     ``hf://NAME[:SPLIT][?OPTION=VALUE&...]``, the options being arguments of ``datasets.load_dataset``.
@@ -110,6 +117,10 @@ def _check(value: object, file: str, row: int) -> Row:
     return BadRow(file, row, "too long") if size > MAX_TEXT_BYTES else Document(value, file, row)
 
 
+def _unreadable(file: str, row: int, error: Exception) -> UnreadableRest:
+    return UnreadableRest(file, row, "unreadable rest of file", str(error) or type(error).__name__)
+
+
 def _pick(fields: object, text_field: str, file: str, row: int) -> Row:
     if not isinstance(fields, dict):
         return BadRow(file, row, "not an object")
@@ -123,8 +134,8 @@ def _read_text(file: str, text_field: str) -> Iterator[Row]:
         with _open(file) as stream:
             data = stream.read(MAX_TEXT_BYTES + 1)
         yield _check(data.decode("utf-8-sig"), file, 1)
-    except OSError:
-        yield BadRow(file, 1, "unreadable rest of file")
+    except OSError as error:
+        yield _unreadable(file, 1, error)
     except UnicodeDecodeError:
         yield BadRow(file, 1, "invalid UTF-8")
 
@@ -138,8 +149,8 @@ def _read_json_lines(file: str, text_field: str) -> Iterator[Row]:
                     yield BadRow(file, row, "too long")
                 elif line.strip():
                     yield _parse(line, text_field, file, row)
-    except OSError:
-        yield BadRow(file, row + 1, "unreadable rest of file")
+    except OSError as error:
+        yield _unreadable(file, row + 1, error)
 
 
 def _lines(stream: io.BufferedReader) -> Iterator[bytes | None]:
@@ -176,8 +187,8 @@ def _read_parquet(file: str, text_field: str) -> Iterator[Row]:
                 for value in batch.column(0):
                     row += 1
                     yield _check_arrow(value, file, row)
-    except (OSError, pa.ArrowException):
-        yield BadRow(file, row + 1, "unreadable rest of file")
+    except (OSError, pa.ArrowException) as error:
+        yield _unreadable(file, row + 1, error)
 
 
 def _check_arrow(value: Any, file: str, row: int) -> Row:
@@ -194,17 +205,16 @@ def _read_dataset(source: str, text_field: str) -> Iterator[Row]:
         raise ConfigError(f"{source} needs the datasets package: pip install 'streamdocs[datasets]'") from error
     address, _, query = source.removeprefix(DATASET_PREFIX).partition("?")
     name, _, split = address.partition(":")
-    failures = (OSError, ValueError, datasets.exceptions.DatasetsError)
     try:
         rows = datasets.load_dataset(name, split=split or "train", streaming=True, **dict(parse_qsl(query)))
-    except failures as error:
+    except Exception as error:  # whatever the libraries raise that it opens things with
         raise CorpusError(f"the dataset {source} cannot be opened: {error}") from error
     row = 0
     try:
         for row, fields in enumerate(rows, 1):
             yield _pick(fields, text_field, source, row)
-    except failures:
-        yield BadRow(source, row + 1, "unreadable rest of file")
+    except Exception as error:  # as above
+        yield _unreadable(source, row + 1, error)
 
 
 READERS: dict[str, Reader] = {

@@ -1,10 +1,13 @@
+import gzip
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from streamdocs.corpus.cli import app
-from streamdocs.errors import ConfigError
+from streamdocs.errors import BadInputError, ConfigError
 
 
 def run(*arguments):
@@ -30,3 +33,18 @@ def test_errors_are_left_to_the_main_command(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
     with pytest.raises(ConfigError, match="either --tokenizer"):
         run("prepare", tmp_path / "a.jsonl", "--out", tmp_path / "corpus")
+
+
+def test_after_an_input_that_broke_off_the_same_command_works_once_it_is_whole(tmp_path):
+    source, corpus = tmp_path / "a.jsonl.gz", tmp_path / "corpus"
+    options = ["prepare", source, "--out", corpus, "--train-tokenizer", "300"]
+    whole = gzip.compress(b"".join(b'{"text": "%d"}\n' % number for number in range(1000)))
+    source.write_bytes(whole[:-100])
+    command = [sys.executable, "-c", "from streamdocs.cli import app; app()", *options]
+    broken = subprocess.run(command, check=False, capture_output=True)
+    assert broken.returncode and not corpus.exists()
+    with pytest.raises(BadInputError, match=r"a\.jsonl\.gz cannot be read to its end"):
+        run(*options)
+    source.write_bytes(whole)
+    assert run(*options).exit_code == 0
+    assert json.loads(run("info", corpus, "--json").stdout)["splits"]["train"]["documents"] == 1000

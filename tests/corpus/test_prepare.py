@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from streaming import StreamingDataset
 
 from streamdocs.corpus import CorpusTokenizer, document_digest, info, load_documents, load_index, prepare_corpus
@@ -147,6 +148,48 @@ def test_a_wrong_text_field_is_noticed_early(tmp_path, tokenizer):
     file = write_lines(tmp_path / "a.jsonl", make_texts(3000))
     with pytest.raises(BadInputError, match=r"1000 of the 1000 rows read .* 1000 no text field 'body'"):
         prepare([file], tmp_path / "corpus", tokenizer, text_field="body", max_bad=0.9)
+
+
+def write_cut_short(file, texts) -> bytes:
+    """Write an archive as an interrupted download leaves it, and return all of it."""
+    lines = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
+    whole = zstandard.ZstdCompressor().compress(lines)
+    file.write_bytes(whole[: len(whole) // 2])
+    return whole
+
+
+@pytest.mark.parametrize("max_bad", [0, 0.01, 0.99, 1, 1_000_000])
+def test_an_input_that_breaks_off_leaves_nothing(tmp_path, tokenizer, max_bad):
+    file = tmp_path / "a.jsonl.zst"
+    write_cut_short(file, make_texts(20_000))
+    message = r"a\.jsonl\.zst cannot be read to its end: after \d,\d\d\d rows, .*--max-bad inf"
+    with pytest.raises(BadInputError, match=message):
+        prepare([file], tmp_path / "corpus", tokenizer, max_bad=max_bad)
+    assert names(tmp_path) == ["a.jsonl.zst"]
+
+
+def test_an_input_that_breaks_off_is_taken_as_it_is_if_that_is_asked_for(tmp_path, tokenizer):
+    write_cut_short(tmp_path / "a.jsonl.zst", make_texts(20_000))
+    report = prepare([tmp_path / "a.jsonl.zst"], tmp_path / "corpus", tokenizer, max_bad=float("inf"))
+    assert report["bad"] == {"unreadable rest of file": 1}
+    assert 1000 < info(tmp_path / "corpus")["splits"]["train"]["documents"] < 20_000
+
+
+def test_no_tokenizer_is_trained_on_a_part_of_the_input(tmp_path, monkeypatch):
+    file = tmp_path / "a.jsonl.zst"
+    whole = write_cut_short(file, make_texts(20_000))
+
+    def train_while_it_fails(rows, vocab_size):
+        try:
+            return train(rows, vocab_size)
+        finally:
+            file.write_bytes(whole)
+
+    train = prepare_module._train
+    monkeypatch.setattr(prepare_module, "_train", train_while_it_fails)
+    with pytest.raises(BadInputError, match="cannot be read to its end"):
+        prepare([file], tmp_path / "corpus", None, train_tokenizer=300)
+    assert names(tmp_path) == ["a.jsonl.zst"]
 
 
 def test_texts_without_tokens_are_empty(tmp_path):

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from streamdocs.corpus import BadRow, Document, read_documents, sources
+from streamdocs.corpus import BadRow, Document, UnreadableRest, read_documents, sources
 from streamdocs.errors import ConfigError, CorpusError
 
 
@@ -95,7 +95,7 @@ def zstd_checked(data):
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".zst", zstd_checked)])
-def test_a_damaged_archive_gives_what_can_be_read_and_one_bad_row(tmp_path, suffix, pack, damage):
+def test_a_damaged_archive_gives_what_can_be_read_and_says_that_there_was_more(tmp_path, suffix, pack, damage):
     generator = random.Random(1)
     documents = [generator.randbytes(50).hex() for _ in range(20_000)]
     packed = bytearray(pack(lines_of(documents)))
@@ -108,10 +108,10 @@ def test_a_damaged_archive_gives_what_can_be_read_and_one_bad_row(tmp_path, suff
     rows = read(file)
     good = [row.text for row in rows if isinstance(row, Document)]
     assert len(good) > 1000
-    assert rows[-1] == BadRow(str(file), rows[-1].row, "unreadable rest of file")
+    assert isinstance(rows[-1], UnreadableRest) and rows[-1].file == str(file) and rows[-1].error
     if damage == "truncated":
         assert good == documents[: len(good)]
-        assert len(rows) == len(good) + 1
+        assert len(rows) == len(good) + 1 == rows[-1].row
 
 
 def test_lines_and_texts_that_are_too_long(tmp_path, monkeypatch):
@@ -205,6 +205,22 @@ def test_datasets_by_name(tmp_path):
         read(f"hf://json:nosplit?data_files={file}")
     with pytest.raises(CorpusError, match="cannot be opened"):
         read(f"hf://{tmp_path}/no-such-dataset")
+
+
+@pytest.mark.skipif(not usable_datasets(), reason="datasets cannot be imported")
+def test_a_dataset_that_breaks_off(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(lines_of(["one", "two"]))
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines_of(["three", "four"]))[:-10])
+    *rows, last = read(f"hf://{tmp_path}")
+    assert [row.text for row in rows] == ["one", "two"]
+    assert isinstance(last, UnreadableRest) and last.row == 3 and "end-of-stream" in last.error
+
+
+def test_a_file_that_fails_when_it_is_read(tmp_path):
+    for name in ("a.jsonl", "a.txt", "a.parquet"):
+        (tmp_path / name).symlink_to("/proc/self/mem")  # opens, and cannot be read
+        (row,) = read(tmp_path / name)
+        assert isinstance(row, UnreadableRest) and row.row == 1 and row.error
 
 
 def test_datasets_not_installed(monkeypatch):
