@@ -95,7 +95,7 @@ def main() -> None:
     loader = StreamingDataLoader(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
     holdout = holdout_loaders(dataset.corpus, dataset.run.mixture.max_seq_len, arguments.batch_size)
 
-    model = ComposerLanguageModel(dataset.corpus.tokenizer.vocab_size)
+    model = ComposerLanguageModel(dataset.corpus.vocab_size)
     metrics = InMemoryLogger()
     recorder = [Recorder(arguments.record, metrics)] if arguments.record else []
     trainer = Trainer(

@@ -61,7 +61,7 @@ def main() -> None:
         arguments.run_file, batch_size=arguments.batch_size, reseal=arguments.reseal
     )
     loader = StreamingDataLoader(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
-    model = LanguageModel(dataset.corpus.tokenizer.vocab_size).to(device)
+    model = LanguageModel(dataset.corpus.vocab_size).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate)
     done = 0
     if arguments.checkpoint.exists():

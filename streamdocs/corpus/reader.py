@@ -116,6 +116,12 @@ class Corpus:
         return list(map(CorpusTokenizer.load(self.local).encode_marks, texts))
 
     @property
+    def vocab_size(self) -> int:
+        """Tokens that a model of this corpus has to know; without the tokenizer, which is large."""
+        size: int = self.index["tokenizer"]["vocab_size"]
+        return size
+
+    @property
     def ends(self) -> tuple[int | None, int]:
         """The tokens before a document, None for none, and after it."""
         section = self.index["tokenizer"]

@@ -228,6 +228,7 @@ def test_the_tokens_of_marks_come_with_the_corpus(tmp_path, tokenizer):
     prepare([write_lines(tmp_path / "a.jsonl", make_texts())], folder, tokenizer)
     corpus, marks = Corpus(folder), [*MARKS, "", "***"]
     assert (corpus.tokenizer.bos, corpus.tokenizer.eos) == corpus.ends
+    assert corpus.tokenizer.vocab_size == corpus.vocab_size
     expected = [corpus.tokenizer.encode_marks(mark).tolist() for mark in marks]
     assert [tokens.tolist() for tokens in corpus.encode_marks(marks)] == expected
     index = load_index(folder)
