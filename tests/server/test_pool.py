@@ -233,7 +233,7 @@ def test_a_request_that_breaks_every_server_is_refused_in_the_end():
             poisoned = asyncio.create_task(pool.generate(request("poison"), 0))
             while not poisoned.done():
                 await pool.generate(request(), 0)
-            with pytest.raises(RequestRefusedError, match="Failed 10 times while others were answered"):
+            with pytest.raises(RequestRefusedError, match="Failed again and again while others were answered"):
                 await poisoned
             assert host.asked["poison"] == 10
 
@@ -258,6 +258,28 @@ def test_a_request_that_meets_overloaded_servers_is_never_refused_for_it(status)
                 await pool.generate(request(), 0)
             assert (await unlucky).completions and host.asked["unlucky"] == 30
 
+    asyncio.run(work())
+
+
+def test_a_request_that_is_turned_away_for_ever_is_refused_in_the_end(monkeypatch):
+    class Crashing(Host):
+        """Behind a proxy, which says 503 while it starts again."""
+
+        async def respond(self, received: httpx.Request) -> httpx.Response:
+            if b"poison" in received.content:
+                await asyncio.sleep(0.002)
+                return httpx.Response(503)
+            return await super().respond(received)
+
+    async def work() -> None:
+        async with Fleet(Crashing()) as pool:
+            poison = asyncio.create_task(pool.generate(request("poison"), 0))
+            while not poison.done():
+                await pool.generate(request(), 0)
+            with pytest.raises(RequestRefusedError, match="again and again while others"):
+                await poison
+
+    monkeypatch.setattr("streamdocs_server.engines.pool._MOST_SECONDS", 0.2)
     asyncio.run(work())
 
 

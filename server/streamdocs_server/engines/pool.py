@@ -32,8 +32,10 @@ _LOOK_SECONDS = 1.0
 _RARE_LOOK_SECONDS = 10.0
 #: For a server that failed to say who it is, before an answer of it that came later is asked for anew.
 _CONFIRM_SECONDS = 60.0
-#: A request that failed so often while others were answered is the reason itself; not where servers were overloaded.
+#: A request that failed so often while others were answered is the reason itself. Not where servers were overloaded,
+#: unless it was never its turn for so long.
 _MOST_SENDS = 10
+_MOST_SECONDS = 3600.0
 #: The server that this task asked last: requests of one document share a prefix, which it has in its cache. Worth to
 #: a request as much as so large a share of the server's limit.
 _LAST: ContextVar[Member | None] = ContextVar("last", default=None)
@@ -143,7 +145,7 @@ class Pool:
 
     async def _retried(self, ask: Callable[[OpenAIEndpoint], Awaitable[_T]]) -> _T:
         """The first answer. A server that fails is out, and the request goes to another one or waits."""
-        answers, sends = self._answers, 0
+        answers, sends, given_up = self._answers, 0, time.monotonic() + _MOST_SECONDS
         while True:
             member = await self._member()
             _LAST.set(member)
@@ -156,8 +158,8 @@ class Pool:
                 # What else was in flight when a server failed fails with it: that is one failure.
                 if member.up and member.since <= began:
                     self._failed(member, error)
-                if sends >= _MOST_SENDS and self._answers > answers:
-                    raise RequestRefusedError(f"Failed {sends} times while others were answered: {error}") from error
+                if (sends >= _MOST_SENDS or time.monotonic() > given_up) and self._answers > answers:
+                    raise RequestRefusedError(f"Failed again and again while others were answered: {error}") from error
                 continue
             finally:
                 if member.up:
