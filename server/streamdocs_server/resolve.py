@@ -1,10 +1,14 @@
 """From a document and a round to its records: ask, gate, ask again for what was rejected, encode."""
 
+import asyncio
 import logging
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -31,6 +35,7 @@ from streamdocs_server.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _Record = TypeVar("_Record", TextRecord, TokenRecord)
 
 
@@ -61,6 +66,7 @@ class Resolver:
     gates: Gates
     attempts: int
     statistics: Statistics = field(default_factory=Statistics)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def resolve(self, document: int, round: int) -> Resolved:
         """Have an item's texts in the store, and make tokens of them. Only what the store does not hold is asked for.
@@ -107,7 +113,7 @@ class Resolver:
         texts: list[str | None] = []
         causes: list[str | None] = []
         attempts = cut = 0
-        for whole, seed in requests(self.scope, document, round):
+        for whole, seed in await self._requests(document, round):
             accepted: list[str] = []
             try:
                 request = await self.engine.fit(whole)
@@ -120,6 +126,13 @@ class Resolver:
             causes += [*[None] * len(accepted), *rejected]
             attempts = max(attempts, tries)
         return TextRecord(texts, causes, attempts, cut)
+
+    async def _requests(self, document: int, round: int) -> list[tuple[Request, int]]:
+        make = partial(requests, self.scope, document, round)
+        if self.scope.corpus.is_local(document):
+            return make()
+        async with self._reading:  # one at a time: a shard that many documents wait for is downloaded once
+            return await _in_thread(make)
 
     async def _ask(self, request: Request, seed: int) -> tuple[list[str], list[str], int]:
         """Accepted texts, causes of the final rejections, and attempts, for one request."""
@@ -147,15 +160,30 @@ class Resolver:
         return accepted, causes, attempt + 1
 
 
-def requests(scope: GenerationScope, document: int, round: int) -> Iterator[tuple[Request, int]]:
+def requests(scope: GenerationScope, document: int, round: int) -> list[tuple[Request, int]]:
     """What a round asks for a document, in the order of sending, with the seed of each request's first generation."""
     text = scope.corpus.text(document)
     needs_offsets = scope.recipe.kind == "thought"
     offsets = scope.corpus.tokenizer.encode_offsets(text)[1] if needs_offsets else []
     seed = scope.keyring.key(scope.corpus.document_digest(document), round).seed
-    for request in scope.recipe.requests(text, offsets, round):
-        yield request, seed
-        seed += request.n
+    made = scope.recipe.requests(text, offsets, round)
+    return list(zip(made, accumulate((request.n for request in made[:-1]), initial=seed), strict=True))
+
+
+def _in_thread(work: Callable[[], _T]) -> "asyncio.Future[_T]":
+    """What ``work`` returns, however long it takes: neither the event loop nor the end of the process waits for it."""
+    # asyncio.to_thread has few threads, which heartbeats and leases need too, and all are waited for in the end.
+    done: Future[_T] = Future()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return asyncio.wrap_future(done)
 
 
 def tally(record: TextRecord, lengths: list[int]) -> Tally:

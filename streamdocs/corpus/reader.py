@@ -184,13 +184,17 @@ class Corpus:
             raise self._damage(damaged, "tokens")
         self._intact[documents] = True
 
+    def is_local(self, document: int) -> bool:
+        """Whether a document can be read at once; otherwise its shard may have to be downloaded first."""
+        return self.remote is None or self._shard_of(document) in self._shards.mapped
+
     def text(self, document: int) -> str:
-        """Text of a document.
+        """Text of a document; threads may ask for several at a time.
 
         Raises:
             CorpusError: It is damaged, or its shard is missing.
         """
-        shard = bisect_right(self._first_document, document) - 1
+        shard = self._shard_of(document)
         mapped = self._shard(shard)
         # Two columns of variable size: their sizes come first, four bytes each.
         begin = int(mapped.offsets[document - self._first_document[shard]]) + 8
@@ -211,6 +215,9 @@ class Corpus:
 
     def _shards_of(self, documents: Ints) -> Ints:
         return np.searchsorted(self._first_document, documents, side="right") - 1
+
+    def _shard_of(self, document: int) -> int:
+        return bisect_right(self._first_document, document) - 1
 
     def _shard(self, shard: int) -> MappedShard:
         mapped = self._shards.mapped.get(shard)

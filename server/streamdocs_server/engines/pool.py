@@ -6,6 +6,7 @@ after a pause that doubles with every failure in a row. Meanwhile its requests g
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -145,7 +146,7 @@ class Pool:
 
     async def _retried(self, ask: Callable[[OpenAIEndpoint], Awaitable[_T]]) -> _T:
         """The first answer. A server that fails is out, and the request goes to another one or waits."""
-        answers, sends, given_up = self._answers, 0, time.monotonic() + _MOST_SECONDS
+        answers, sends, turned_away = self._answers, 0, math.inf
         while True:
             member = await self._member()
             _LAST.set(member)
@@ -153,12 +154,15 @@ class Pool:
             try:
                 answer = await member.ask(ask(member.endpoint))
             except TryAgainError as error:
-                sends += error.cause != "overloaded"
+                if error.cause == "overloaded":
+                    turned_away = min(turned_away, began)
+                else:
+                    sends += 1
                 self.retries[error.cause] += 1
                 # What else was in flight when a server failed fails with it: that is one failure.
                 if member.up and member.since <= began:
                     self._failed(member, error)
-                if (sends >= _MOST_SENDS or time.monotonic() > given_up) and self._answers > answers:
+                if self._answers > answers and (sends >= _MOST_SENDS or began - turned_away > _MOST_SECONDS):
                     raise RequestRefusedError(f"Failed again and again while others were answered: {error}") from error
                 continue
             finally:
