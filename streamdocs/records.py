@@ -202,6 +202,11 @@ def decode_text(key: Key, record: Buffer | None) -> TextRecord | None:
         return None
 
 
+def is_of_another(key: Key, record: Buffer) -> bool:
+    """Whether a record says that it is another key's, whose digest is the same."""
+    return len(record) >= _HEADER.size and _HEADER.unpack_from(record)[1] != key.check
+
+
 def _seal(kind: bytes, key: Key, body: bytes) -> bytes:
     return _HEADER.pack(kind, key.check, xxhash.xxh3_64_digest(body)) + body
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from streamdocs.errors import StoreError
+from streamdocs.keys import Key
 from streamdocs.progress import Tally
 from streamdocs.records import (
     Buffer,
@@ -23,6 +23,7 @@ from streamdocs.records import (
     decode_tokens,
     encode_text,
     encode_tokens,
+    is_of_another,
 )
 from streamdocs.requests import Request
 from streamdocs.run import GenerationScope
@@ -78,17 +79,13 @@ class Resolver:
         corpus = self.scope.corpus
         key = self.scope.keyring.key(corpus.document_digest(document), round)
         where = token_key(self.scope, key.digest)
-        text = self._stored("texts", key.digest, partial(decode_text, key))
+        text = self._stored("texts", key, key.digest, decode_text)
         if asked := text is None:
-            record = encode_text(key, await self._generate(document, round))
-            await self.committer.add({"texts": {key.digest: record}})
+            written = await self._generate(document, round)
+            await self.committer.add({"texts": {key.digest: encode_text(key, written)}})
             # Tokens are those of the text that everybody will find: another server may have been faster.
-            text = self._stored("texts", key.digest, partial(decode_text, key))
-            if text is None:
-                raise StoreError(
-                    f"store {self.store.location}: a text that was just written is damaged; check the disk"
-                )
-        tokens = self._stored("tokens", where, partial(decode_tokens, key))
+            text = self._stored("texts", key, key.digest, decode_text) or written
+        tokens = self._stored("tokens", key, where, decode_tokens)
         if tokens:
             return Resolved({}, tally(text, tokens.lengths), asked)
         encoded = corpus.tokenizer.encode_batch([each or "" for each in text.texts])
@@ -99,14 +96,17 @@ class Resolver:
         """What writes, for many items together."""
         return Committer(self.store)
 
-    def _stored(self, table: Table, key: bytes, decode: Callable[[Buffer | None], _Record | None]) -> _Record | None:
+    def _stored(
+        self, table: Table, key: Key, where: bytes, decode: Callable[[Key, Buffer | None], _Record | None]
+    ) -> _Record | None:
         """A record of the store; None where there is none, or where it was damaged: then it makes room for another."""
         with self.store.read() as snapshot:
-            found = snapshot.get(table, key)
-            record = decode(found)
-        if found is not None and record is None:
+            found = snapshot.get(table, where)
+            record = decode(key, found)
+            damaged = found is not None and record is None and not is_of_another(key, found)
+        if damaged:
             log.warning("a damaged record in %s of store %s is written anew", table, self.store.location)
-            self.store.delete(table, [key])
+            self.store.delete(table, [where])
         return record
 
     async def _generate(self, document: int, round: int) -> TextRecord:
