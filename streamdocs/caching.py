@@ -12,7 +12,7 @@ def remember(method: Callable[..., _T], most: int) -> Callable[..., _T]:
     """A bound method that remembers its last ``most`` results.
 
     Without the cycle of references that ``lru_cache`` would make: an open store, of which a process can have some
-    hundred, would otherwise stay open until the garbage collector happens to come by.
+    thirty, would otherwise stay open until the garbage collector happens to come by.
     """
     reference = WeakMethod(method)
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlparse
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
@@ -157,9 +158,10 @@ class RunFile(_Section):
             if not isinstance(recipe["prompt"], str):
                 raise ConfigError(f"run file {path}: recipe.prompt is the name of a file")
             recipe["prompt"] = load_prompt(folder / recipe["prompt"])
-        store, remote = (
-            place if place is None or "://" in place else str(folder / place) for place in (run.store, run.remote)
-        )
+        store = run.store if "://" in run.store else str(folder / run.store)
+        remote = run.remote
+        if remote and not urlparse(remote).scheme:  # as streaming tells a location from a path
+            remote = str(folder / remote)
         generator = run.generator.relative_to(folder)
         places = {"corpus": str(folder / run.corpus), "remote": remote, "store": store}
         run = run.model_copy(update={**places, "recipe": recipe, "generator": generator})

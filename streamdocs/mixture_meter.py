@@ -1,5 +1,6 @@
 """What a run has mixed until a window, for metrics."""
 
+from streamdocs.caching import remember
 from streamdocs.progress import Tally, block_key, total
 from streamdocs.run import GenerationScope
 from streamdocs.schedule import Mixture
@@ -7,7 +8,7 @@ from streamdocs.sealing import Manifest
 from streamdocs.store import Store
 
 #: Blocks of which the tokens are added up: with hundreds of thousands, every rank would stand for half a minute.
-_MOST_BLOCKS = 4096
+_MOST_BLOCKS = 256
 
 
 class MixtureMeter:
@@ -22,13 +23,14 @@ class MixtureMeter:
         self._scope = scope
         self._mixture = mixture
         self._store = store
+        self._stored = remember(self._stored_tokens, 1)
 
     def until(self, manifest: Manifest) -> dict[str, float]:
         """What was mixed until the end of a window: see ``StreamingMegadocDataset.mixed_until``."""
         after, order = manifest.after, self._scope.generation_order
         sequences = after.window * self._mixture.window
         wanted = order.wanted_items(after.sweep, after.cursor)
-        stored = self._stored_tokens(manifest.watermark)
+        stored = self._stored(manifest.watermark)
         return {
             "synthetic_fraction": after.synthetic_rows / sequences,
             "generations_per_document": order.generations_per_document(manifest.watermark),

@@ -233,10 +233,6 @@ class GenerationOrder:
         round, place = divmod(item, self.documents)
         return round * self.blocks_per_round + place // BLOCK
 
-    def item(self, round: int, document: int) -> int:
-        """Number of items before this one."""
-        return round * self.documents + int(self._order.rank(self._recipe.order_of_round(round))[document])
-
     def documents_of(self, block: Block) -> Ints:
         """The documents of a block, in the order in which they are wanted."""
         order = self._order.order("synthetic", self._recipe.order_of_round(block.round))

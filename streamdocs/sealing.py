@@ -285,8 +285,8 @@ class Sealer:
     def _lack(self, taken: _Taken, watermark: int) -> str:
         if taken.missing is None:
             return self._too_little(watermark)
-        item = self._generation_order.item(*taken.missing)
-        return f"item {item + 1} in the order of generation is wanted, {watermark} are resolved"
+        round, document = taken.missing
+        return f"round {round} of document {document} is wanted, {watermark} documents x rounds are resolved"
 
     def _too_little(self, watermark: int) -> str:
         return f"too little to start on: {watermark} of {self._order.documents} documents have generations"

@@ -17,7 +17,8 @@ def test_defaults_and_relative_paths(tmp_path):
     run = load(tmp_path)
     assert (run.corpus, run.store) == (str(tmp_path / "corpus"), str(tmp_path / "store"))
     assert load(tmp_path, remote="mirror").remote == str(tmp_path / "mirror")
-    assert load(tmp_path, remote="s3://bucket/corpus").remote == "s3://bucket/corpus"
+    for elsewhere in ("s3://bucket/corpus", "dbfs:/Volumes/a/corpus"):
+        assert load(tmp_path, remote=elsewhere).remote == elsewhere
     assert run.make_recipe() == Stitch(generations=4)
     arguments = run.dataset_arguments()
     assert arguments["generator"] is None  # found in the store

@@ -409,6 +409,15 @@ def test_arguments_that_cannot_mean_what_was_asked(small_corpus, store, options,
         make_dataset(small_corpus, **{"store": store, **options})
 
 
+def test_how_often_generations_were_read_is_estimated_from_some_of_them(small_corpus, full_store, monkeypatch):
+    dataset = make_dataset(small_corpus, full_store)
+    dataset[dataset.epoch_size - 1]
+    exact = dataset.mixed_until(dataset.epoch_size)["reuse"]
+    monkeypatch.setattr("streamdocs.mixture_meter._MOST_BLOCKS", 3)
+    some = make_dataset(small_corpus, full_store).mixed_until(dataset.epoch_size)["reuse"]
+    assert 0 < some != exact and some == pytest.approx(exact, rel=0.2)
+
+
 def test_positions_are_counted_from_0_on(small_corpus, full_store):
     for dataset in (make_dataset(small_corpus), make_dataset(small_corpus, full_store)):
         for read in (dataset.__getitem__, dataset.explain):

@@ -100,7 +100,7 @@ def test_pickled_and_opened_again(store):
 
 
 def test_a_store_that_nobody_uses_any_more_is_closed(tmp_path):
-    for number in range(200):  # each reserves a TiB of addresses, of which there are 128
+    for number in range(200):  # each reserves four TiB of addresses, and there are 128
         store = LmdbStore(tmp_path / str(number))
         assert store.add("texts", {b"a": b"1"}) == 1
         same = LmdbStore(tmp_path / str(number))

@@ -9,6 +9,7 @@ from math import ceil
 
 from anyio import CapacityLimiter
 
+from streamdocs.errors import StoreError
 from streamdocs.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.ledger import Ledger
 from streamdocs.progress import Tally, block_key, read_watermark, sample_tally
@@ -159,9 +160,12 @@ class GenerationLoop:
         """Leave what was begun to others."""
         with self._beating:  # a beat may still be under way in its thread
             self._stopped = True
-            for number in list(self.leases.held):
-                self.leases.release(number)
-            stop_beating(self._store, self._scope, self._server)
+            try:
+                for number in list(self.leases.held):
+                    self.leases.release(number)
+                stop_beating(self._store, self._scope, self._server)
+            except StoreError as error:
+                log.warning("others take over when the leases of this server run out: %s", error)
 
     def _look(self) -> None:
         """See how far everyone is."""
@@ -177,8 +181,8 @@ class GenerationLoop:
         if self._few_stored:
             self._stored, self._few_stored = sample_tally(self._store, self._scope)
         recipe, stored = self._scope.recipe, self._stored
-        tokens = stored.tokens * (recipe.round_size if recipe.sweeps == 1 else 1)  # of as many units as generations
-        documents = cursor + 2 * self._window_tokens * stored.generations // max(tokens, 1)
+        units = stored.items * (recipe.round_size if recipe.sweeps > 1 else 1)  # that have so many tokens together
+        documents = cursor + 2 * self._window_tokens * units // max(stored.tokens, 1)
         sweeps, cursor = divmod(documents, self._order.documents)
         return self._order.wanted_items(sweep + sweeps, self._order.documents if self._whole_rounds else cursor)
 
@@ -218,7 +222,8 @@ class GenerationLoop:
             if self._deadline is not None:
                 await asyncio.Event().wait()  # until run() returns, and cancels this
             self._asking += 1
-            resolved = await self._resolver.resolve(document, round)
+            written = await self._resolver.write(document, round)
+        resolved = await self._resolver.resolve(document, round, written)
         self._asking -= 1
         self._unfinished -= 1
         if resolved.asked:

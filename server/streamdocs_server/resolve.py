@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from streamdocs.errors import StoreError
 from streamdocs.keys import Key
 from streamdocs.progress import Tally
 from streamdocs.records import (
@@ -69,32 +70,44 @@ class Resolver:
     statistics: Statistics = field(default_factory=Statistics)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
-    async def resolve(self, document: int, round: int) -> Resolved:
-        """Have an item's texts in the store, and make tokens of them. Only what the store does not hold is asked for.
+    async def write(self, document: int, round: int) -> TextRecord | None:
+        """The texts of an item as the engine writes them; None where the store holds them already.
 
         Raises:
             EngineError: The engine cannot be used.
-            StoreError: The texts cannot be written.
         """
-        corpus = self.scope.corpus
-        key = self.scope.keyring.key(corpus.document_digest(document), round)
+        key = self._key(document, round)
+        return None if self._stored("texts", key, key.digest, decode_text) else await self._generate(document, round)
+
+    async def resolve(self, document: int, round: int, written: TextRecord | None) -> Resolved:
+        """Keep what ``write`` returned, and make tokens of the item's texts where the store has none.
+
+        Raises:
+            StoreError: The texts cannot be written, or are gone.
+        """
+        key = self._key(document, round)
         where = token_key(self.scope, key.digest)
-        text = self._stored("texts", key, key.digest, decode_text)
-        if asked := text is None:
-            written = await self._generate(document, round)
+        if written:
             await self.committer.add({"texts": {key.digest: encode_text(key, written)}})
-            # Tokens are those of the text that everybody will find: another server may have been faster.
-            text = self._stored("texts", key, key.digest, decode_text) or written
+        # Tokens are those of the text that everybody will find: another server may have been faster.
+        text = self._stored("texts", key, key.digest, decode_text) or written
+        if text is None:
+            raise StoreError(
+                f"store {self.store.location}: the text of document {document} vanished; restore the store"
+            )
         tokens = self._stored("tokens", key, where, decode_tokens)
         if tokens:
-            return Resolved({}, tally(text, tokens.lengths), asked)
-        encoded = corpus.tokenizer.encode_batch([each or "" for each in text.texts])
-        return Resolved({where: encode_tokens(key, encoded)}, tally(text, list(map(len, encoded))), asked)
+            return Resolved({}, tally(text, tokens.lengths), bool(written))
+        encoded = self.scope.corpus.tokenizer.encode_batch([each or "" for each in text.texts])
+        return Resolved({where: encode_tokens(key, encoded)}, tally(text, list(map(len, encoded))), bool(written))
 
     @cached_property
     def committer(self) -> Committer:
         """What writes, for many items together."""
         return Committer(self.store)
+
+    def _key(self, document: int, round: int) -> Key:
+        return self.scope.keyring.key(self.scope.corpus.document_digest(document), round)
 
     def _stored(
         self, table: Table, key: Key, where: bytes, decode: Callable[[Key, Buffer | None], _Record | None]

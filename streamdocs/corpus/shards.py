@@ -88,7 +88,8 @@ class Shards:
 
     Processes may share a folder, and threads a process: two that miss the same shard download it both. Only who maps a
     shard looks at the limit, so each other process that downloads at the same time may add one shard to it; and the
-    room of a shard that was deleted is free when everybody who has it mapped has mapped another one.
+    room of a shard that was deleted is free when everybody who has it mapped has mapped another one, or has downloaded
+    one where there is no limit.
 
     Args:
         files: The files of the corpus.
@@ -104,7 +105,7 @@ class Shards:
         self._numbers = {name: number for number, name in enumerate(self._names)}
         self._sizes = [int(shard["raw_data"]["bytes"]) for shard in index]
         self._documents = [int(shard["samples"]) for shard in index]
-        self._limit = math.inf if limit is None else limit
+        self._limit = math.inf if limit is None or files.remote is None else limit
         #: Those that are mapped, by their numbers.
         self.mapped: dict[int, MappedShard] = {}
 
@@ -118,8 +119,6 @@ class Shards:
             CorpusError: It is damaged, or cannot be had.
         """
         try:
-            if self._files.remote is not None:
-                self._make_room(shard)
             mapped = self.mapped[shard] = self._open_or_download(shard)
         except OSError as error:
             what_to_do = RAISE_LIMIT if error.errno in (errno.EMFILE, errno.ENFILE) else PREPARE_AGAIN
@@ -130,11 +129,16 @@ class Shards:
         return self._files.local / self._split / self._names[shard]
 
     def _open_or_download(self, shard: int) -> MappedShard:
+        mapped = None
         try:
-            return self._open(shard, self._path(shard))
+            mapped = self._open(shard, self._path(shard))
         except FileNotFoundError:
             if self._files.remote is None:
                 raise
+        if self._limit < math.inf or mapped is None:  # with a limit, others may have deleted what is mapped here
+            self._make_room(shard)
+        if mapped is not None:
+            return mapped
         # Mapped before it takes its name: from then on any process may delete it.
         with self._files.download(f"{self._split}/{self._names[shard]}") as path:
             return self._open(shard, path)

@@ -20,7 +20,7 @@ from streamdocs.store.packs import Packs
 log = logging.getLogger(__name__)
 
 #: LMDB only reserves addresses for this; the file grows as it is used.
-_ADDRESS_SPACE = 1 << 44
+_ADDRESS_SPACE = 1 << 42
 #: With less room than a commit may take, a disk is full.
 _FULL_BYTES = 1 << 20
 
@@ -110,7 +110,7 @@ class LmdbStore:
 
     Args:
         folder: Made where it is missing.
-        max_bytes: Most bytes of the file; default 16 TiB, which is as good as none.
+        max_bytes: Most bytes of the file; default 4 TiB: a process has addresses for some thirty such stores.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, max_bytes: int | None = None) -> None:

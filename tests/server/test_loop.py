@@ -16,6 +16,7 @@ from conftest import OPEN_GATES, generate, make_loop, make_run
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs.config import RunFile
 from streamdocs.errors import EngineError, EngineUnavailableError
+from streamdocs.hashing import digest128
 from streamdocs.heartbeat import register_scope, registered_generators
 from streamdocs.progress import read_tallies, read_watermark, total
 from streamdocs.records import TextRecord, decode_text, decode_tokens, encode_text
@@ -147,14 +148,23 @@ def test_the_lead_over_the_trainer_is_bounded(small_corpus, store):
 @pytest.mark.parametrize("when_behind", ["wait", "reuse"])
 @pytest.mark.parametrize(
     "recipe",
-    [Rephrase(generations=4), Rephrase(generations=4, per_round=1), Stitch(generations=4, per_round=1)],
+    [Rephrase(generations=4, web=False), Rephrase(generations=4, per_round=1), Stitch(generations=4, per_round=1)],
     ids=["rephrase", "rephrase in rounds", "stitch in rounds"],
 )
 def test_whatever_the_lead_training_goes_on(small_corpus, store, recipe, when_behind):
     run = make_run(small_corpus, recipe)
     dataset = make_dataset(run, store, batch_size=1, when_behind=when_behind, wait_timeout=1)
+
+    class Refusing(TemplateEngine):
+        """Six documents of ten."""
+
+        async def generate(self, request, seed):
+            if digest128(request.prompt.encode())[0] % 10 < 6:
+                raise RequestRefusedError("not that one")
+            return await super().generate(request, seed)
+
     for window in range(8):
-        serve_until_it_waits(make_loop(run, store, max_lead=1, when_behind=when_behind))
+        serve_until_it_waits(make_loop(run, store, engine=Refusing(), max_lead=1, when_behind=when_behind))
         dataset[window * 32]  # waits for a second at the most, while nobody writes
 
 

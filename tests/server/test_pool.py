@@ -283,6 +283,33 @@ def test_a_request_that_is_turned_away_for_ever_is_refused_in_the_end(monkeypatc
     asyncio.run(work())
 
 
+def test_an_outage_in_which_all_are_turned_away_is_held_against_none(monkeypatch):
+    class Maintained(Host):
+        closed, let_go = False, asyncio.Event()
+
+        async def respond(self, received: httpx.Request) -> httpx.Response:
+            if b"early" in received.content:
+                await self.let_go.wait()
+            if received.method == "POST" and self.closed:
+                return httpx.Response(503)
+            return await super().respond(received)
+
+    async def work() -> None:
+        host = Maintained()
+        async with Fleet(host, failure_budget=1000) as pool:
+            early = asyncio.create_task(pool.generate(request("early"), 0))
+            await until(lambda: pool.members[0].asking)
+            await pool.generate(request(), 0)  # before the outage
+            host.closed = True
+            host.let_go.set()
+            await until(lambda: pool.retries["overloaded"] > 5)
+            host.closed = False
+            assert (await early).completions
+
+    monkeypatch.setattr("streamdocs_server.engines.pool._MOST_SECONDS", 0.0)
+    asyncio.run(work())
+
+
 def test_what_an_overloaded_server_turned_away_comes_back_a_few_at_a_time():
     class Gateway(Host):
         """Works on eight requests at once, and turns others away."""
@@ -585,6 +612,50 @@ def test_where_nobody_counts_tokens_half_the_bytes_are_the_estimate(answer):
             return fitted
 
     assert 2000 < len(asyncio.run(work()).fields["document"]) < 2 * 2000
+
+
+def test_a_server_that_counts_is_asked_again_when_it_fails_to():
+    """An estimate would have documents cut to half of what fits, for good."""
+
+    class Restarting(Host):
+        dying = False
+
+        async def respond(self, received: httpx.Request) -> httpx.Response:
+            if received.url.path == "/tokenize" and self.dying:
+                self.dying = False
+                return httpx.Response(502)
+            return await super().respond(received)
+
+    async def work() -> None:
+        host, fitting = Restarting(context=2000), request(" ".join(SENTENCES[:200]))
+        async with Fleet(host) as pool:
+            for host.dying in (False, True):
+                assert await pool.fit(fitting) == fitting
+            assert pool.retries == {"server error": 1}
+        host.dying = True
+        async with Fleet(host, kind=SGLangEndpoint) as pool:  # known to count, whatever it says at first
+            assert await pool.fit(fitting) == fitting
+            assert pool.retries == {"server error": 1}
+
+    asyncio.run(work())
+
+
+def test_a_server_that_does_not_count_has_not_answered_by_that():
+    class Broken(Host):
+        """Knows its models and nothing else."""
+
+        async def respond(self, received: httpx.Request) -> httpx.Response:
+            return httpx.Response(500) if received.method == "POST" else await super().respond(received)
+
+    async def work() -> None:
+        async with Fleet(Broken(context=1000), failure_budget=5) as pool:
+            generating = asyncio.create_task(pool.generate(request(), 0))
+            while not generating.done():
+                await asyncio.wait([asyncio.create_task(pool.fit(request(" ".join(SENTENCES))))], timeout=0.1)
+            with pytest.raises(EngineError, match="failure 5 in a row"):
+                await generating
+
+    asyncio.run(work())
 
 
 def test_names_of_models_are_all_told_when_none_is_served():

@@ -76,6 +76,7 @@ class OpenAIEndpoint:
         self.context: int | None = None
         self._sampling = sampling
         self._timeout = timeout
+        self._counts = False  # whether it is known to count tokens
         self._key = Secret(_api_key(api_key_env) if api_key_env else "")
         self._client = httpx.AsyncClient(
             transport=transport,
@@ -167,16 +168,19 @@ class OpenAIEndpoint:
     async def count(self, request: Request) -> int | None:
         """Tokens of the whole prompt as the server counts them; None where it does not say.
 
-        Some servers answer 200 or 500 to a path that they do not know, and some have a ``/tokenize`` of their own: only
-        a server that cannot be reached or is overloaded raises :class:`~streamdocs_server.engines.base.TryAgainError`.
+        Some servers answer 200 or 500 to a path that they do not know, and some have a ``/tokenize`` of their own. From
+        one that has counted before that is a failure: :class:`~streamdocs_server.engines.base.TryAgainError`.
         """
         question = {"model": self.model, "messages": self.messages(request)}
         try:
-            return (await self._control("POST", "/tokenize", question, Count)).count
+            counted = (await self._control("POST", "/tokenize", question, Count)).count
         except EngineError as error:
-            if isinstance(error, TryAgainError) and error.cause not in ("malformed answer", "server error"):
+            another_path = "malformed answer", "server error"
+            if isinstance(error, TryAgainError) and (self._counts or error.cause not in another_path):
                 raise
             return None
+        self._counts = True
+        return counted
 
     async def close(self) -> None:
         """Close the connections."""

@@ -155,7 +155,8 @@ class Pool:
                 answer = await member.ask(ask(member.endpoint))
             except TryAgainError as error:
                 if error.cause == "overloaded":
-                    turned_away = min(turned_away, began)
+                    if turned_away == math.inf:
+                        answers, turned_away = self._answers, began
                 else:
                     sends += 1
                 self.retries[error.cause] += 1
@@ -170,10 +171,11 @@ class Pool:
                     self._note_change()  # it has room for another
             if not await self._confirmed(member):
                 continue
-            self._answers += 1
-            self._failures = 0
-            member.answered()
-            self._set_slots()
+            if answer is not None:  # a server that does not count tokens has not answered
+                self._answers += 1
+                self._failures = 0
+                member.answered()
+                self._set_slots()
             return answer
 
     async def _confirmed(self, member: Member) -> bool:

@@ -65,6 +65,7 @@ class SGLangEndpoint(OpenAIEndpoint):
 
     def __init__(self, *, server: Supervisor | None = None, **connection: Any) -> None:
         super().__init__(**connection)
+        self._counts = True
         self._server = server
         self._in_flight = 0
         self._answered = 0
