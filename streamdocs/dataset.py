@@ -34,6 +34,7 @@ from streamdocs.sealing import WhenBehind
 from streamdocs.shared_arrays import SharedArrays
 from streamdocs.store import Store, open_store
 from streamdocs.verification import reseal_lost
+from streamdocs.watchdog import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +196,11 @@ class StreamingMegadocDataset(StreamingDataset):
 
     def __iter__(self) -> Iterator[Sample]:
         """This worker's sequences of the next epoch, from where a loaded state says."""
+        if get_worker_info():
+            end_with_parent()  # before anything is asked of it: a trainer that is killed now never will
+        return self._epoch()
+
+    def _epoch(self) -> Iterator[Sample]:
         world = self._parallel_rank_world.detect_workers()
         worker = world.worker_of_rank
         position, stop = self.cursor.begin_epoch(worker, os.getpid() if get_worker_info() else 0)

@@ -11,7 +11,6 @@ from streamdocs.exchange import Ring, can_share
 from streamdocs.ledger import Ledger
 from streamdocs.run import Run
 from streamdocs.sequences import Sequences, SequencesShape
-from streamdocs.watchdog import end_with_parent
 
 #: Most tokens that are read at a time, 8 or 16 MB of them.
 _READ_AHEAD = 1 << 22
@@ -41,10 +40,7 @@ class Reader:
 
         In a DataLoader worker they lie where its trainer can read them, as long as there is room for them.
         """
-        ring = None
-        if get_worker_info():
-            ring = self._ring
-            end_with_parent()
+        ring = self._ring if get_worker_info() else None
         while len(positions):
             sequences = self._read_some(positions, ring)
             positions = positions[len(sequences.rows) :]

@@ -4,7 +4,9 @@ import signal
 import time
 
 import pytest
+from streaming import StreamingDataLoader
 
+from conftest import make_dataset
 from faults.world import is_alive
 from streamdocs.watchdog import end_with_parent
 
@@ -38,4 +40,29 @@ def test_who_waits_for_ever_ends_with_its_parent(method):
     deadline = time.monotonic() + 30
     while is_alive(child):
         assert time.monotonic() < deadline, "it outlives its parent"
+        time.sleep(0.05)
+
+
+def die_with_the_first_worker(corpus, sender) -> None:
+    loader = StreamingDataLoader(
+        make_dataset(corpus), batch_size=4, num_workers=1, multiprocessing_context=multiprocessing.get_context("fork")
+    )
+    os.register_at_fork(
+        after_in_child=lambda: (time.sleep(1), sender.send(os.getpid())),
+        after_in_parent=lambda: os.kill(os.getpid(), signal.SIGKILL),
+    )
+    next(iter(loader))
+
+
+def test_a_worker_whose_trainer_is_killed_before_it_asks_for_anything_ends(small_corpus):
+    receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
+    trainer = multiprocessing.get_context("spawn").Process(
+        target=die_with_the_first_worker, args=(small_corpus, sender)
+    )
+    trainer.start()
+    trainer.join()
+    assert receiver.poll(30)
+    worker, deadline = receiver.recv(), time.monotonic() + 20
+    while is_alive(worker):
+        assert time.monotonic() < deadline, "it outlives its trainer"
         time.sleep(0.05)
