@@ -222,8 +222,8 @@ class GenerationLoop:
             if self._deadline is not None:
                 await asyncio.Event().wait()  # until run() returns, and cancels this
             self._asking += 1
-            written = await self._resolver.write(document, round)
-        resolved = await self._resolver.resolve(document, round, written)
+            text, new = await self._resolver.write(document, round)
+        resolved = await self._resolver.resolve(document, round, text, new)
         self._asking -= 1
         self._unfinished -= 1
         if resolved.asked:

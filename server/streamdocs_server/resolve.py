@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from streamdocs.errors import StoreError
 from streamdocs.keys import Key
 from streamdocs.progress import Tally
 from streamdocs.records import (
@@ -70,36 +69,33 @@ class Resolver:
     statistics: Statistics = field(default_factory=Statistics)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
-    async def write(self, document: int, round: int) -> TextRecord | None:
-        """The texts of an item as the engine writes them; None where the store holds them already.
+    async def write(self, document: int, round: int) -> tuple[TextRecord, bool]:
+        """The texts of an item, and whether they are new: of the engine, and not of the store.
 
         Raises:
             EngineError: The engine cannot be used.
         """
         key = self._key(document, round)
-        return None if self._stored("texts", key, key.digest, decode_text) else await self._generate(document, round)
+        stored = self._stored("texts", key, key.digest, decode_text)
+        return (stored, False) if stored else (await self._generate(document, round), True)
 
-    async def resolve(self, document: int, round: int, written: TextRecord | None) -> Resolved:
-        """Keep what ``write`` returned, and make tokens of the item's texts where the store has none.
+    async def resolve(self, document: int, round: int, text: TextRecord, new: bool) -> Resolved:
+        """Keep what ``write`` returned, and make tokens of it where the store has none.
 
         Raises:
-            StoreError: The texts cannot be written, or are gone.
+            StoreError: The texts cannot be written.
         """
         key = self._key(document, round)
         where = token_key(self.scope, key.digest)
-        if written:
-            await self.committer.add({"texts": {key.digest: encode_text(key, written)}})
-        # Tokens are those of the text that everybody will find: another server may have been faster.
-        text = self._stored("texts", key, key.digest, decode_text) or written
-        if text is None:
-            raise StoreError(
-                f"store {self.store.location}: the text of document {document} vanished; restore the store"
-            )
+        if new:
+            await self.committer.add({"texts": {key.digest: encode_text(key, text)}})
+            # Tokens are those of the text that everybody will find: another server may have been faster.
+            text = self._stored("texts", key, key.digest, decode_text) or text
         tokens = self._stored("tokens", key, where, decode_tokens)
         if tokens:
-            return Resolved({}, tally(text, tokens.lengths), bool(written))
+            return Resolved({}, tally(text, tokens.lengths), new)
         encoded = self.scope.corpus.tokenizer.encode_batch([each or "" for each in text.texts])
-        return Resolved({where: encode_tokens(key, encoded)}, tally(text, list(map(len, encoded))), bool(written))
+        return Resolved({where: encode_tokens(key, encoded)}, tally(text, list(map(len, encoded))), new)
 
     @cached_property
     def committer(self) -> Committer:
