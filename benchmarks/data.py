@@ -11,10 +11,10 @@ from streaming import MDSWriter, StreamingDataLoader
 
 from streamdocs import Generator, Recipe, Rephrase, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs.corpus import prepare_corpus
-from streamdocs.progress import Tally, block_key
-from streamdocs.records import encode_tokens
+from streamdocs.generations.encoding import encode_tokens
+from streamdocs.generations.progress import Tally, block_key
+from streamdocs.generations.records import token_key
 from streamdocs.run import Run
-from streamdocs.shelf import token_key
 from streamdocs.store import LmdbStore, Table
 
 GENERATOR = Generator(model="random")

@@ -11,7 +11,7 @@ from anyio import CapacityLimiter
 from streamdocs.config import GeneratorSection, MixSection, RunFile
 from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.texts import reference_texts
-from streamdocs.schedule import BLOCK
+from streamdocs.schedule.order import BLOCK
 from streamdocs.store import LmdbStore
 from streamdocs_server import loop, retire
 from streamdocs_server.cli import make_run

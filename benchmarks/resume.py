@@ -25,10 +25,10 @@ from streaming import StreamingDataLoader
 from streamdocs import StreamingMegadocDataset
 from streamdocs.corpus.files import DOCUMENT_DTYPE, load_index, save_index
 from streamdocs.corpus.write import SplitWriter
-from streamdocs.sealing import Manifest, State
-from streamdocs.shelf import StoreShelf
+from streamdocs.generations.records import StoreShelf
+from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.windows import window_key
 from streamdocs.store import LmdbStore
-from streamdocs.windows import window_key
 
 LENGTH, BATCH, WORDS, GENERATION_TOKENS = 64, 8, 40, 20
 RECIPE, GENERATIONS = "stitch", 2

@@ -4,11 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamdocs.assembly import Segment
     from streamdocs.config import RunFile
     from streamdocs.dataset import StreamingMegadocDataset
-    from streamdocs.keys import Generator
+    from streamdocs.reading.assembly import Segment
     from streamdocs.recipes import Recipe, Rephrase, Stitch, Stretch
+    from streamdocs.recipes.keys import Generator
 
 __all__ = [
     "Generator",
@@ -22,7 +22,12 @@ __all__ = [
 ]
 
 # Importing torch and streaming takes seconds, and `streamdocs info` needs neither.
-_MODULES = {"Segment": "assembly", "RunFile": "config", "StreamingMegadocDataset": "dataset", "Generator": "keys"}
+_MODULES = {
+    "Generator": "recipes.keys",
+    "RunFile": "config",
+    "Segment": "reading.assembly",
+    "StreamingMegadocDataset": "dataset",
+}
 
 
 def __getattr__(name: str) -> Any:

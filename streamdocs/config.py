@@ -7,11 +7,11 @@ from urllib.parse import urlparse
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
+from streamdocs._base.run_yaml import load_yaml
 from streamdocs.errors import ConfigError
-from streamdocs.keys import Generator
-from streamdocs.prompts import load_prompt
 from streamdocs.recipes import RECIPES, Recipe
-from streamdocs.run_yaml import load_yaml
+from streamdocs.recipes.keys import Generator
+from streamdocs.recipes.prompts import load_prompt
 
 #: Of an environment variable. What is none may be the secret itself, and is not shown.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]

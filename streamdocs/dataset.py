@@ -13,28 +13,28 @@ from streaming.base.util import bytes_to_int, number_abbrev_to_int
 from streaming.base.world import World
 from torch.utils.data import get_worker_info
 
-from streamdocs.arrays import Ints
-from streamdocs.assembly import Assembler, Segment
-from streamdocs.batch import Sample
+from streamdocs._base.arrays import Ints
 from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
-from streamdocs.cursor import Cursor
-from streamdocs.describe import describe_run
 from streamdocs.errors import ConfigError
-from streamdocs.heartbeat import wait_for_generator
-from streamdocs.keys import Generator
-from streamdocs.ledger import Ledger
-from streamdocs.progress import Tally, sample_tally
-from streamdocs.reading import Reader
+from streamdocs.generations.describe import describe_run
+from streamdocs.generations.heartbeat import wait_for_generator
+from streamdocs.generations.progress import Tally, sample_tally
+from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.sealing import WhenBehind
+from streamdocs.ledger.verification import reseal_lost
+from streamdocs.reading.assembly import Assembler, Segment
+from streamdocs.reading.batch import Sample
+from streamdocs.reading.cursor import Cursor
+from streamdocs.reading.reader import Reader
+from streamdocs.reading.saved_state import SavedState
+from streamdocs.reading.shared_arrays import SharedArrays
+from streamdocs.reading.watchdog import end_with_parent
 from streamdocs.recipes import Recipe, Rephrase
+from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run, check_fingerprint
-from streamdocs.saved_state import SavedState
-from streamdocs.schedule import DocumentOrder, anew, exact_fraction
-from streamdocs.sealing import WhenBehind
-from streamdocs.shared_arrays import SharedArrays
+from streamdocs.schedule.order import DocumentOrder, anew, exact_fraction
 from streamdocs.store import Store, open_store
-from streamdocs.verification import reseal_lost
-from streamdocs.watchdog import end_with_parent
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from streamdocs.arrays import Int32s, Ints, Tokens
+from streamdocs._base.arrays import Int32s, Ints, Tokens
+from streamdocs._base.hashing import canonical, digest128, fingerprint
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import FingerprintError
-from streamdocs.hashing import canonical, digest128, fingerprint
-from streamdocs.keys import FORMAT_VERSION, Generator, Keyring
-from streamdocs.layout import WEB_LAYOUT, Part
-from streamdocs.packing import Packer, Units
 from streamdocs.recipes import Recipe
-from streamdocs.schedule import DocumentOrder, GenerationOrder, Mixture
+from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring
+from streamdocs.recipes.layout import WEB_LAYOUT, Part
+from streamdocs.schedule.order import DocumentOrder, GenerationOrder, Mixture
+from streamdocs.schedule.packing import Packer, Units
 
 
 class GenerationScope:

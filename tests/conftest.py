@@ -13,11 +13,11 @@ from anyio import CapacityLimiter
 from streamdocs import Stitch, StreamingMegadocDataset
 from streamdocs.corpus import prepare_corpus
 from streamdocs.corpus.reader import Corpus
-from streamdocs.keys import Generator
-from streamdocs.records import TokenRecord, decode_tokens, encode_tokens
+from streamdocs.generations.encoding import TokenRecord, decode_tokens, encode_tokens
+from streamdocs.generations.records import token_key
+from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
-from streamdocs.schedule import DocumentOrder, exact_fraction
-from streamdocs.shelf import token_key
+from streamdocs.schedule.order import DocumentOrder, exact_fraction
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates import Gates

@@ -18,7 +18,7 @@ import xxhash
 
 from conftest import TEMPLATE, make_loop, make_run
 from streamdocs import Recipe, StreamingMegadocDataset
-from streamdocs.progress import read_watermark
+from streamdocs.generations.progress import read_watermark
 from streamdocs.store import LmdbStore
 
 #: Processes are forked from one that has imported everything and never opened a corpus or a store.

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from conftest import generate, make_dataset, make_run, read_tokens, write_run_file
 from streamdocs import Rephrase, Stitch, Stretch
-from streamdocs.audit import audit
-from streamdocs.audit_report import audit_run
+from streamdocs.commands.audit import audit
+from streamdocs.commands.audit_report import audit_run
 from streamdocs.errors import ConfigError
 from streamdocs.store import LmdbStore
 

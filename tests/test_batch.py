@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from streamdocs.batch import Sample, _columns, _Sent
-from streamdocs.sequences import Sequences
+from streamdocs.reading.batch import Sample, _columns, _Sent
+from streamdocs.reading.sequences import Sequences
 
 LENGTH = 5
 

@@ -9,11 +9,11 @@ from conftest import STITCH, TEMPLATE, corrupt, generate, make_dataset, make_run
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import MissingGenerationError
-from streamdocs.layout import WEB_LAYOUT, Part
-from streamdocs.packing import Generation, Packer, Unit, Units
-from streamdocs.record_cache import RecordCache, found_dtype
-from streamdocs.sealing import State
-from streamdocs.shelf import StoreShelf, token_key
+from streamdocs.generations.record_cache import RecordCache, found_dtype
+from streamdocs.generations.records import StoreShelf, token_key
+from streamdocs.ledger.sealing import State
+from streamdocs.recipes.layout import WEB_LAYOUT, Part
+from streamdocs.schedule.packing import Generation, Packer, Unit, Units
 
 RECIPES = [Stitch(generations=4, web=web) for web in ("last", "first", "none")]
 RECIPES += [Stretch(generations=4), Rephrase(generations=4)]

@@ -21,11 +21,11 @@ from streamdocs.errors import (
     StoreError,
     WaitTimeoutError,
 )
-from streamdocs.heartbeat import Listener, beat, register_generator, stop_beating
-from streamdocs.progress import read_tallies, total
-from streamdocs.shelf import token_key
+from streamdocs.generations.heartbeat import Listener, beat, register_generator, stop_beating
+from streamdocs.generations.progress import read_tallies, total
+from streamdocs.generations.records import token_key
+from streamdocs.ledger.windows import windows_in_use
 from streamdocs.store import LmdbStore
-from streamdocs.windows import windows_in_use
 
 
 def batches_of(dataset, workers=0, **options) -> list[dict[str, torch.Tensor]]:
@@ -123,8 +123,8 @@ def test_explain_accounts_for_every_token(small_corpus, store):
 
 
 def source_of(dataset, store, segment):
-    from streamdocs.keys import Key
-    from streamdocs.records import decode_tokens
+    from streamdocs.generations.encoding import decode_tokens
+    from streamdocs.recipes.keys import Key
 
     if segment.kind == "web":
         return dataset.corpus.tokens(segment.document)
@@ -356,7 +356,7 @@ def test_what_is_ready_does_not_wait_for_the_next_window(small_corpus, store):
 
 
 def test_waiting_notices_that_no_generator_runs(small_corpus, store, monkeypatch):
-    monkeypatch.setattr("streamdocs.ledger.HEARTBEAT_TIMEOUT", 0.2)
+    monkeypatch.setattr("streamdocs.ledger.ledger.HEARTBEAT_TIMEOUT", 0.2)
     dataset = make_dataset(small_corpus, store, wait_timeout=60)
     with pytest.raises(WaitTimeoutError, match=r"no generator of .* is running: start `streamdocs-server`"):
         dataset[0]
@@ -368,7 +368,7 @@ def test_who_beats_is_alive_whatever_the_clocks_say(small_corpus, store, monkeyp
     listener = Listener(store, scope)
     assert listener.silent_seconds() < 1  # it may be alive: that is found out from now on
     for clock in (0.0, 1e12, 5.0):  # set back and forth
-        monkeypatch.setattr("streamdocs.heartbeat.time.time", lambda clock=clock: clock)
+        monkeypatch.setattr("streamdocs.generations.heartbeat.time.time", lambda clock=clock: clock)
         time.sleep(0.1)
         silent = listener.silent_seconds()
         assert silent >= 0.1
@@ -413,7 +413,7 @@ def test_how_often_generations_were_read_is_estimated_from_some_of_them(small_co
     dataset = make_dataset(small_corpus, full_store)
     dataset[dataset.epoch_size - 1]
     exact = dataset.mixed_until(dataset.epoch_size)["reuse"]
-    monkeypatch.setattr("streamdocs.mixture_meter._MOST_BLOCKS", 3)
+    monkeypatch.setattr("streamdocs.ledger.ledger.meter._MOST_BLOCKS", 3)
     some = make_dataset(small_corpus, full_store).mixed_until(dataset.epoch_size)["reuse"]
     assert 0 < some != exact and some == pytest.approx(exact, rel=0.2)
 

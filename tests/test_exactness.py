@@ -10,9 +10,9 @@ import pytest
 from conftest import generate, make_corpus, make_texts
 from exactness import Child, Setup, Split, differences, generate_for_ever, restored, uninterrupted, wait_until
 from streamdocs import Rephrase, Stitch, Stretch
-from streamdocs.ledger import Ledger
-from streamdocs.sealing import Manifest, State
-from streamdocs.shelf import StoreShelf
+from streamdocs.generations.records import StoreShelf
+from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.sealing import Manifest, State
 from streamdocs.store import LmdbStore
 
 DOCUMENTS = 40

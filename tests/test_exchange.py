@@ -11,11 +11,12 @@ import pytest
 from torch.utils.data import DataLoader, default_collate
 
 from conftest import make_dataset
-from streamdocs import batch, exchange, reading
-from streamdocs.batch import Sample
 from streamdocs.errors import WorkerGoneError
-from streamdocs.exchange import Address, Lease, Ring, attach
-from streamdocs.sequences import Sequences, SequencesShape
+from streamdocs.reading import batch, exchange
+from streamdocs.reading import reader as reading
+from streamdocs.reading.batch import Sample
+from streamdocs.reading.exchange import Address, Lease, Ring, attach
+from streamdocs.reading.sequences import Sequences, SequencesShape
 
 LENGTH = 6
 

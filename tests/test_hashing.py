@@ -2,9 +2,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamdocs.hashing import canonical, digest128, fingerprint, permutation, seeded_numbers
-from streamdocs.keys import FORMAT_VERSION, Generator, Keyring
+from streamdocs._base.hashing import canonical, digest128, fingerprint, permutation, seeded_numbers
 from streamdocs.recipes import Rephrase, Stitch, Stretch
+from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring
 
 
 @given(st.integers(0, 500), st.integers(0, 2**63), st.text(st.characters(codec="utf-8")))

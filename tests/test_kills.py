@@ -10,7 +10,7 @@ from pathlib import Path
 from conftest import make_corpus, make_texts
 from exactness import GLOBAL_BATCH, Batch, Child, Setup, Split, endless, generate_for_ever, wait_until
 from streamdocs import Stitch
-from streamdocs.ledger import Ledger
+from streamdocs.ledger.ledger import Ledger
 from streamdocs.store import LmdbStore
 
 KILLS = 100

@@ -8,7 +8,7 @@ import yaml
 
 from conftest import generate, make_dataset, make_run, rewrite, write_run_file
 from streamdocs import Stitch
-from streamdocs.cli import app
+from streamdocs.commands.cli import app
 from streamdocs.store import LmdbStore
 
 RECIPE = Stitch(generations=2, per_round=1)

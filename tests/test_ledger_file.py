@@ -10,14 +10,14 @@ import torch
 
 from conftest import STITCH, corrupt, forked, generate, make_dataset, make_run, rewrite
 from streamdocs import Stitch
+from streamdocs._base.hashing import digest128
 from streamdocs.errors import LedgerFileError, StoreError
-from streamdocs.hashing import digest128
-from streamdocs.ledger_file import MAGIC, LedgerFile, differences, export_ledger, import_ledger
-from streamdocs.packing import Unit
-from streamdocs.sealing import Manifest, State
+from streamdocs.ledger.file import MAGIC, LedgerFile, differences, export_ledger, import_ledger
+from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.verification import verify
+from streamdocs.ledger.windows import Reseal, window_key
+from streamdocs.schedule.packing import Unit
 from streamdocs.store import LmdbStore
-from streamdocs.verification import verify
-from streamdocs.windows import Reseal, window_key
 
 RECIPE = Stitch(generations=4, per_round=1)
 WINDOWS = 4

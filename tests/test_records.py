@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamdocs.keys import Key
-from streamdocs.records import (
+from streamdocs.generations.encoding import (
     _SHAPE,
     _TOKENS,
     TextRecord,
@@ -14,6 +13,7 @@ from streamdocs.records import (
     encode_text,
     encode_tokens,
 )
+from streamdocs.recipes.keys import Key
 
 KEY, OTHER = Key(bytes(16), b"k" * 8), Key(bytes(16), b"o" * 8)
 

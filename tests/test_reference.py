@@ -5,10 +5,10 @@ import pytest
 
 from conftest import TEMPLATE, generate, make_run
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
-from streamdocs.hashing import permutation
+from streamdocs._base.hashing import permutation
+from streamdocs.generations.encoding import decode_text, decode_tokens
+from streamdocs.generations.records import token_key
 from streamdocs.recipes import WEB_UNIT
-from streamdocs.records import decode_text, decode_tokens
-from streamdocs.shelf import token_key
 
 LENGTH, WINDOW = 64, 32
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import TEMPLATE, make_corpus, make_dataset, make_texts
 from streamdocs import Generator, Rephrase, Stitch
 from streamdocs.errors import FingerprintError
-from streamdocs.ledger_file import export_ledger, import_ledger
+from streamdocs.ledger.file import export_ledger, import_ledger
 
 OTHERS = {
     "corpus": lambda folder: {"corpus": make_corpus(folder, make_texts(90), train_tokenizer=400)},

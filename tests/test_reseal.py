@@ -8,10 +8,10 @@ import torch
 from conftest import STITCH, corrupt, forked, generate, make_dataset, make_run, rewrite
 from streamdocs import Stitch
 from streamdocs.errors import ConfigError, LedgerFileError, MissingGenerationError, StoreError
-from streamdocs.ledger_file import LedgerFile, differences, export_ledger, import_ledger
+from streamdocs.ledger.file import LedgerFile, differences, export_ledger, import_ledger
+from streamdocs.ledger.verification import reseal_lost, verify
+from streamdocs.ledger.windows import windows_in_use
 from streamdocs.store import LmdbStore
-from streamdocs.verification import reseal_lost, verify
-from streamdocs.windows import windows_in_use
 
 WINDOWS, SIZE = 6, 32
 

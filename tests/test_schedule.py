@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import Rephrase, Stitch
-from streamdocs.schedule import BLOCK, DocumentOrder, GenerationOrder, Mixture, exact_fraction
+from streamdocs.schedule.order import BLOCK, DocumentOrder, GenerationOrder, Mixture, exact_fraction
 
 fractions = st.decimals(0, 1, places=4).map(lambda number: Fraction(str(number)))
 

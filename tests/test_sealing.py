@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdocs.layout import Part
-from streamdocs.packing import Packer
+from streamdocs.ledger.sealing import Manifest, NotYet, Sealer, State
 from streamdocs.recipes import Rephrase, Stitch, Stretch
-from streamdocs.schedule import DocumentOrder, GenerationOrder, Mixture
-from streamdocs.sealing import Manifest, NotYet, Sealer, State
+from streamdocs.recipes.layout import Part
+from streamdocs.schedule.order import DocumentOrder, GenerationOrder, Mixture
+from streamdocs.schedule.packing import Packer
 
 DOCUMENTS, LENGTH = 40, 32
 

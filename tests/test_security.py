@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from conftest import OPEN_GATES, generate, make_corpus, make_dataset, make_run, make_texts, read_tokens
-from streamdocs import Rephrase, Stitch, Stretch, hashing
+from streamdocs import Rephrase, Stitch, Stretch
+from streamdocs._base import hashing
 from streamdocs.corpus import load_documents, prepare_corpus
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import CorpusError
-from streamdocs.records import decode_text
+from streamdocs.generations.encoding import decode_text
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.base import Answer, Completion
 

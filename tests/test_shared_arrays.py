@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 from conftest import forked, make_dataset
 from streamdocs import dataset as dataset_module
-from streamdocs.assembly import _WebPass
-from streamdocs.schedule import DocumentOrder
-from streamdocs.shared_arrays import SharedArrays
+from streamdocs.reading.assembly import _WebPass
+from streamdocs.reading.shared_arrays import SharedArrays
+from streamdocs.schedule.order import DocumentOrder
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from streamdocs.unfinished import remove_stale, unfinished, write_whole
+from streamdocs._base.unfinished import remove_stale, unfinished, write_whole
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
@@ -16,7 +16,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("streamdocs.unfinished.os.fsync", full)
+        patch.setattr("streamdocs._base.unfinished.os.fsync", full)
         with pytest.raises(OSError, match="No space"):
             write_whole(path, b"second")
     assert path.read_bytes() == b"first" and os.listdir(tmp_path) == ["file"]

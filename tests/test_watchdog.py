@@ -8,7 +8,7 @@ from streaming import StreamingDataLoader
 
 from conftest import make_dataset
 from faults.world import is_alive
-from streamdocs.watchdog import end_with_parent
+from streamdocs.reading.watchdog import end_with_parent
 
 
 def wait_for_a_lock(lock, sender) -> None:

@@ -15,14 +15,14 @@ from anyio import CapacityLimiter
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
+from streamdocs._base.console import error_exit, set_up_logging
 from streamdocs.config import RunFile
-from streamdocs.console import error_exit, set_up_logging
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
-from streamdocs.heartbeat import registered_generators
-from streamdocs.keys import Generator
+from streamdocs.generations.heartbeat import registered_generators
+from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
-from streamdocs.schedule import DocumentOrder, exact_fraction
+from streamdocs.schedule.order import DocumentOrder, exact_fraction
 from streamdocs.store import Store, open_store
 from streamdocs_server.engines.make import make_engine, with_options
 from streamdocs_server.engines.pool import Pool

@@ -9,11 +9,11 @@ from typing import Annotated
 import msgpack
 from pydantic import Field, TypeAdapter
 
-from streamdocs.progress import block_key
+from streamdocs._base.unfinished import is_alive
+from streamdocs._base.untrusted import unpack
+from streamdocs.generations.progress import block_key
 from streamdocs.run import GenerationScope
 from streamdocs.store import Store
-from streamdocs.unfinished import is_alive
-from streamdocs.untrusted import unpack
 
 #: Seconds after which a lease that was not renewed is free.
 LEASE_SECONDS = 60.0

@@ -10,12 +10,12 @@ from math import ceil
 from anyio import CapacityLimiter
 
 from streamdocs.errors import StoreError
-from streamdocs.heartbeat import beat, register_generator, register_scope, stop_beating
-from streamdocs.ledger import Ledger
-from streamdocs.progress import Tally, block_key, read_watermark, sample_tally
+from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
+from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
+from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.sealing import WhenBehind
 from streamdocs.run import Run
-from streamdocs.schedule import BLOCK
-from streamdocs.sealing import WhenBehind
+from streamdocs.schedule.order import BLOCK
 from streamdocs.store import Store
 from streamdocs_server.leases import Leases
 from streamdocs_server.resolve import Resolved, Resolver

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from streamdocs._base.console import error_exit, printable
 from streamdocs.config import RunFile
-from streamdocs.console import error_exit, printable
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.run import GenerationScope
-from streamdocs.schedule import DocumentOrder
+from streamdocs.schedule.order import DocumentOrder
 from streamdocs_server.engines.base import Sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.resolve import requests

@@ -13,9 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from streamdocs.keys import Key
-from streamdocs.progress import Tally
-from streamdocs.records import (
+from streamdocs.generations.encoding import (
     Buffer,
     TextRecord,
     TokenRecord,
@@ -25,9 +23,11 @@ from streamdocs.records import (
     encode_tokens,
     is_of_another,
 )
-from streamdocs.requests import Request
+from streamdocs.generations.progress import Tally
+from streamdocs.generations.records import token_key
+from streamdocs.recipes.keys import Key
+from streamdocs.recipes.requests import Request
 from streamdocs.run import GenerationScope
-from streamdocs.shelf import token_key
 from streamdocs.store import Store, Table
 from streamdocs_server.commit import Committer
 from streamdocs_server.engines import Engine, RequestRefusedError

@@ -8,15 +8,15 @@ import msgpack
 import numpy as np
 from pydantic import TypeAdapter
 
-from streamdocs.arrays import Count
+from streamdocs._base.arrays import Count
+from streamdocs._base.untrusted import unpack
 from streamdocs.errors import StoreError
-from streamdocs.heartbeat import is_only_scope
-from streamdocs.progress import read_watermark
+from streamdocs.generations.heartbeat import is_only_scope
+from streamdocs.generations.progress import read_watermark
+from streamdocs.generations.records import token_keys
+from streamdocs.ledger.windows import windows_in_use
 from streamdocs.run import GenerationScope
-from streamdocs.shelf import token_keys
 from streamdocs.store import Store
-from streamdocs.untrusted import unpack
-from streamdocs.windows import windows_in_use
 
 log = logging.getLogger(__name__)
 

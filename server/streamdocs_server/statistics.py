@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import Histogram
 
-from streamdocs.progress import Tally
+from streamdocs.generations.progress import Tally
 from streamdocs_server.engines import Answer
 
 

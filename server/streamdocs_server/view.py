@@ -8,7 +8,7 @@ from collections import deque
 from rich.live import Live
 from rich.table import Table
 
-from streamdocs.console import plain_console
+from streamdocs._base.console import plain_console
 from streamdocs_server.loop import GenerationLoop
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from streamdocs._base.hashing import TEXT_DIGEST_BYTES, digest128, text_digest
 from streamdocs.corpus.schema import check_index, load_json
 from streamdocs.errors import CorpusError
-from streamdocs.hashing import TEXT_DIGEST_BYTES, digest128, text_digest
 
 FORMAT = 2
 INDEX_FILE = "corpus.json"

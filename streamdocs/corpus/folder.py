@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from streamdocs._base.unfinished import remove, remove_stale, unfinished
 from streamdocs.errors import CorpusError
-from streamdocs.unfinished import remove, remove_stale, unfinished
 
 
 @contextmanager

@@ -11,15 +11,15 @@ from typing import Any, TypeAlias
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from streamdocs.arrays import Tokens
-from streamdocs.console import plain_console
+from streamdocs._base.arrays import Tokens
+from streamdocs._base.console import plain_console
+from streamdocs._base.hashing import fingerprint
 from streamdocs.corpus.files import FORMAT, INDEX_FILE, is_held_out, load_index, save_index
 from streamdocs.corpus.folder import new_folder
 from streamdocs.corpus.report import InputReport
 from streamdocs.corpus.sources import DATASET_PREFIX, BadRow, Document, Row, list_files, read_documents
 from streamdocs.corpus.tokenizer import CorpusTokenizer
 from streamdocs.errors import ConfigError, CorpusError
-from streamdocs.hashing import fingerprint
 from streamdocs.recipes import MARKS
 
 # What is tokenised at a time: enough for all cores, little beside a shard.

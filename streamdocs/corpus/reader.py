@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from streamdocs.arrays import Ints, Tokens
+from streamdocs._base.arrays import Ints, Tokens
+from streamdocs._base.hashing import text_digest
+from streamdocs._base.unfinished import remove_stale
 from streamdocs.corpus.files import (
     DOCUMENTS_FILE,
     INDEX_FILE,
@@ -25,8 +27,6 @@ from streamdocs.corpus.schema import check_shards, load_json
 from streamdocs.corpus.shards import CorpusFiles, MappedShard, Shards
 from streamdocs.corpus.tokenizer import CorpusTokenizer
 from streamdocs.errors import CorpusError, some
-from streamdocs.hashing import text_digest
-from streamdocs.unfinished import remove_stale
 
 
 class Corpus:

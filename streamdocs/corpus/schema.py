@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
-from streamdocs.arrays import Count
+from streamdocs._base.arrays import Count
 
 #: A file in its folder and nowhere else: no separator, no drive, nothing hidden, no parent.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=255)]

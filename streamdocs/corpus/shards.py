@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from streaming.base.storage.download import CloudDownloader
 
+from streamdocs._base.unfinished import remove, unfinished
 from streamdocs.corpus.files import PREPARE_AGAIN
 from streamdocs.errors import CorpusError
-from streamdocs.unfinished import remove, unfinished
 
 RAISE_LIMIT = "something keeps many other files open; close some, or allow for more with `ulimit -n`"
 

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from streamdocs.arrays import Tokens
+from streamdocs._base.arrays import Tokens
+from streamdocs._base.hashing import fingerprint
 from streamdocs.corpus.files import INDEX_FILE, TOKENIZER_FILE, load_index
 from streamdocs.errors import ConfigError, CorpusError
-from streamdocs.hashing import fingerprint
 
 # Tried in this order where there is no tokenizer_config.json to say.
 BOS_NAMES = ("<|begin_of_text|>", "<|begin▁of▁sentence|>", "<s>", "<bos>", "<|endoftext|>")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from streaming import MDSWriter
 
-from streamdocs.arrays import Tokens
+from streamdocs._base.arrays import Tokens
+from streamdocs._base.hashing import TEXT_DIGEST_BYTES
 from streamdocs.corpus.files import DOCUMENT_DTYPE, DOCUMENTS_FILE, split_digest, tokens_checksum
-from streamdocs.hashing import TEXT_DIGEST_BYTES
 
 _ROW = f"<II{TEXT_DIGEST_BYTES}sQ"  # of DOCUMENT_DTYPE
 

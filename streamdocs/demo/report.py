@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamdocs.dataset import StreamingMegadocDataset
-from streamdocs.progress import read_tallies, total
+from streamdocs.generations.progress import read_tallies, total
 
 _SMOOTH = 4
 

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from streamdocs.arrays import Ints
+from streamdocs._base.arrays import Ints
 
 #: texts: generations by key, as text. tokens: the same for one tokenizer. blocks: resolved blocks of generation.
 #: windows: sealed windows. notes: small things that change: leases, marks, generators, heartbeats.

@@ -6,7 +6,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from streamdocs.corpus.cli import app
+from streamdocs.commands.corpus import app
 from streamdocs.errors import BadInputError, ConfigError
 
 
@@ -40,7 +40,7 @@ def test_after_an_input_that_broke_off_the_same_command_works_once_it_is_whole(t
     options = ["prepare", source, "--out", corpus, "--train-tokenizer", "300"]
     whole = gzip.compress(b"".join(b'{"text": "%d"}\n' % number for number in range(1000)))
     source.write_bytes(whole[:-100])
-    command = [sys.executable, "-c", "from streamdocs.cli import app; app()", *options]
+    command = [sys.executable, "-c", "from streamdocs.commands.cli import app; app()", *options]
     broken = subprocess.run(command, check=False, capture_output=True)
     assert broken.returncode and not corpus.exists()
     with pytest.raises(BadInputError, match=r"a\.jsonl\.gz cannot be read to its end"):

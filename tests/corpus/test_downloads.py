@@ -15,8 +15,8 @@ import yaml
 from streaming.base.storage.download import CloudDownloader
 
 from conftest import STITCH, make_loop, make_run
-from streamdocs import heartbeat
 from streamdocs.corpus.reader import Corpus
+from streamdocs.generations import heartbeat
 
 
 @pytest.fixture

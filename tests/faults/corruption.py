@@ -14,8 +14,8 @@ from faults.table import Outcome, fault, is_clear
 from faults.world import corpus_of, dataset_of, read
 from streamdocs import Stitch
 from streamdocs.errors import StreamdocsError
-from streamdocs.heartbeat import beat, register_generator
-from streamdocs.ledger_file import LedgerFile, export_ledger, import_ledger
+from streamdocs.generations.heartbeat import beat, register_generator
+from streamdocs.ledger.file import LedgerFile, export_ledger, import_ledger
 from streamdocs.store import LmdbStore, Table
 from streamdocs_server.leases import Leases
 

@@ -20,7 +20,7 @@ from faults.world import committed, corpus_of, dataset_of, lost, read
 from streamdocs.corpus import prepare_corpus
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import StoreError, StreamdocsError
-from streamdocs.ledger_file import LedgerFile, export_ledger
+from streamdocs.ledger.file import LedgerFile, export_ledger
 from streamdocs.store import LmdbStore
 
 

@@ -14,7 +14,7 @@ from faults.world import dataset_of
 from streamdocs.corpus import CorpusTokenizer
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import CorpusError, LedgerFileError
-from streamdocs.ledger_file import LedgerFile, export_ledger
+from streamdocs.ledger.file import LedgerFile, export_ledger
 
 FILES = {
     "an MDS shard": "train/shard.*.mds",

@@ -80,22 +80,22 @@ def other_records(folder: Path, tries: int, rng: random.Random) -> Outcome:
 @fault("a store of another version", 5, 1)
 def other_version(folder: Path, tries: int, rng: random.Random) -> Outcome:
     """Nothing of it is read and nothing of it is gone: everything is generated under keys of this version."""
-    import streamdocs.keys
+    import streamdocs.recipes.keys
     import streamdocs.run
 
     outcome = Outcome(tried=tries)
     corpus = corpus_of(folder, 40)
-    version = streamdocs.keys.FORMAT_VERSION
+    version = streamdocs.recipes.keys.FORMAT_VERSION
     for number in range(tries):
         store, fresh = LmdbStore(folder / str(number)), LmdbStore(folder / f"fresh-{number}")
-        for module in (streamdocs.keys, streamdocs.run):
+        for module in (streamdocs.recipes.keys, streamdocs.run):
             module.FORMAT_VERSION = version - 1
         try:
             run = make_run(corpus, RECIPE, length=32, window=12)
             generate(run, store, rng.randint(2, 12))
             read(dataset_of(corpus, store, RECIPE), range(24))
         finally:
-            for module in (streamdocs.keys, streamdocs.run):
+            for module in (streamdocs.recipes.keys, streamdocs.run):
                 module.FORMAT_VERSION = version
         before = committed(store)
         began = time.monotonic()

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from conftest import STITCH, TEMPLATE, generate, make_corpus, make_dataset, make_run, make_texts
 from fuzz.strategies import changed, damaged, json_values, packed, to_msgpack, values
 from fuzz.target import folder, folder_of, little_memory, target
+from streamdocs._base.hashing import digest128
+from streamdocs._base.untrusted import decompress, unpack
 from streamdocs.errors import ConfigError, FingerprintError, LedgerFileError, StoreError
-from streamdocs.hashing import digest128
-from streamdocs.heartbeat import Listener, register_generator, registered_generators
-from streamdocs.keys import Key
-from streamdocs.ledger_file import MAGIC, LedgerFile, differences, export_ledger, import_ledger
-from streamdocs.progress import Tally
-from streamdocs.records import TextRecord, decode_text, decode_tokens, encode_text, encode_tokens
-from streamdocs.sealing import Manifest, State
+from streamdocs.generations.encoding import TextRecord, decode_text, decode_tokens, encode_text, encode_tokens
+from streamdocs.generations.heartbeat import Listener, register_generator, registered_generators
+from streamdocs.generations.progress import Tally
+from streamdocs.ledger.file import MAGIC, LedgerFile, differences, export_ledger, import_ledger
+from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.windows import Reseal, read_reseals, window_key, windows_in_use
+from streamdocs.recipes.keys import Key
 from streamdocs.store import LmdbStore
-from streamdocs.untrusted import decompress, unpack
-from streamdocs.windows import Reseal, read_reseals, window_key, windows_in_use
 from streamdocs_server.leases import Leases
 from streamdocs_server.retire import Retirer
 

@@ -17,7 +17,7 @@ from streamdocs.config import RunFile
 from streamdocs.corpus.files import DOCUMENTS_FILE, SHARDS_FILE, info, load_index, save_index, split_digest
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, CorpusError
-from streamdocs.keys import Generator
+from streamdocs.recipes.keys import Generator
 
 
 @functools.cache
@@ -206,7 +206,7 @@ def run_file(data: bytes) -> None:
     except ConfigError as error:
         assert len(str(error)) < 1 << 16
         return
-    from streamdocs.schedule import DocumentOrder, Mixture, exact_fraction
+    from streamdocs.schedule.order import DocumentOrder, Mixture, exact_fraction
 
     mix = run.mix
     try:

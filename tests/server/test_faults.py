@@ -13,7 +13,7 @@ from test_openai import models
 from conftest import make_loop, make_run
 from streamdocs import Stitch
 from streamdocs.errors import EngineError
-from streamdocs.progress import read_tallies, total
+from streamdocs.generations.progress import read_tallies, total
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool

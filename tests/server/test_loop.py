@@ -14,14 +14,14 @@ import yaml
 
 from conftest import OPEN_GATES, generate, make_loop, make_run
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
+from streamdocs._base.hashing import digest128
 from streamdocs.config import RunFile
 from streamdocs.errors import EngineError, EngineUnavailableError
-from streamdocs.hashing import digest128
-from streamdocs.heartbeat import register_scope, registered_generators
-from streamdocs.progress import read_tallies, read_watermark, total
-from streamdocs.records import TextRecord, decode_text, decode_tokens, encode_text
-from streamdocs.schedule import BLOCK
-from streamdocs.shelf import token_key
+from streamdocs.generations.encoding import TextRecord, decode_text, decode_tokens, encode_text
+from streamdocs.generations.heartbeat import register_scope, registered_generators
+from streamdocs.generations.progress import read_tallies, read_watermark, total
+from streamdocs.generations.records import token_key
+from streamdocs.schedule.order import BLOCK
 from streamdocs_server.cli import serve_run
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine

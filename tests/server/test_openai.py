@@ -12,7 +12,7 @@ import pytest
 from anyio import CapacityLimiter
 
 from streamdocs.errors import ConfigError, EngineError
-from streamdocs.requests import Request
+from streamdocs.recipes.requests import Request
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError, Sampling
 from streamdocs_server.engines.base import TryAgainError
 from streamdocs_server.engines.openai import OpenAIEndpoint

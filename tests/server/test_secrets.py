@@ -167,8 +167,8 @@ def test_a_key_in_place_of_its_variable_is_not_shown(tmp_path):
 
 
 def test_a_crash_does_not_print_the_values_of_variables():
-    from streamdocs.cli import commands
-    from streamdocs.ledger_cli import app as ledger
+    from streamdocs.commands.cli import commands
+    from streamdocs.commands.ledger import app as ledger
 
     assert not any(each.pretty_exceptions_show_locals for each in (app, commands, ledger))
 

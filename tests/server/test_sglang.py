@@ -23,9 +23,9 @@ from conftest import make_loop, make_run
 from streamdocs import Stitch
 from streamdocs.config import GeneratorSection, RunFile
 from streamdocs.errors import ConfigError, EngineError
-from streamdocs.keys import Generator
-from streamdocs.progress import read_tallies, read_watermark, total
-from streamdocs.requests import Request
+from streamdocs.generations.progress import read_tallies, read_watermark, total
+from streamdocs.recipes.keys import Generator
+from streamdocs.recipes.requests import Request
 from streamdocs.store import LmdbStore
 from streamdocs_server import cli
 from streamdocs_server.engines.base import TryAgainError

@@ -1,0 +1,155 @@
+"""An account of what a run has read, to the last token, from its sealed windows alone."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamdocs._base.arrays import Ints
+from streamdocs.dataset import StreamingMegadocDataset
+from streamdocs.errors import ConfigError
+from streamdocs.reading.assembly import Assembler
+from streamdocs.recipes.layout import Part
+from streamdocs.run import Run
+from streamdocs.schedule.packing import DOCUMENT_PARTS
+from streamdocs.schedule.track import Spans, Track
+
+STREAMS = ("web", "synthetic", "filler")
+
+#: Round and number of what is read of a document itself.
+WEB = -1
+
+
+class Reads(NamedTuple):
+    """Stretches of documents and generations, and the sequences that they were read in.
+
+    document, round, number, length, position, tokens: int64 (stretches,). ``length`` is of the whole document or
+    generation, ``tokens`` of the stretch.
+    """
+
+    document: Ints
+    round: Ints
+    number: Ints
+    length: Ints
+    position: Ints
+    tokens: Ints
+
+
+@dataclass(frozen=True)
+class Audit:
+    """An account of the sequences at ``positions``.
+
+    Args:
+        run: Whose they are.
+        positions: Which.
+        sequences: How many of each stream (``web``, ``synthetic``, ``filler``), by the first position of each window.
+        tokens: By stream and kind: ``web``, the recipe's kind, ``bos``, ``eos``, ``separator``, ``open``, ``close``.
+        reads: All stretches, sorted by document, round, number and position.
+        first: int64 (sources + 1,), where the stretches of each document and generation begin, and where all end.
+    """
+
+    run: Run
+    positions: range
+    sequences: dict[int, Counter[str]]
+    tokens: Counter[tuple[str, str]]
+    reads: Reads
+    first: Ints
+
+    def sources(self) -> Reads:
+        """Each document and generation that was read: all its tokens, and where it was first."""
+        ends = np.concatenate([[0], np.cumsum(self.reads.tokens)])
+        begins = Reads(*(column[self.first[:-1]] for column in self.reads))
+        return begins._replace(tokens=np.diff(ends[self.first]))
+
+    def rows(self, of: int | None = None) -> Iterator[dict[str, Any]]:
+        """Each document and generation (or those ``of`` one document): what was read of it, and at which positions."""
+        sources = self.sources()
+        for at in range(len(sources.document)) if of is None else np.flatnonzero(sources.document == of):
+            document, round, number, length, _, tokens = (int(column[at]) for column in sources)
+            start, stop = self.first[at : at + 2]
+            generation = {} if round == WEB else {"round": round, "number": number}
+            positions = list(dict.fromkeys(self.reads.position[start:stop].tolist()))
+            yield {"document": document, **generation, "length": length, "tokens": tokens, "positions": positions}
+
+    def reuse(self) -> dict[int, int]:
+        """How many generations were read so many times over, rounded down: 0 are those read in part."""
+        sources = self.sources()
+        generated = sources.round != WEB
+        times, counts = np.unique(sources.tokens[generated] // sources.length[generated], return_counts=True)
+        return dict(zip(times.tolist(), counts.tolist(), strict=True))
+
+    def summary(self) -> dict[str, Any]:
+        """The mixture as it was asked for and as it came, passes over the web tokens, and tokens by kind."""
+        mixture, total = self.run.mixture, sum(self.sequences.values(), Counter[str]())
+        start, stop = self.positions.start, self.positions.stop
+        passes = [mixture.web_before(p) * mixture.max_seq_len / self.run.web_tokens for p in (start, stop)]
+        return {
+            "positions": [start, stop],
+            "synthetic_fraction": str(mixture.fraction),
+            "asked": mixture.synthetic_before(stop) - mixture.synthetic_before(start),
+            "sequences": {stream: total[stream] for stream in STREAMS},
+            "web_passes": passes,
+            "tokens": {f"{stream} {kind}": tokens for (stream, kind), tokens in sorted(self.tokens.items())},
+            "reuse": self.reuse(),
+        }
+
+
+def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = None) -> Audit:
+    """Account for the sequences from ``start`` to before ``stop``, by default to the last that is sealed.
+
+    Raises:
+        ConfigError: Not all of them are sealed.
+        StoreError: A window is missing or damaged.
+    """
+    run, size = dataset.run, dataset.run.mixture.window
+    sealed = dataset.ledger.count() * size if dataset.ledger else max(dataset.epoch_size, stop or 0)
+    stop = sealed if stop is None else stop
+    if not 0 <= start < stop <= sealed:
+        raise ConfigError(
+            f"positions {start}:{stop}: ask for some of 0:{sealed}"
+            + (f", of the {sealed // size} sealed windows" if dataset.ledger else "")
+        )
+    assembler = Assembler(run, dataset.ledger)
+    sequences: dict[int, Counter[str]] = {}
+    tokens: Counter[tuple[str, str]] = Counter()
+    reads = []
+    for number in range(start // size, -(-stop // size)):
+        first = number * size
+        places = np.arange(max(start - first, 0), min(stop - first, size))
+        streams = sequences[first + int(places[0])] = Counter[str]()
+        for track, at, rows in assembler.window(number).locate(places):
+            spans = track.spans(rows)
+            streams[track.stream] += len(rows)
+            by_part = np.bincount(track.pieces.part[spans.piece], spans.stop - spans.start)  # exact: below 2**53
+            for part in np.flatnonzero(by_part).tolist():
+                tokens[track.stream, kind_of(part, run)] += int(by_part[part])
+            reads.append(_reads(run, track, spans, first + places[at]))
+    columns = [np.concatenate(column) for column in zip(*reads, strict=True)]
+    order = np.lexsort([columns[i] for i in (4, 2, 1, 0)])
+    found = Reads(*(column[order] for column in columns))
+    new = np.flatnonzero(np.any([np.diff(column) for column in found[:3]], axis=0)) + 1
+    edges = np.concatenate([[0], new, [len(order)]])
+    return Audit(run, range(start, stop), sequences, tokens, found, edges)
+
+
+def kind_of(part: int, run: Run) -> str:
+    """What a part of a unit is, in words."""
+    if part == Part.GENERATION:
+        return run.recipe.kind
+    return "web" if part in DOCUMENT_PARTS else Part(part).name.lower()
+
+
+def _reads(run: Run, track: Track, spans: Spans, positions: Ints) -> Reads:
+    """What some rows of a track, which are at these positions, read of documents and generations."""
+    part = track.pieces.part[spans.piece]
+    here = np.flatnonzero(np.isin(part, [Part.GENERATION, *DOCUMENT_PARTS]))
+    piece, generated = spans.piece[here], part[here] == Part.GENERATION
+    document = track.pieces.document[piece]
+    length = run.corpus.tokens_per_document[document]
+    round, number = np.full((2, len(here)), WEB)
+    at = track.pieces.generation[piece[generated]]
+    for column, known in ((round, track.units.rounds), (number, track.units.numbers), (length, track.units.tokens)):
+        column[generated] = known[at]
+    return Reads(document, round, number, length, positions[spans.row[here]], (spans.stop - spans.start)[here])

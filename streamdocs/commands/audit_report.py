@@ -1,0 +1,117 @@
+"""``streamdocs audit``: the account as tables, as JSON and as a plot."""
+
+import json
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from streamdocs._base.console import plain_console
+from streamdocs.commands.audit import STREAMS, WEB, Audit, audit
+from streamdocs.dataset import StreamingMegadocDataset
+from streamdocs.errors import ConfigError
+
+_MOST_POSITIONS = 12
+
+
+def audit_run(run_file: Path, positions: str, document: int | None, as_json: Path | None, plot: Path | None) -> None:
+    """Account for the sequences of a run at ``positions``, as ``A:B``; either may be left out.
+
+    Raises:
+        ConfigError: These are no positions, or not all of them are sealed.
+    """
+    try:
+        start, stop = (int(end) if end else None for end in positions.split(":"))
+    except ValueError as error:
+        raise ConfigError(f"positions {positions!r}: give the first and the one after the last, like 0:4096") from error
+    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
+    found = audit(dataset, start or 0, stop)
+    summary = found.summary()
+    console = plain_console()
+    console.print(tokens_table(found), rounds_table(found))
+    read, asked, (before, after) = summary["sequences"], summary["asked"], summary["web_passes"]
+    reuse = ", ".join(f"{count:,} {f'{times}x' if times else 'in part'}" for times, count in found.reuse().items())
+    lines = [
+        f"mixture {summary['synthetic_fraction']}: {asked:,} of {len(found.positions):,} sequences asked for; "
+        f"{read['synthetic']:,} are synthetic, {read['filler']:,} filled with web text",
+        f"passes over the web tokens: from {before:.4f} to {after:.4f}",
+        f"generations read: {reuse or 'none'}",
+        *(map(str, dataset.ledger.reseals) if dataset.ledger else ()),
+    ]
+    console.print("\n".join(lines), highlight=False)
+    if document is not None:
+        console.print(document_table(found, document))
+    if as_json:
+        as_json.write_text(json.dumps({**summary, "sources": list(found.rows())}) + "\n")
+    if plot:
+        plot_audit(found, plot)
+
+
+def tokens_table(found: Audit) -> Table:
+    """Tokens by kind and stream."""
+    positions, total = found.positions, found.tokens.total()
+    table = Table("tokens", *STREAMS, "all", "share", title=f"positions {positions.start:,}:{positions.stop:,}")
+    for kind in [*dict.fromkeys(kind for (_, kind), _ in found.tokens.most_common()), None]:
+        row = [sum(n for (s, k), n in found.tokens.items() if s == stream and kind in (k, None)) for stream in STREAMS]
+        table.add_row(kind or "all", *(f"{n:,}" for n in (*row, sum(row))), f"{sum(row) / total:.2%}")
+    return table
+
+
+def rounds_table(found: Audit) -> Table:
+    """What was read of each round of generation, and of the documents themselves, and when."""
+    table = Table("round", "read", "tokens", "times each", "first position", "last position")
+    sources = found.sources()
+    for round in np.unique(sources.round).tolist():
+        here, positions = sources.round == round, found.reads.position[found.reads.round == round]
+        tokens = int(sources.tokens[here].sum())
+        counts = (f"{here.sum():,}", f"{tokens:,}", f"{tokens / sources.length[here].sum():.2f}")
+        table.add_row("web" if round == WEB else str(round), *counts, f"{positions.min():,}", f"{positions.max():,}")
+    return table
+
+
+def document_table(found: Audit, document: int) -> Table:
+    """What was read of one document and its generations."""
+    table = Table("round/n", "tokens", "of", "times", "positions", title=f"document {document}")
+    for row in found.rows(document):
+        tokens, length, positions = row["tokens"], row["length"], row["positions"]
+        name = f"{row['round']}/{row['number']}" if "round" in row else "web"
+        more = f" … {len(positions):,} in all" if len(positions) > _MOST_POSITIONS else ""
+        shown = ", ".join(map(str, positions[:_MOST_POSITIONS])) + more
+        table.add_row(name, f"{tokens:,}", f"{length:,}", f"{tokens / length:.2f}", shown)
+    return table
+
+
+def plot_audit(found: Audit, path: Path) -> None:
+    """Plot the mixture so far, what was read when, and how often.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError("--plot needs matplotlib: pip install matplotlib") from error
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    top, middle, bottom = figure.subplots(3)
+    ends = np.array([*list(found.sequences)[1:], found.positions.stop])
+    for stream, colour in zip(STREAMS, ("tab:blue", "tab:orange", "tab:green"), strict=True):
+        so_far = np.array(list(accumulate(counts[stream] for counts in found.sequences.values())))
+        top.plot(ends, so_far / (ends - found.positions.start), color=colour, label=stream)
+    top.axhline(float(found.run.mixture.fraction), color="black", linewidth=0.8, linestyle=":", label="asked for")
+    top.set(ylabel="share of the sequences so far")
+    top.legend()
+    by_round = {round: found.reads.round == round for round in np.unique(found.reads.round).tolist()}
+    middle.hist(
+        [found.reads.position[here] for here in by_round.values()],
+        weights=[found.reads.tokens[here] for here in by_round.values()],
+        bins=min(len(ends), 100),
+        stacked=True,
+        label=["web" if round == WEB else f"round {round}" for round in by_round],
+    )
+    middle.set(xlabel="position", ylabel="tokens read")
+    middle.legend()
+    reuse = found.reuse()
+    bottom.bar([str(times) if times else "in part" for times in reuse], list(reuse.values()), color="tab:purple")
+    bottom.set(xlabel="times read in whole", ylabel="generations")
+    figure.savefig(path, dpi=110)

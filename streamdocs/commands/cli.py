@@ -1,0 +1,79 @@
+"""The command ``streamdocs``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamdocs._base.console import error_exit, set_up_logging
+from streamdocs.commands import corpus
+from streamdocs.errors import ConfigError, StreamdocsError
+
+commands = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Web text and megadocs for pre-training.",
+)
+commands.command()(corpus.prepare)
+commands.command()(corpus.info)
+
+
+@commands.command()
+def inspect(
+    run_file: Annotated[Path, typer.Argument(help="The run file.")],
+    position: Annotated[int | None, typer.Option(help="Also explain every token of this sequence.")] = None,
+) -> None:
+    """Show what a run will read, what exists, what was sealed, and where the tokens of a sequence come from."""
+    from streamdocs.commands.inspection import inspect_run  # noqa: PLC0415
+
+    inspect_run(run_file, position)
+
+
+@commands.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def ledger(context: typer.Context) -> None:
+    """Keep, check, compare and mend what a run has sealed: export, import, verify, diff, reseal."""
+    from streamdocs.commands.ledger import app as ledger_commands  # noqa: PLC0415
+
+    ledger_commands(context.args, prog_name="streamdocs ledger")
+
+
+@commands.command()
+def audit(
+    run_file: Annotated[Path, typer.Argument(help="The run file.")],
+    positions: Annotated[str, typer.Option(metavar="A:B", help="Which sequences; default all that are sealed.")] = ":",
+    document: Annotated[int | None, typer.Option(help="Also list when each part of this document was read.")] = None,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="File for all of it, by document and generation.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for a plot, like audit.png.")] = None,
+) -> None:
+    """Account for what was read: tokens by kind, the exact mixture, passes, and how often each generation."""
+    from streamdocs.commands.audit_report import audit_run  # noqa: PLC0415
+
+    audit_run(run_file, positions, document, as_json, plot)
+
+
+@commands.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for what it makes.")] = Path("demo"),
+    sglang: Annotated[
+        bool, typer.Option("--sglang", help="With the SGLang server that `make sglang` sets up.")
+    ] = False,
+) -> None:
+    """Watch a model train on web text and megadocs that are being written meanwhile. Takes minutes, needs no model."""
+    try:
+        from streamdocs.demo.run import run_demo  # noqa: PLC0415
+        from streamdocs.demo.sglang import run_sglang_demo  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(f"the demo needs {error.name}: pip install 'streamdocs[composer,server]'") from error
+    run_sglang_demo(out) if sglang else run_demo(out)
+
+
+def app() -> None:
+    """Run a command; an error of streamdocs's own is one line."""
+    set_up_logging()
+    try:
+        commands()
+    except StreamdocsError as error:
+        error_exit(error)

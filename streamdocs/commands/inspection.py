@@ -1,0 +1,78 @@
+"""``streamdocs inspect``: what a run reads, what exists of it, and where the tokens of one sequence come from."""
+
+import os
+
+from rich.table import Table
+
+from streamdocs._base.console import plain_console
+from streamdocs.corpus.reader import Corpus
+from streamdocs.dataset import StreamingMegadocDataset
+from streamdocs.errors import ConfigError
+from streamdocs.generations.progress import read_tallies, total
+from streamdocs.reading.assembly import Segment
+
+_TEXT_WIDTH = 48
+
+
+def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -> None:
+    """Print tables about a run.
+
+    Raises:
+        StreamdocsError: The run file, the corpus or the store cannot be read, or the position is not sealed yet.
+    """
+    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
+    console = plain_console()
+    console.print(dataset.describe(), highlight=False)
+    if dataset.run.scope and dataset.store:
+        console.print(rounds_table(dataset))
+        if dataset.ledger and (sealed := dataset.ledger.count()):
+            console.print(f"{sealed} windows of {dataset.run.mixture.window} sequences are sealed")
+            for reseal in dataset.ledger.reseals:
+                console.print(str(reseal), highlight=False)
+    if position is not None:
+        _check_sealed(dataset, position)
+        console.print(segments_table(dataset, position))
+
+
+def _check_sealed(dataset: StreamingMegadocDataset, position: int) -> None:
+    """A look must not decide what a run reads: sealing is for who trains."""
+    sealed = dataset.ledger.count() * dataset.run.mixture.window if dataset.ledger else None
+    if position < 0 or (sealed is not None and position >= sealed):
+        raise ConfigError(
+            f"position {position}: there are those from 0 on"
+            + ("" if sealed is None else f", and {sealed} of them are sealed; others are when training reads them")
+        )
+
+
+def rounds_table(dataset: StreamingMegadocDataset) -> Table:
+    """What each round of generation holds."""
+    assert dataset.store is not None and dataset.run.scope is not None
+    rounds = read_tallies(dataset.store, dataset.run.scope)
+    table = Table("round", "documents", "cut", "generations", "tokens", "rejected", title="generations")
+    rows = [*((str(round), tally) for round, tally in sorted(rounds.items())), ("all", total(rounds.values()))]
+    for name, tally in rows:
+        rejected = ", ".join(f"{cause} {count:,}" for cause, count in tally.rejected.most_common())
+        table.add_row(name, *(f"{n:,}" for n in (tally.items, tally.cut, tally.generations, tally.tokens)), rejected)
+    return table
+
+
+def segments_table(dataset: StreamingMegadocDataset, position: int) -> Table:
+    """Every segment of a sequence, with the beginning of its text."""
+    tokens = dataset[position]["input_ids"].numpy()
+    table = Table("tokens", "kind", "document", "round/n", "from", "text", title=f"sequence {position}")
+    for segment in dataset.explain(position):
+        text = dataset.corpus.tokenizer.decode(tokens[segment.start : segment.stop])
+        table.add_row(*_cells(dataset.corpus, segment), repr(text[:_TEXT_WIDTH])[1:-1])
+    return table
+
+
+def _cells(corpus: Corpus, segment: Segment) -> tuple[str, ...]:
+    generation = "" if segment.generation is None else "{}/{}".format(*segment.generation)
+    digest = corpus.document_digest(segment.document).hex()[:8]
+    return (
+        f"{segment.start}:{segment.stop}",
+        segment.kind,
+        f"{segment.document} ({digest})",
+        generation,
+        str(segment.offset),
+    )

@@ -1,0 +1,130 @@
+"""The commands ``streamdocs ledger …``: what a run has sealed, kept as a file, checked, compared and mended."""
+
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from streamdocs._base.console import plain_console
+from streamdocs.config import RunFile
+from streamdocs.dataset import StreamingMegadocDataset
+from streamdocs.errors import ConfigError
+from streamdocs.generations.heartbeat import register_generator, registered_generators
+from streamdocs.ledger.file import LedgerFile, differences, export_ledger, import_ledger, is_ledger_file
+from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.verification import WindowReport, reseal_lost
+from streamdocs.ledger.verification import verify as verify_ledger
+from streamdocs.recipes.keys import Generator
+from streamdocs.store import open_store
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="What a run has sealed: keep, check, compare, seal anew.",
+)
+
+_MOST_FAULTS = 20
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN_YAML", help="The run file.")]
+LedgerPath = Annotated[Path, typer.Argument(metavar="FILE", help="The exported ledger.")]
+RunOrLedger = Annotated[Path, typer.Argument(help="A run file or an exported ledger.")]
+
+
+def open_ledger(run_file: Path, generator: Generator | None = None) -> Ledger:
+    """The ledger of a run file's run; of ``generator`` where neither the file nor the store names one.
+
+    Raises:
+        ConfigError: Nothing is ever sealed, because nothing synthetic is read.
+    """
+    run = RunFile.load(run_file)
+    known = run.generator.generator() or (generator if not registered_generators(open_store(run.store)) else None)
+    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5, generator=known)
+    if dataset.ledger is None:
+        raise ConfigError(f"{run_file}: nothing is sealed where synthetic_fraction is 0")
+    return dataset.ledger
+
+
+@app.command()
+def export(run_file: RunPath, file: LedgerPath) -> None:
+    """Write the sealed windows of a run into one small file, to keep beside a checkpoint."""
+    exported = export_ledger(open_ledger(run_file))
+    exported.save(file)
+    _say(f"{file}: {len(exported.windows)} windows, {file.stat().st_size:,} bytes, digest {exported.digest}")
+
+
+@app.command("import")
+def import_(run_file: RunPath, file: LedgerPath) -> None:
+    """Put the sealed windows of a file into a run's store. What the store holds already stays."""
+    exported = LedgerFile.load(file)
+    ledger = open_ledger(run_file, exported.generator)
+    lacking = import_ledger(ledger, exported)
+    register_generator(ledger.store, exported.generator)
+    _say(f"{len(exported.windows)} windows are in store {ledger.store.location}, digest {exported.digest}")
+    if lacking:
+        _say(f"{len(lacking)} of them, the first {lacking[0].window}, lack generations: see streamdocs ledger verify")
+
+
+@app.command()
+def verify(run_file: RunPath) -> None:
+    """Read all that the sealed windows refer to; exit with 1 where something is missing or damaged."""
+    ledger = open_ledger(run_file)
+    reports = list(verify_ledger(ledger))
+    plain_console().print(reports_table(reports, ledger.run.mixture.window))
+    for reseal in ledger.reseals:
+        _say(str(reseal))
+    faults = [(report.window, *fault) for report in reports for fault in report.faults]
+    for window, document, round, number, what in faults[:_MOST_FAULTS]:
+        _say(f"window {window}: document {document}, round {round}, generation {number}: {what}")
+    if len(faults) > _MOST_FAULTS:
+        _say(f"… and {len(faults) - _MOST_FAULTS:,} more")
+    raise typer.Exit(0 if all(report.intact for report in reports) else 1)
+
+
+def reports_table(reports: list[WindowReport], size: int) -> Table:
+    """Windows of ``size`` sequences; those one after another that are in the same state share a row."""
+    table = Table("windows", "positions", "units", "generations", "state", title="sealed windows")
+    for state, group in groupby(reports, key=str):
+        same = list(group)
+        first, last = same[0].window, same[-1].window
+        counts = (sum(report.units for report in same), sum(report.generations for report in same))
+        table.add_row(
+            f"{first}-{last}" if last > first else str(first),
+            f"{first * size}:{(last + 1) * size}",
+            *(f"{n:,}" for n in counts),
+            state,
+        )
+    return table
+
+
+@app.command()
+def diff(a: RunOrLedger, b: RunOrLedger) -> None:
+    """Say where two runs part; exit with 1 where they do."""
+    files = [LedgerFile.load(path) if is_ledger_file(path) else export_ledger(open_ledger(path)) for path in (a, b)]
+    found = differences(*files)
+    _say("\n".join(found) or f"the same {len(files[0].windows)} windows of the same run")
+    raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def reseal(
+    run_file: RunPath,
+    window: Annotated[
+        int | None, typer.Option("--from", help="First window; default the first that does not replay.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, to be noted in the ledger.")] = "asked for",
+) -> None:
+    """Seal a run anew from a window on, with what its store holds when it is next read. Stop training first."""
+    ledger = open_ledger(run_file)
+    done = reseal_lost(ledger, 0) if window is None else ledger.reseal(window, reason)
+    if done is None:
+        _say("every window replays: nothing to seal anew")
+        return
+    position = done.window * ledger.run.mixture.window
+    _say(f"{done}\nstates of positions up to {position:,} go on as they are, later ones with reseal=True only")
+
+
+def _say(line: str) -> None:
+    plain_console().print(line, highlight=False, soft_wrap=True)

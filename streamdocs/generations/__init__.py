@@ -1,0 +1,1 @@
+"""Generations: how they are stored, what exists of them, and who writes."""

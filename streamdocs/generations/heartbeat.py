@@ -1,0 +1,114 @@
+"""Signs of life of generators, and who they are, in the store."""
+
+import time
+from dataclasses import asdict
+
+import msgpack
+from pydantic import TypeAdapter
+
+from streamdocs._base.untrusted import unpack
+from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
+from streamdocs.recipes.keys import Generator
+from streamdocs.run import GenerationScope
+from streamdocs.store import Store
+
+_GENERATOR = TypeAdapter(Generator)
+
+
+def beat(store: Store, scope: GenerationScope, server: str) -> None:
+    """Say that a server is alive."""
+    store.update(_prefix(scope) + server.encode(), lambda _: msgpack.packb(time.time()))
+
+
+def register_scope(store: Store, scope: GenerationScope) -> None:
+    """Make it known that somebody generates for, or reads, a scope."""
+    store.update(b"scope/" + scope.id, lambda _: b"")
+
+
+def is_only_scope(store: Store, scope: GenerationScope) -> bool:
+    """Whether nothing but this scope uses the store."""
+    with store.read() as snapshot:
+        return all(key.endswith(scope.id) for key, _ in snapshot.scan("notes", b"scope/"))
+
+
+def stop_beating(store: Store, scope: GenerationScope, server: str) -> None:
+    """Say that a server has stopped."""
+    store.update(_prefix(scope) + server.encode(), lambda _: None)
+
+
+class Listener:
+    """Hears whether any server of a scope is alive: by whether beats change, since clocks differ and are set back.
+
+    Args:
+        store, scope: Where, and of what.
+    """
+
+    def __init__(self, store: Store, scope: GenerationScope) -> None:
+        self._store = store
+        self._scope = scope
+        self._heard: list[tuple[bytes, bytes]] | None = None
+        self._since = 0.0
+
+    def silent_seconds(self) -> float:
+        """Since a beat was last heard, or since the first call. To be called more often than servers beat."""
+        with self._store.read() as snapshot:
+            beats = list(snapshot.scan("notes", _prefix(self._scope)))
+        if beats != self._heard:
+            # A server that says that it stops is not heard by that.
+            heard = self._heard is None or set(beats) - set(self._heard)
+            self._since = time.monotonic() if heard else self._since
+            self._heard = beats
+        return time.monotonic() - self._since
+
+
+def register_generator(store: Store, generator: Generator) -> None:
+    """Make a generator known to trainers that do not name theirs."""
+    store.update(_generator_key(generator), lambda _: msgpack.packb(asdict(generator)))
+
+
+def registered_generators(store: Store) -> list[Generator]:
+    """Every generator that ever wrote into the store.
+
+    Raises:
+        StoreError: The note of one is damaged.
+    """
+    with store.read() as snapshot:
+        notes = list(snapshot.scan("notes", b"generator/"))
+    try:
+        generators = [_GENERATOR.validate_python(unpack(value)) for _, value in notes]
+    except ValueError as error:
+        raise StoreError(
+            f"who wrote the generations in store {store.location} cannot be read ({error}): restore the store"
+        ) from error
+    if [_generator_key(generator) for generator in generators] != [key for key, _ in notes]:
+        raise StoreError(f"who wrote the generations in store {store.location} was changed: restore the store")
+    return generators
+
+
+def wait_for_generator(store: Store, timeout: float) -> Generator:
+    """The one generator that is registered in a store.
+
+    Raises:
+        ConfigError: There are several.
+        WaitTimeoutError: None registered within ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not (found := registered_generators(store)):
+        if time.monotonic() > deadline:
+            raise WaitTimeoutError(
+                f"no generator registered in store {store.location} in {timeout:.0f} s: start `streamdocs-server`, "
+                "or pass generator="
+            )
+        time.sleep(0.1)
+    if len(found) > 1:
+        names = "; ".join(str(asdict(generator)) for generator in found)
+        raise ConfigError(f"store {store.location} holds several generators, pass one as generator=: {names}")
+    return found[0]
+
+
+def _prefix(scope: GenerationScope) -> bytes:
+    return b"beat/" + scope.id
+
+
+def _generator_key(generator: Generator) -> bytes:
+    return b"generator/" + generator.fingerprint.encode()

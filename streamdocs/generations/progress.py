@@ -1,0 +1,100 @@
+"""How far generation is: resolved blocks, and what each of them holds. Written by servers, read by everyone."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+
+import msgpack
+from pydantic import TypeAdapter
+
+from streamdocs._base.arrays import Count
+from streamdocs._base.untrusted import unpack
+from streamdocs.run import GenerationScope
+from streamdocs.store import Snapshot, Store
+
+log = logging.getLogger(__name__)
+
+_SAMPLED_BLOCKS = 256
+_PACKED = TypeAdapter(tuple[Count, Count, Count, Count, dict[str, Count], Count])
+
+
+@dataclass
+class Tally:
+    """What some resolved (round, document) items hold.
+
+    Args:
+        items: How many they are.
+        generations, tokens, text_bytes: Accepted generations, their tokens and the bytes of their text.
+        rejected: Rejected generations by cause.
+        cut: Items whose document was too long for the generator, and cut.
+    """
+
+    items: int = 0
+    generations: int = 0
+    tokens: int = 0
+    text_bytes: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    cut: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Both together."""
+        return Tally(
+            self.items + other.items,
+            self.generations + other.generations,
+            self.tokens + other.tokens,
+            self.text_bytes + other.text_bytes,
+            self.rejected + other.rejected,
+            self.cut + other.cut,
+        )
+
+    def pack(self) -> bytes:
+        """As msgpack."""
+        counts = [self.items, self.generations, self.tokens, self.text_bytes]
+        return msgpack.packb([*counts, dict(self.rejected), self.cut])
+
+    @classmethod
+    def unpack(cls, data: bytes | memoryview) -> "Tally":
+        """What ``pack`` wrote; nothing, where that is damaged: what is resolved does not hang on it."""
+        try:
+            items, generations, tokens, text_bytes, rejected, cut = _PACKED.validate_python(unpack(data))
+        except ValueError:
+            log.warning("what a resolved block holds cannot be read; it is counted as empty")
+            return cls()
+        return cls(items, generations, tokens, text_bytes, Counter(rejected), cut)
+
+
+def block_key(scope: GenerationScope, number: int) -> bytes:
+    """Key of a resolved block."""
+    return scope.id + number.to_bytes(8, "big")
+
+
+def read_watermark(snapshot: Snapshot, scope: GenerationScope, known: int = 0) -> int:
+    """Items resolved without a gap, in the order of generation; ``known`` of them are known to be."""
+    number = scope.generation_order.block_of_item(known)
+    while snapshot.get("blocks", block_key(scope, number)) is not None:
+        number += 1
+    return scope.generation_order.first_item(number)
+
+
+def read_tallies(store: Store, scope: GenerationScope) -> dict[int, Tally]:
+    """Every resolved block of a scope, by round added up: also those beyond a gap."""
+    rounds: dict[int, Tally] = {}
+    with store.read() as snapshot:
+        for key, value in snapshot.scan("blocks", scope.id):
+            round = scope.generation_order.block(int.from_bytes(key[-8:], "big")).round
+            rounds[round] = rounds.get(round, Tally()) + Tally.unpack(value)
+    return rounds
+
+
+def sample_tally(store: Store, scope: GenerationScope) -> tuple[Tally, bool]:
+    """The first resolved blocks of a scope added up, and whether there are no others: quick however many there are."""
+    with store.read() as snapshot:
+        found = [Tally.unpack(value) for _, value in islice(snapshot.scan("blocks", scope.id), _SAMPLED_BLOCKS + 1)]
+    return total(found[:_SAMPLED_BLOCKS]), len(found) <= _SAMPLED_BLOCKS
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """All of them together."""
+    return sum(tallies, Tally())

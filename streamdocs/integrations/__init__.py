@@ -1,0 +1,1 @@
+"""What trainers of other projects want beside a dataset."""

@@ -1,0 +1,59 @@
+"""For Composer: a callback that says what was mixed and how each half is learned."""
+
+import torch
+import torch.nn.functional as F
+from composer import Callback, Logger, State
+from composer.utils import dist
+
+from streamdocs.dataset import StreamingMegadocDataset
+
+
+class MegadocMonitor(Callback):
+    """Logs the mixture and the losses of web and synthetic sequences, every ``interval`` batches.
+
+    Metrics: ``megadocs/synthetic_fraction`` (of all sequences so far), ``megadocs/generations_per_document``,
+    ``megadocs/reuse`` (times that each generated token was read), ``megadocs/lead`` (documents x rounds by which
+    generation is ahead of training), ``megadocs/waited_seconds``, ``loss/web`` and ``loss/synthetic``.
+
+    Args:
+        dataset: The training dataset.
+        interval: Batches between two entries.
+    """
+
+    def __init__(self, dataset: StreamingMegadocDataset, interval: int = 10) -> None:
+        self._dataset = dataset
+        self._interval = interval
+        self._due = False
+        self._sums = torch.zeros(2, 2, dtype=torch.float64)  # web and synthetic: loss, sequences
+
+    def fit_start(self, state: State, logger: Logger) -> None:
+        """Say what will be read, before the first step."""
+        logger.log_hyperparameters({"megadocs": self._dataset.describe()})
+
+    def batch_start(self, state: State, logger: Logger) -> None:
+        """See whether this batch is one to look at; Composer's clock moves on before it ends."""
+        self._due = int(state.timestamp.batch) % self._interval == 0
+
+    def after_loss(self, state: State, logger: Logger) -> None:
+        """Add up the losses of this microbatch, by kind."""
+        if not self._due:
+            return
+        logits = getattr(state.outputs, "logits", state.outputs)
+        with torch.no_grad():
+            losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), state.batch["labels"][:, 1:], reduction="none")
+            for kind, here in enumerate((~state.batch["synthetic"], state.batch["synthetic"])):
+                self._sums[kind, 0] += losses.mean(dim=1)[here].sum().item()
+                self._sums[kind, 1] += here.sum().item()
+
+    def batch_end(self, state: State, logger: Logger) -> None:
+        """Log."""
+        if not self._due:
+            return
+        sums, self._sums = state.device.tensor_to_device(self._sums), torch.zeros_like(self._sums)
+        dist.all_reduce(sums)
+        for name, (loss, sequences) in zip(("web", "synthetic"), sums.tolist(), strict=True):
+            if sequences:
+                logger.log_metrics({f"loss/{name}": loss / sequences})
+        epoch, sample = int(state.timestamp.epoch), int(state.timestamp.sample_in_epoch)
+        mixed = self._dataset.mixed_until(self._dataset.cursor.epoch_start(epoch) + sample)
+        logger.log_metrics({f"megadocs/{name}": value for name, value in mixed.items()})

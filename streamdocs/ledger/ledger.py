@@ -1,0 +1,279 @@
+"""The ledger: which generations each window of a run is made of, sealed once and then read by everyone."""
+
+import logging
+import time
+from dataclasses import replace
+
+import msgpack
+
+from streamdocs._base.caching import remember
+from streamdocs._base.hashing import canonical, digest128
+from streamdocs.errors import ConfigError, FingerprintError, StoreError, WaitTimeoutError, some
+from streamdocs.generations.heartbeat import Listener, register_scope
+from streamdocs.generations.record_cache import RecordCache
+from streamdocs.generations.records import Records, StoreShelf
+from streamdocs.ledger.consistency import unpack_manifest
+from streamdocs.ledger.meter import MixtureMeter
+from streamdocs.ledger.sealing import Manifest, NotYet, Sealer, State, WhenBehind
+from streamdocs.ledger.windows import (
+    Reseal,
+    add_reseals,
+    count_windows,
+    marks_key,
+    read_reseals,
+    reseal_of,
+    unpack_marks,
+    window_key,
+)
+from streamdocs.run import Run
+from streamdocs.store import Snapshot, Store
+
+log = logging.getLogger(__name__)
+
+#: Seconds without a sign of life after which no generator is taken to be running.
+HEARTBEAT_TIMEOUT = 60.0
+
+_POLL_SECONDS = (0.02, 1.0)  # first and longest pause between two looks at the store
+_REPORT_SECONDS = 10.0
+
+
+class Ledger:
+    """The sealed windows of one run.
+
+    Args:
+        run: The run; it reads something synthetic.
+        store: Where windows and generations are.
+        when_behind: What to do where generations are missing.
+        wait_timeout: Seconds that sealing a window waits without any progress.
+    """
+
+    def __init__(self, run: Run, store: Store, when_behind: WhenBehind, wait_timeout: float) -> None:
+        if run.scope is None:
+            raise FingerprintError("a run without a generator has no ledger")
+        self.run = run
+        self.scope = run.scope
+        self.store = store
+        self.waited_seconds = 0.0
+        self.meter = MixtureMeter(self.scope, run.mixture, store)
+        self._wait_timeout = wait_timeout
+        self._cache = RecordCache(run.order.documents, run.recipe.cycle, run.recipe.round_size)
+        arithmetic = (run.mixture, run.recipe, run.order, self.scope.generation_order, run.unit_packer)
+        self._sealer = Sealer(*arithmetic, run.corpus.tokens_per_document, when_behind)
+        self._cached_manifest = remember(self._manifest, 2)
+
+    def records(self, snapshot: Snapshot) -> Records:
+        """The records in a snapshot, with what is known of them from other snapshots."""
+        return Records(snapshot, self.scope, deep=False, cache=self._cache)
+
+    @property
+    def reseals(self) -> tuple[Reseal, ...]:
+        """Every time that the run was sealed anew."""
+        with self.store.read() as snapshot:
+            return read_reseals(snapshot, self.run.ledger_id)
+
+    def sealed(self, window: int) -> bytes | None:
+        """The packed manifest of a window, None where it was never sealed."""
+        return self._sealed(window, self.reseals)
+
+    def manifest(self, window: int) -> Manifest:
+        """The manifest of a window; it and those before it are sealed first where they are not yet.
+
+        Raises:
+            WaitTimeoutError: Generations did not come within the deadline, or no generator is running.
+        """
+        return self._cached_manifest(window, self.reseals)
+
+    def last_sealed(self) -> Manifest | None:
+        """The newest window that was sealed; windows are sealed in order, so a search by halves finds it."""
+        low, high, reseals = -1, 1, self.reseals
+        while self._sealed(high - 1, reseals) is not None:
+            low, high = high - 1, high * 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._sealed(middle, reseals) is not None else (low, middle)
+        return None if low < 0 else self._cached_manifest(low, reseals)
+
+    def count(self, reseals: tuple[Reseal, ...] | None = None) -> int:
+        """Windows that were sealed, as far as any is there, even where one before it is missing."""
+        reseals = self.reseals if reseals is None else reseals
+        with self.store.read() as snapshot:
+            return count_windows(snapshot, self.run.ledger_id, reseals)
+
+    def seal_digest(self, position: int) -> str:
+        """Digest of the newest manifest that sequences before ``position`` were read from, "" for none."""
+        packed = self.sealed((position - 1) // self.run.mixture.window) if position else None
+        return digest128(packed).hex() if packed else ""
+
+    def check_resume(self, position: int, seal_digest: str, *, replaced: bool = False) -> None:
+        """Make sure that this store sealed what was read before ``position``.
+
+        Args:
+            position, seal_digest: Where the state stands, and the newest manifest that it names.
+            replaced: Also go on where that manifest was replaced since, because the run was sealed anew.
+
+        Raises:
+            StoreError: It did not, sealed something else, or sealed it anew.
+        """
+        window = (position - 1) // self.run.mixture.window
+        reads_sealed = position and self.run.mixture.rows(window)[1]
+        if not reads_sealed or (seal_digest and self.seal_digest(position) == seal_digest):
+            return
+        # Only other ranks had read from that window, and their seal was not there yet when the state was saved.
+        if not seal_digest and (self.sealed(window) is not None or reseal_of(window, self.reseals)):
+            return
+        reseal = next((each for each in self.reseals if each.replaces(window, seal_digest)), None)
+        where = f"window {window}"
+        if reseal and replaced:
+            log.warning(
+                "%s was replaced: %s; going on at position %d with what was sealed since", where, reseal, position
+            )
+            return
+        if reseal:
+            raise StoreError(
+                f"{where} of the state was replaced: {reseal}. Go back to a checkpoint at or before position "
+                f"{reseal.window * self.run.mixture.window}, or go on from this one with reseal=True"
+            )
+        state = "was never sealed" if self.sealed(window) is None else "was sealed differently"
+        raise StoreError(
+            f"{where} {state} in store {self.store.location}: the state comes from another store. Restore that store "
+            "(or `streamdocs ledger import` its exported ledger), or start a run of another name"
+        )
+
+    def reseal(self, window: int, reason: str, known: tuple[Reseal, ...] | None = None) -> Reseal:
+        """Seal a run anew from a window on, when it is next read; windows before it stay as they are.
+
+        What the window before left unread goes on, but for units of which a generation is lost. Not while others read
+        the run: they go on with the windows that they have open.
+
+        Args:
+            window: The first to replace.
+            reason: To be noted with it.
+            known: Reseals when the reason was found; whoever comes first since then wins.
+
+        Raises:
+            ConfigError: The window is not sealed.
+        """
+        known = self.reseals if known is None else known
+        sealed = self.count(known)
+        if not 0 <= window < sealed:
+            raise ConfigError(f"window {window} cannot be sealed anew: {sealed} windows are sealed, from 0 on")
+        state = self.read_window(window - 1, known)[1].after if window else State()
+        with self.store.read() as snapshot:
+            records = Records(snapshot, self.scope)
+            carry = tuple(unit for unit in state.carry if not records.lacks(unit))
+        now = int(time.time())
+        before = replace(
+            state,
+            carry=carry,
+            skip=state.skip if carry[:1] == state.carry[:1] else 0,
+            history=digest128(state.history + canonical([window, now, reason])),
+        )
+        replaced = tuple(digest128(self._sealed(number, known) or b"") for number in range(window, sealed))
+        add_reseals(self.store, self.run.ledger_id, known, (Reseal(window, before, replaced, now, reason),))
+        return self.reseals[len(known)]
+
+    def mark(self, position: int, keep: int) -> None:
+        """Note that a checkpoint may come back to ``position``; the newest ``keep`` of these hold generations."""
+        window = position // self.run.mixture.window
+
+        def change(old: bytes | None) -> bytes:
+            # Newest by when it was taken: a run may have gone back, and its later windows are older checkpoints then.
+            _, windows = (old and unpack_marks(old)) or (keep, [])  # without any, everything is held
+            return _pack([keep, [*(each for each in windows if each != window), window][-keep:]])
+
+        self.store.update(marks_key(self.scope, self.run.ledger_id), change)
+
+    def publish(self, window: int, packed: bytes, reseals: tuple[Reseal, ...]) -> bytes:
+        """Write a sealed window, unless somebody else was faster; what is there now."""
+        if not window:  # until enough checkpoints were taken, the run may be started over
+            register_scope(self.store, self.scope)
+            self.store.update(marks_key(self.scope, self.run.ledger_id), lambda old: old or _pack([1, []]))
+        if self.store.add("windows", {window_key(self.run.ledger_id, window, reseals): packed}):
+            return packed
+        winner = self._sealed(window, reseals)
+        if winner is None:
+            raise StoreError(f"window {window} vanished from store {self.store.location} while it was read")
+        return winner
+
+    def _sealed(self, window: int, reseals: tuple[Reseal, ...]) -> bytes | None:
+        with self.store.read() as snapshot:
+            found = snapshot.get("windows", window_key(self.run.ledger_id, window, reseals))
+            return None if found is None else bytes(found)
+
+    def read_window(self, window: int, reseals: tuple[Reseal, ...]) -> tuple[bytes, Manifest]:
+        """A window that was sealed, packed and unpacked.
+
+        Raises:
+            StoreError: It is missing or damaged.
+        """
+        packed = self._sealed(window, reseals) or b""
+        try:
+            return packed, unpack_manifest(self.run, packed, window)
+        except ValueError as error:
+            state = "damaged: " if packed else "missing: import its exported ledger, "
+            raise StoreError(
+                f"window {window} in store {self.store.location} is {state}restore the store, or seal anew: "
+                f"`streamdocs ledger reseal RUN_YAML --from {window}`"
+            ) from error
+
+    def _manifest(self, window: int, reseals: tuple[Reseal, ...]) -> Manifest:
+        # Windows are sealed in order, so one that is not there although the next one is has been lost.
+        if self._sealed(window + 1, reseals) is not None or self._sealed(window, reseals) is not None:
+            return self.read_window(window, reseals)[1]
+        first = window
+        while first and self._sealed(first - 1, reseals) is None:
+            first -= 1
+        state, known = State(), 0
+        if first:
+            previous = self._cached_manifest(first - 1, reseals)
+            state, known = previous.after, previous.watermark
+        anew = reseal_of(first, reseals)
+        if anew and reseals[anew - 1].window == first:
+            state = reseals[anew - 1].before
+        for number in range(first, window + 1):
+            # What is damaged is found when it is read. A run that was sealed anew for that must not take it up again.
+            manifest = self._seal(number, state, known, deep=bool(reseals))
+            packed = manifest.pack()
+            winner = self.publish(number, packed, reseals)
+            manifest = manifest if winner == packed else Manifest.unpack(winner)
+            state, known = manifest.after, manifest.watermark
+        return manifest
+
+    def _seal(self, window: int, state: State, known_watermark: int, *, deep: bool) -> Manifest:
+        started = progressed = time.monotonic()
+        pause, next_report, watermark = _POLL_SECONDS[0], _REPORT_SECONDS, known_watermark
+        servers = Listener(self.store, self.scope)
+        while True:
+            with self.store.read() as snapshot:
+                shelf = StoreShelf(snapshot, self.scope, watermark, deep=deep, cache=None if deep else self._cache)
+                result = self._sealer.seal(state, shelf)
+            waited = time.monotonic() - started
+            if isinstance(result, Manifest):
+                self.waited_seconds += waited if pause > _POLL_SECONDS[0] else 0
+                if lost := shelf.lost():
+                    log.warning("window %d leaves out what is lost or damaged of documents %s", window, some(lost))
+                return result
+            if shelf.watermark > watermark:
+                watermark, progressed = shelf.watermark, time.monotonic()
+            self._check_wait(window, result, time.monotonic() - progressed, servers.silent_seconds())
+            if waited > next_report:
+                next_report += _REPORT_SECONDS
+                log.info("waited %.0f s for generations of window %d: %s", waited, window, result.missing)
+            time.sleep(pause)
+            pause = min(2 * pause, _POLL_SECONDS[1])
+
+    def _check_wait(self, window: int, result: NotYet, silent: float, no_server: float) -> None:
+        """Whether to go on waiting, so long after the last sign of progress and of a server."""
+        what = f"window {window} waits for generations in store {self.store.location} ({result.missing})"
+        if silent > self._wait_timeout:
+            raise WaitTimeoutError(f"{what}: none came in {silent:.0f} s; see the server's log, or raise wait_timeout")
+        if min(silent, no_server) > HEARTBEAT_TIMEOUT:
+            raise WaitTimeoutError(
+                f"{what} and no generator of this corpus, recipe and seed is running: start `streamdocs-server` "
+                "with the same run file"
+            )
+
+
+def _pack(value: object) -> bytes:
+    packed: bytes = msgpack.packb(value)
+    return packed

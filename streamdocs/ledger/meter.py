@@ -1,0 +1,47 @@
+"""What a run has mixed until a window, for metrics."""
+
+from streamdocs._base.caching import remember
+from streamdocs.generations.progress import Tally, block_key, total
+from streamdocs.ledger.sealing import Manifest
+from streamdocs.run import GenerationScope
+from streamdocs.schedule.order import Mixture
+from streamdocs.store import Store
+
+#: Blocks of which the tokens are added up: with hundreds of thousands, every rank would stand for half a minute.
+_MOST_BLOCKS = 256
+
+
+class MixtureMeter:
+    """Measures what was mixed, and how much of what there was.
+
+    Args:
+        scope, mixture: Of the run.
+        store: Where its generations are.
+    """
+
+    def __init__(self, scope: GenerationScope, mixture: Mixture, store: Store) -> None:
+        self._scope = scope
+        self._mixture = mixture
+        self._store = store
+        self._stored = remember(self._stored_tokens, 1)
+
+    def until(self, manifest: Manifest) -> dict[str, float]:
+        """What was mixed until the end of a window: see ``StreamingMegadocDataset.mixed_until``."""
+        after, order = manifest.after, self._scope.generation_order
+        sequences = after.window * self._mixture.window
+        wanted = order.wanted_items(after.sweep, after.cursor)
+        stored = self._stored(manifest.watermark)
+        return {
+            "synthetic_fraction": after.synthetic_rows / sequences,
+            "generations_per_document": order.generations_per_document(manifest.watermark),
+            "reuse": after.generated_tokens / stored if stored else 0.0,
+            "lead": float(manifest.watermark - wanted),
+        }
+
+    def _stored_tokens(self, watermark: int) -> float:
+        """Tokens of the generations that existed at a watermark; where they are many, as some of them say."""
+        blocks = self._scope.generation_order.block_of_item(max(watermark - 1, 0)) + 1
+        keys = [block_key(self._scope, number) for number in range(0, blocks, -(-blocks // _MOST_BLOCKS))]
+        with self._store.read() as snapshot:
+            found = total(Tally.unpack(packed) for key in keys if (packed := snapshot.get("blocks", key)))
+        return found.tokens / found.items * watermark if found.items else 0.0

@@ -1,0 +1,292 @@
+"""Sealing: which units a window's synthetic sequences are made of.
+
+A pure function of the state after the window before and of what the store holds. Done once a window; everyone else
+reads the manifest, so a sealed window replays bit for bit whatever has been generated since.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal, NamedTuple
+
+import msgpack
+import numpy as np
+import zstandard
+from pydantic import TypeAdapter
+
+from streamdocs._base.arrays import Count, Ints
+from streamdocs._base.untrusted import decompress, unpack
+from streamdocs.recipes import Recipe
+from streamdocs.schedule.choosing import Chooser, Shelf
+from streamdocs.schedule.order import DocumentOrder, GenerationOrder, Mixture
+from streamdocs.schedule.packing import Packer, Unit, Units
+
+WhenBehind = Literal["wait", "reuse", "web"]
+
+#: With "reuse", a run starts once it would read no unit more often than this in its first window.
+#: (At the mixtures that work best in arXiv 2603.18534 each generation is read about 16 times in all.)
+MOST_READS_IN_FIRST_WINDOW = 16
+
+#: Fewest and most documents that are looked at together.
+_LOOK = (64, 65_536)
+_NO_ROUND = 1 << 31
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the synthetic stream stands before a window.
+
+    Args:
+        window: The window to seal next.
+        sweep, cursor: The next document to consider: the ``cursor``-th in the order of this sweep.
+        carry: Units begun in the window before.
+        skip: Tokens of the first of them that were read there.
+        filler_rows: Sequences read from the filler stream so far.
+        generated_tokens, synthetic_rows: Read so far: tokens of generations, sequences made of units.
+        history: Digest of the text of all units read so far, in order: a manifest speaks for all before it.
+    """
+
+    window: Count = 0
+    sweep: Count = 0
+    cursor: Count = 0
+    carry: tuple[Unit, ...] = ()
+    skip: Count = 0
+    filler_rows: Count = 0
+    generated_tokens: Count = 0
+    synthetic_rows: Count = 0
+    history: bytes = b""
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "State":
+        """From what msgpack makes of its fields.
+
+        Raises:
+            ValueError: They are not a state's.
+        """
+        return _STATE.validate_python(fields)
+
+
+_STATE = TypeAdapter(State)
+_COUNTS = TypeAdapter(tuple[Count, Count])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A sealed window.
+
+    Args:
+        before, after: State before and after it.
+        units: What its synthetic sequences are cut from, after the first ``before.skip`` tokens.
+        unit_rows: Synthetic sequences made of units; the rest of them is filled with web text.
+        watermark: What existed: items resolved when it was sealed.
+    """
+
+    before: State
+    after: State
+    units: Units
+    unit_rows: int
+    watermark: int
+
+    @property
+    def oldest_round(self) -> int:
+        """The oldest round that this window, or what is left over for the next, refers to."""
+        carried = [generation.round for unit in self.after.carry for generation in unit.generations]
+        return min([*self.units.rounds.tolist(), *carried], default=_NO_ROUND)
+
+    def pack(self) -> bytes:
+        """Compressed msgpack."""
+        arrays = {name: array.astype("<u4").tobytes() for name, array in vars(self.units).items()}
+        fields = [vars(self.before), vars(self.after), arrays, self.unit_rows, self.watermark]
+        return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(msgpack.packb(fields))
+
+    @classmethod
+    def unpack(cls, data: bytes | memoryview) -> "Manifest":
+        """The manifest that ``pack`` wrote.
+
+        Raises:
+            ValueError: It did not.
+        """
+        try:
+            before, after, arrays, *counts = unpack(decompress(data))
+            units = Units(**{name: np.frombuffer(array, "<u4").astype(np.int64) for name, array in arrays.items()})
+            unit_rows, watermark = _COUNTS.validate_python(counts)
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"not a manifest: {error}") from error
+        return cls(State.of(before), State.of(after), units, unit_rows, watermark)
+
+
+class NotYet(NamedTuple):
+    """A window that cannot be sealed yet, and what it lacks."""
+
+    missing: str
+
+
+class _Look(NamedTuple):
+    """Units found among some documents of a sweep.
+
+    units: They. places: int64 (units,), the place in the sweep after each.
+    looked: Documents looked at. missing: The (round, document) item that the next unit in order lacks, where that is
+        not to be skipped.
+    """
+
+    units: Units
+    places: Ints
+    looked: int
+    missing: tuple[int, int] | None
+
+
+class _Taken(NamedTuple):
+    """Units, the token at which each ends, the place in the sweeps after the last, and the item that the next lacks."""
+
+    units: Units
+    ends: Ints
+    sweep: int
+    cursor: int
+    missing: tuple[int, int] | None
+
+    @property
+    def tokens(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+
+class Sealer:
+    """Seals windows of one run.
+
+    Args:
+        mixture, recipe, order, generation_order, packer: The run's arithmetic.
+        document_tokens: int64 (documents,), tokens of each web document.
+        when_behind: What to do where generations are missing.
+    """
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        recipe: Recipe,
+        order: DocumentOrder,
+        generation_order: GenerationOrder,
+        packer: Packer,
+        document_tokens: Ints,
+        when_behind: WhenBehind,
+    ) -> None:
+        self._mixture = mixture
+        self._recipe = recipe
+        self._order = order
+        self._generation_order = generation_order
+        self._packer = packer
+        self._document_tokens = document_tokens
+        self._when_behind = when_behind
+        self._chooser = Chooser(recipe)
+
+    def seal(self, state: State, shelf: Shelf) -> Manifest | NotYet:
+        """The manifest of window ``state.window``, or what is missing."""
+        rows = len(self._mixture.rows(state.window)[1])
+        wanted = rows * self._mixture.max_seq_len + state.skip
+        if self._starts_too_early(state, wanted, shelf):
+            return NotYet(self._too_little(shelf.watermark))
+        taken = self._take(state, shelf, wanted)
+        if taken.tokens < wanted and self._when_behind != "web":
+            return NotYet(self._lack(taken, shelf.watermark))
+        return self._manifest(state, taken, rows, shelf)
+
+    def _take(self, state: State, shelf: Shelf, wanted: int) -> _Taken:
+        """Units until ``wanted`` tokens are there, or as many as there are: with "reuse", round and round."""
+        units = [Units.of(state.carry)]
+        lengths = [self._lengths(state.carry)]
+        tokens, place, after = int(lengths[0].sum()), (state.sweep, state.cursor), (state.sweep, state.cursor)
+        missing = None
+        size, barren = _LOOK[0], 0  # documents to look at next; documents in a row that gave nothing
+        while tokens < wanted and barren < self._order.documents * self._recipe.sweeps:
+            look = self._look(*place, size, shelf)
+            found = self._unit_tokens(look.units)
+            used = min(int(np.searchsorted(np.cumsum(found), wanted - tokens)) + 1, len(found))
+            if used:
+                after = (place[0], int(look.places[used - 1]))
+            units.append(look.units[:used])
+            lengths.append(found[:used])
+            tokens += int(found[:used].sum())
+            if missing := look.missing:
+                break
+            place = self._advanced(*place, look.looked)
+            barren = 0 if used else barren + look.looked
+            expected = (wanted - tokens) * look.looked // max(int(found.sum()), 1) if used else 2 * size
+            size = min(max(expected, _LOOK[0]), _LOOK[1])
+        return _Taken(Units.joined(units), np.cumsum(np.concatenate(lengths)), *after, missing)
+
+    def _advanced(self, sweep: int, cursor: int, looked: int) -> tuple[int, int]:
+        cursor += looked
+        return (sweep, cursor) if cursor < self._order.documents else (sweep + 1, 0)
+
+    def _manifest(self, state: State, taken: _Taken, rows: int, shelf: Shelf) -> Manifest:
+        unit_rows = min(rows, (taken.tokens - state.skip) // self._mixture.max_seq_len)
+        read = state.skip + unit_rows * self._mixture.max_seq_len
+        done = int(np.searchsorted(taken.ends, read, side="right"))  # units read to their end
+        skip = read - (int(taken.ends[done - 1]) if done else 0)
+        new_units = taken.units[len(state.carry) :]
+        units = taken.units[: done + (skip > 0)]
+        after = State(
+            window=state.window + 1,
+            sweep=taken.sweep,
+            cursor=taken.cursor,
+            carry=tuple(taken.units[done:].listed()),
+            skip=skip,
+            filler_rows=state.filler_rows + rows - unit_rows,
+            generated_tokens=state.generated_tokens + int(new_units.tokens.sum()),
+            synthetic_rows=state.synthetic_rows + unit_rows,
+            history=units.extend(state.history, shelf.all_checksums(units)),
+        )
+        return Manifest(state, after, units, unit_rows, shelf.watermark)
+
+    def _lengths(self, units: Sequence[Unit]) -> Ints:
+        return self._unit_tokens(Units.of(units))
+
+    def _unit_tokens(self, units: Units) -> Ints:
+        return self._packer.unit_tokens(units, self._document_tokens[units.documents])
+
+    def _look(self, sweep: int, cursor: int, size: int, shelf: Shelf) -> _Look:
+        """The units of the next ``size`` documents of a sweep; unless with "reuse", up to the first that is missing."""
+        documents = self._order.order("synthetic", sweep)[cursor : cursor + size].astype(np.int64)
+        units, at, missing = self._units(documents, sweep, shelf)
+        return _Look(units, cursor + at + 1, len(documents), missing)
+
+    def _units(self, documents: Ints, sweep: int, shelf: Shelf) -> tuple[Units, Ints, tuple[int, int] | None]:
+        """Units of documents, the index of the document of each, and what is missing and not to be skipped."""
+        slots = self._recipe.slots_of_sweep(sweep % self._recipe.sweeps, documents, self._order.seed)
+        newest = self._generation_order.newest_round(documents, shelf.watermark)
+        needed = self._rounds_needed(slots, len(documents))
+        there, missing = newest >= needed, None
+        if self._when_behind != "reuse" and not there.all():
+            first = int(np.argmin(there))
+            there[first:] = False
+            missing = int(needed[first]), int(documents[first])
+        at = np.flatnonzero(there)
+        units, given = self._chooser.units(documents[at], newest[at], None if slots is None else slots[at], shelf)
+        return units, at[given], missing
+
+    def _rounds_needed(self, slots: Ints | None, documents: int) -> Ints:
+        """The newest round that this sweep reads of each document, or has to have of it."""
+        if slots is None:
+            return np.full(documents, self._recipe.cycle - 1 if self._when_behind == "wait" else 0)
+        return np.maximum(slots, 0) // self._recipe.round_size
+
+    def _starts_too_early(self, state: State, wanted: int, shelf: Shelf) -> bool:
+        """With "reuse": whether too little exists yet to begin a run on. Quick, since it is asked again and again."""
+        begins = state.sweep == state.cursor == 0 and not state.carry
+        if self._when_behind != "reuse" or not begins or not wanted or shelf.watermark >= self._order.documents:
+            return False
+        order = self._order.order("synthetic", self._recipe.order_of_round(0))
+        tokens = 0
+        for sweep, start in product(range(self._recipe.sweeps), range(0, shelf.watermark, _LOOK[0])):
+            documents = order[start : min(start + _LOOK[0], shelf.watermark)].astype(np.int64)
+            tokens += int(self._unit_tokens(self._units(documents, sweep, shelf)[0]).sum())
+            if tokens * MOST_READS_IN_FIRST_WINDOW >= wanted:
+                return False
+        return True
+
+    def _lack(self, taken: _Taken, watermark: int) -> str:
+        if taken.missing is None:
+            return self._too_little(watermark)
+        round, document = taken.missing
+        return f"round {round} of document {document} is wanted, {watermark} documents x rounds are resolved"
+
+    def _too_little(self, watermark: int) -> str:
+        return f"too little to start on: {watermark} of {self._order.documents} documents have generations"

@@ -1,0 +1,147 @@
+"""Whether a store still holds what its sealed windows refer to, and what to do where it does not."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from streamdocs.errors import MissingGenerationError, some
+from streamdocs.generations.records import Records
+from streamdocs.ledger.consistency import contradiction
+from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.windows import Reseal, reseal_of, window_key
+from streamdocs.run import Run
+from streamdocs.store import Snapshot
+
+log = logging.getLogger(__name__)
+
+#: The problem of a window whose generations are as long as they were, and read otherwise.
+OTHER_TEXT = "other text than was read"
+
+
+class Fault(NamedTuple):
+    """A generation of a window that is not there as it was: ``missing``, ``damaged`` or ``another text``."""
+
+    document: int
+    round: int
+    number: int
+    what: str
+
+
+class WindowReport(NamedTuple):
+    """What was found of a sealed window.
+
+    window, units, generations: Which, and how many it reads. faults: Generations that are not there as they were.
+    problem: What is wrong with the manifest itself, or with the text of its generations as a whole; "" for nothing.
+    """
+
+    window: int
+    units: int
+    generations: int
+    faults: list[Fault]
+    problem: str
+
+    def __str__(self) -> str:
+        """The state of the window."""
+        kinds = Counter(fault.what for fault in self.faults)
+        counts = ", ".join(f"{count:,} {what}" for what, count in kinds.items())
+        documents = some(sorted({fault.document for fault in self.faults}))
+        return self.problem or (f"{counts} of documents {documents}" if counts else "intact")
+
+    @property
+    def intact(self) -> bool:
+        """Whether the window replays as it was read."""
+        return not self.faults and not self.problem
+
+
+def verify(ledger: Ledger, first: int = 0) -> Iterator[WindowReport]:
+    """Read all that the sealed windows refer to, from window ``first`` on."""
+    reseals, ledger_id = ledger.reseals, ledger.run.ledger_id
+    windows = range(first, ledger.count(reseals))
+    with ledger.store.read() as snapshot:
+        packed = (snapshot.get("windows", window_key(ledger_id, window, reseals)) for window in windows)
+        records = Records(snapshot, ledger.scope)
+        yield from check_windows(ledger.run, records, reseals, packed, first, None if first else State())
+
+
+def check_windows(
+    run: Run,
+    records: Records,
+    reseals: tuple[Reseal, ...],
+    windows: Iterable[bytes | memoryview | None],
+    first: int,
+    state: State | None,
+) -> Iterator[WindowReport]:
+    """Check packed manifests, of windows ``first`` and on, and that a store holds what they refer to.
+
+    Args:
+        run, records, reseals: Whose they are, and what there is.
+        windows: Packed manifests; None where there is none.
+        first: The first of these windows.
+        state: Before it; None where that is not known.
+    """
+    for window, packed in enumerate(windows, first):
+        try:
+            manifest = Manifest.unpack(packed or b"")
+        except ValueError:
+            yield WindowReport(window, 0, 0, [], "damaged" if packed else "missing")
+            state = None
+            continue
+        problem = contradiction(run, manifest, window, expected_state(window, state, reseals))
+        faults = [] if problem else find_faults(records, manifest)
+        if not problem and not faults and not has_its_text(records, manifest):
+            problem = OTHER_TEXT
+        yield WindowReport(window, len(manifest.units.documents), len(manifest.units.rounds), faults, problem)
+        state = manifest.after
+
+
+def expected_state(window: int, previous: State | None, reseals: tuple[Reseal, ...]) -> State | None:
+    """The state before a window: that after the one before, or what it was sealed anew from. None for unknown."""
+    number = reseal_of(window, reseals)
+    return reseals[number - 1].before if number and reseals[number - 1].window == window else previous
+
+
+def find_faults(records: Records, manifest: Manifest) -> list[Fault]:
+    """The generations of a window that are not there as they were."""
+    units = manifest.units
+    columns = (units.owners.tolist(), units.rounds.tolist(), units.numbers.tolist(), records.faults(units))
+    return [Fault(*fault) for fault in sorted({at for at in zip(*columns, strict=True) if at[3]})]
+
+
+def has_its_text(records: Records, manifest: Manifest) -> bool:
+    """Whether the generations of a window are those that it was sealed with, to the last token."""
+    return (
+        manifest.units.extend(manifest.before.history, records.all_checksums(manifest.units)) == manifest.after.history
+    )
+
+
+def lost_generations(ledger: Ledger, snapshot: Snapshot, window: int) -> MissingGenerationError:
+    """The error for a sealed window that refers to generations that are gone: which, and what can be done."""
+    faults = find_faults(Records(snapshot, ledger.scope), ledger.manifest(window))
+    return MissingGenerationError(
+        f"window {window} was sealed with {describe_faults(faults)}, which store {ledger.store.location} no longer "
+        "holds as they were. Restore the store from a copy; or start a run of another name; or seal anew from here: "
+        f"`streamdocs ledger reseal RUN_YAML --from {window}`, or reseal=True when a state is loaded"
+    )
+
+
+def describe_faults(faults: list[Fault]) -> str:
+    """How many generations of which documents."""
+    documents = sorted({fault.document for fault in faults})
+    return f"{len(faults):,} generations of {len(documents):,} documents ({some(documents)})"
+
+
+def reseal_lost(ledger: Ledger, first: int) -> Reseal | None:
+    """Seal a run anew from the first window on, of those from ``first`` on, that does not replay; None for all do.
+
+    Any number of ranks may do this at once with the same state: one reseal is made, and all of them go by it.
+    """
+    known = ledger.reseals
+    bad = next((report for report in verify(ledger, first) if not report.intact), None)
+    if bad is None:
+        return None
+    reason = bad.problem or f"{describe_faults(bad.faults)} gone"
+    reseal = ledger.reseal(bad.window, reason, known)
+    log.warning("%s", reseal)
+    return reseal

@@ -1,0 +1,1 @@
+"""Reading: from a sealed window to a batch in the trainer."""

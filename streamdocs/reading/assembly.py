@@ -1,0 +1,201 @@
+"""Assembly: the tokens of sequences, copied straight from shards and records into the batch."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import numpy as np
+
+from streamdocs._base.arrays import Int32s, Ints
+from streamdocs._base.caching import remember
+from streamdocs.ledger.ledger import Ledger
+from streamdocs.reading.copying import Copier
+from streamdocs.reading.exchange import Lease
+from streamdocs.reading.sequences import Sequences, SequencesShape
+from streamdocs.recipes.layout import Part
+from streamdocs.run import Run
+from streamdocs.schedule.order import Stream, WindowPlan
+from streamdocs.schedule.packing import Packer, Units, is_document_part
+from streamdocs.schedule.track import Track
+from streamdocs.store import Snapshot
+
+
+class Segment(NamedTuple):
+    """A stretch of one sequence, and where it comes from.
+
+    kind: ``web``, ``rephrase``, ``thought`` or ``mark`` (BOS, EOS, separators and the marks around thoughts).
+    start, stop: Tokens of the sequence. offset: The first of them within its source.
+    document: Index in the corpus. generation: (round, number in the round) and key: of a generation, otherwise None.
+    """
+
+    kind: str
+    start: int
+    stop: int
+    document: int
+    offset: int
+    generation: tuple[int, int] | None = None
+    key: str | None = None
+
+
+class OpenWindow(NamedTuple):
+    """A window that is ready to be read: its plan, and the tracks of its sequences."""
+
+    plan: WindowPlan
+    web: Track
+    units: Track | None
+    filler: Track | None
+    unit_rows: int
+
+    def locate(self, places: Ints) -> Iterator[tuple[Track, Ints, Ints]]:
+        """For each track, which of ``places`` it serves and with which of its rows, in the order of the rows."""
+        rows, synthetic = self.plan.row[places], self.plan.synthetic[places]
+        from_units = synthetic & (rows < self.unit_rows)
+        shares = (
+            (self.web, ~synthetic, 0),
+            (self.units, from_units, 0),
+            (self.filler, synthetic & ~from_units, self.unit_rows),
+        )
+        for track, here, before in shares:
+            if track and here.any():
+                at = np.flatnonzero(here)
+                at = at[np.argsort(rows[at])]
+                yield track, at, rows[at] - before
+
+
+class Assembler:
+    """Reads sequences of a run.
+
+    Args:
+        run: The run.
+        ledger: Its sealed windows; None where nothing synthetic is read.
+    """
+
+    def __init__(self, run: Run, ledger: Ledger | None) -> None:
+        self._run = run
+        self._ledger = ledger
+        self._length = run.mixture.max_seq_len
+        self.window = remember(self._open_window, 1)
+        self._web_pass = remember(self._open_web_pass, 4)
+
+    def read(
+        self, positions: Sequence[int] | Ints, *, documents: bool = False, lease: Lease | None = None
+    ) -> Sequences:
+        """Sequences at ``positions``, with ``documents`` also the document of each token.
+
+        The more at a time, the cheaper each: a record is looked up once. They are read into the rows of a
+        ``lease``, as many as there are positions, or into memory of their own.
+
+        Raises:
+            IndexError: A position is negative.
+            WaitTimeoutError: A window could not be sealed in time.
+            MissingGenerationError: A sealed window refers to a generation that is gone.
+        """
+        # Windows first: opening one may wait for generations, and a snapshot should not be held meanwhile.
+        numbers, places = np.divmod(np.asarray(positions, np.int64), self._run.mixture.window)
+        windows = {number: self.window(number) for number in np.unique(numbers).tolist()}
+        shape = SequencesShape(len(positions), self._length, self._run.corpus.dtype.name, documents)
+        found = lease.sequences if lease else shape.over(np.empty(shape.nbytes, np.uint8).data)
+        into = found.rows
+        with self._ledger.store.read() if self._ledger else nullcontext() as snapshot:
+            for number, window in windows.items():
+                here = np.flatnonzero(numbers == number)
+                for track, at, rows in window.locate(places[here]):
+                    self._fill(found, into[here[at]], track, rows, number, snapshot)
+        return found
+
+    def _fill(
+        self, found: Sequences, at: Ints, track: Track, rows: Ints, window: int, snapshot: Snapshot | None
+    ) -> None:
+        spans = track.spans(rows)
+        copier = Copier(self._run, track, window, self._ledger, snapshot)
+        copier.copy(spans, at[spans.row] * self._length + spans.start, found.tokens)
+        found.synthetic[at] = track.stream == "synthetic"
+        if found.document is not None:
+            unit = np.repeat(track.pieces.unit[spans.piece], spans.stop - spans.start).reshape(len(at), self._length)
+            found.document[at] = unit - unit[:, :1]
+
+    def explain(self, position: int) -> list[Segment]:
+        """The segments of the sequence at ``position``, from its first token to its last."""
+        number, place = divmod(position, self._run.mixture.window)
+        ((track, _, rows),) = self.window(number).locate(np.array([place]))
+        spans = track.spans(rows)
+        columns = (column.tolist() for column in (spans.piece, spans.start, spans.stop, spans.offset))
+        return [self._segment(track, *span) for span in zip(*columns, strict=True)]
+
+    def _segment(self, track: Track, piece: int, start: int, stop: int, offset: int) -> Segment:
+        part, document = int(track.pieces.part[piece]), int(track.pieces.document[piece])
+        if part == Part.GENERATION and self._run.scope:
+            at = track.pieces.generation[piece]
+            round, number = int(track.units.rounds[at]), int(track.units.numbers[at])
+            key = self._run.scope.keyring.key(self._run.corpus.document_digest(document), round)
+            return Segment(self._run.recipe.kind, start, stop, document, offset, (round, number), key.digest.hex())
+        return Segment("web" if is_document_part(part) else "mark", start, stop, document, offset)
+
+    def _open_window(self, number: int) -> OpenWindow:
+        if number < 0:
+            raise IndexError("the positions of a run are counted from 0 on")
+        mixture = self._run.mixture
+        web_rows, synthetic_rows = mixture.rows(number)
+        web = self._web_track("web", web_rows)
+        units = filler = None
+        unit_rows = 0
+        if synthetic_rows and self._ledger:
+            manifest = self._ledger.manifest(number)
+            unit_rows = manifest.unit_rows
+            units = self._track("synthetic", self._run.unit_packer, manifest.units, manifest.before.skip)
+            filled = manifest.before.filler_rows
+            filler = self._web_track("filler", range(filled, filled + len(synthetic_rows) - unit_rows))
+        return OpenWindow(mixture.plan(number), web, units, filler, unit_rows)
+
+    def _track(self, stream: Stream, packer: Packer, units: Units, skip: int) -> Track:
+        pieces = packer.pieces(units, self._run.corpus.tokens_per_document[units.documents])
+        return Track(stream, units, pieces, skip, self._length)
+
+    def _web_track(self, stream: Stream, rows: range) -> Track:
+        """Packed web documents, over as many passes as the rows span."""
+        position, stop = rows.start * self._length, rows.stop * self._length
+        documents: list[Ints] = [np.zeros(0, np.int64)]
+        skip = None
+        while position < stop:
+            sweep, offset = divmod(position, self._run.web_tokens)
+            found, before = self._web_pass(stream, sweep).between(offset, offset + stop - position)
+            documents.append(found)
+            skip = before if skip is None else skip
+            position = (sweep + 1) * self._run.web_tokens
+        return self._track(stream, self._run.web_packer, Units.web(np.concatenate(documents)), skip or 0)
+
+    def _open_web_pass(self, stream: Stream, sweep: int) -> "_WebPass":
+        return _WebPass(self._run.order.order(stream, sweep), self._run)
+
+
+class _WebPass:
+    """A pass over the web documents, and where in it each of them ends.
+
+    That is kept for one document of many, and added up for those between where it is asked for: there may be millions.
+
+    Args:
+        order: int32 (documents,), in which they come.
+        run: Knows their tokens.
+    """
+
+    _STRIDE = 4096
+
+    def __init__(self, order: Int32s, run: Run) -> None:
+        self._order = order
+        self._run = run
+        strides = range(0, len(order), self._STRIDE)
+        self._ends = np.cumsum([self._tokens(first, first + self._STRIDE).sum() for first in strides])
+
+    def between(self, start: int, stop: int) -> tuple[Ints, int]:
+        """The documents that tokens ``start`` to ``stop`` of the pass lie in, and tokens of the first before those."""
+        first = int(np.searchsorted(self._ends, start, side="right"))
+        last = int(np.searchsorted(self._ends, stop, side="left")) + 1
+        begin, end = first * self._STRIDE, last * self._STRIDE
+        before = int(self._ends[first - 1]) if first else 0
+        ends = before + np.cumsum(self._tokens(begin, end))
+        here = slice(np.searchsorted(ends, start, side="right"), np.searchsorted(ends, stop, side="left") + 1)
+        found = self._order[begin:end][here].astype(np.int64)
+        return found, start - int(ends[here.start - 1] if here.start else before)
+
+    def _tokens(self, begin: int, end: int) -> Ints:
+        return self._run.web_unit_tokens(self._order[begin:end])

@@ -1,0 +1,87 @@
+"""The state of a run, from a checkpoint: JSON from outside, which is checked before anything goes by it."""
+
+import logging
+import operator
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from streamdocs.errors import FingerprintError
+from streamdocs.schedule.order import Mixture
+
+log = logging.getLogger(__name__)
+
+
+def _whole(value: Any) -> int:
+    """An integer of any kind, NumPy's too; True is none, and neither is 3.0."""
+    if isinstance(value, bool):
+        raise ValueError("a truth value, not a number")
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"{type(value).__name__}, not a whole number") from error
+
+
+_Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+class SavedState(BaseModel):
+    """Where a run stands.
+
+    Args:
+        epoch, sample_in_epoch: As Composer counts.
+        position: In the run: where the epoch began, and so many sequences more.
+        fingerprint: Of the run, by field.
+        sealed: Digest of the newest manifest that was read from; "" for none, None where a run reads nothing sealed.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    # What a cursor holds of them fits 64 bits with room to count on.
+    epoch: Annotated[_Whole, Field(ge=0, lt=1 << 30)]
+    sample_in_epoch: Annotated[_Whole, Field(ge=0, lt=1 << 48)]
+    position: Annotated[_Whole, Field(ge=0, lt=1 << 48)]
+    fingerprint: dict[str, str | int]
+    sealed: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")] | None = None
+
+    @property
+    def epoch_start(self) -> int:
+        """The position where the epoch began."""
+        return self.position - self.sample_in_epoch
+
+    @classmethod
+    def read(cls, state: Any) -> "SavedState":
+        """A state of any run.
+
+        Raises:
+            FingerprintError: It is not what ``state_dict`` gives.
+        """
+        try:
+            return cls.model_validate(state)
+        except ValidationError as error:
+            found = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_input=False)[:5]]
+            faults = "; ".join(f"{field}: {message}" if field else message for field, message in found)
+            raise FingerprintError(f"the state is none of a streamdocs run, or damaged: {faults}") from error
+
+    def check(self, epoch_sequences: int, mixture: Mixture) -> None:
+        """Make sure that its numbers can be those of a run of this mixture, in epochs of ``epoch_sequences``.
+
+        No epoch is empty, the first begins at 0, and where windows are sealed it says which.
+
+        Raises:
+            FingerprintError: They cannot.
+        """
+        start = self.epoch_start
+        if start < self.epoch or (self.epoch == 0 and start):
+            raise FingerprintError(
+                f"the state is damaged: position {self.position} contradicts sample {self.sample_in_epoch} of epoch "
+                f"{self.epoch}"
+            )
+        # "" is possible anywhere: the last window before the position may be one that only other ranks had read from.
+        if mixture.fraction and self.sealed is None:
+            raise FingerprintError("the state is damaged: it does not say which sealed window was read last")
+        if start != self.epoch * epoch_sequences:
+            log.warning(
+                "epoch %d began at position %d and not at %d: epochs had another length when the state was saved",
+                *(self.epoch, start, self.epoch * epoch_sequences),
+            )

@@ -1,0 +1,91 @@
+"""Content keys: everything that can change a generation's text is in its key, and nothing else is."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import msgpack
+import xxhash
+
+from streamdocs._base.hashing import TEXT_DIGEST_BYTES, canonical, digest128, fingerprint
+from streamdocs.recipes.base import Recipe
+
+#: Raised when the meaning of a key or record changes.
+FORMAT_VERSION = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generator:
+    """Who writes: a model and how it is sampled.
+
+    Args:
+        model: Name under which the engine serves it (``template`` for the built-in engine).
+        revision: Which weights, where the name does not say it.
+        temperature, top_p: Sampling parameters.
+        system: System prompt.
+    """
+
+    model: str
+    revision: str = ""
+    temperature: float = 1.0
+    top_p: float = 1.0
+    system: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits."""
+        return fingerprint(asdict(self))
+
+
+class Key(NamedTuple):
+    """Where a round of generations of one document is stored.
+
+    ``check`` is a second, independent hash of the same material: it is kept in the record, to notice a collision.
+    """
+
+    digest: bytes
+    check: bytes
+
+    @property
+    def seed(self) -> int:
+        """For engines that can be deterministic."""
+        return int.from_bytes(self.check[:4], "big")
+
+
+class Keyring:
+    """Keys of one recipe, generator and tokenizer.
+
+    A key is xxh3-128 over the canonical msgpack of (format version, document digest, request part, generator, round).
+    """
+
+    def __init__(self, recipe: Recipe, generator: Generator, tokenizer_digest: str) -> None:
+        self._recipe = recipe
+        self._generator = generator.fingerprint
+        self._tokenizer = tokenizer_digest
+        self._tails: dict[int, bytes] = {}
+        # An array of five, the version, and the header of so many bytes: what canonical() writes before the digest.
+        self._head = msgpack.packb([FORMAT_VERSION, bytes(TEXT_DIGEST_BYTES), 0, 0, 0])[: -TEXT_DIGEST_BYTES - 3]
+
+    def key(self, document_digest: bytes, round: int) -> Key:
+        """Key of round ``round`` of the document with this digest."""
+        of_one = [document_digest], [round]
+        return Key(*self.digests(*of_one), *self.checks(*of_one))
+
+    def digests(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> list[bytes]:
+        """Those of the keys of many (document, round) pairs: thousands of keys would set off the garbage collector."""
+        return list(map(digest128, self._materials(document_digests, rounds)))
+
+    def checks(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> list[bytes]:
+        """The same of the checks."""
+        return [xxhash.xxh64_digest(each, FORMAT_VERSION) for each in self._materials(document_digests, rounds)]
+
+    def _materials(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> list[bytes]:
+        tails = {round: self._tail(round) for round in set(rounds)}
+        return [self._head + digest + tails[round] for digest, round in zip(document_digests, rounds, strict=True)]
+
+    def _tail(self, round: int) -> bytes:
+        tail = self._tails.get(round)
+        if tail is None:
+            parts = [self._recipe.request_part(round, self._tokenizer), self._generator, round]
+            tail = self._tails[round] = b"".join(canonical(part) for part in parts)
+        return tail
