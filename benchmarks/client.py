@@ -39,9 +39,9 @@ from streamdocs_server.cli import make_run
 from streamdocs_server.engines.make import make_endpoints
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.sglang import SGLangEndpoint
-from streamdocs_server.gates import Gates
-from streamdocs_server.loop import GenerationLoop
-from streamdocs_server.resolve import Resolver, requests
+from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.loop import GenerationLoop
+from streamdocs_server.work.resolve import Resolver, requests
 
 GENERATIONS = 8
 MAX_TOKENS = 64

@@ -13,12 +13,12 @@ from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.texts import reference_texts
 from streamdocs.schedule.order import BLOCK
 from streamdocs.store import LmdbStore
-from streamdocs_server import loop, retire
 from streamdocs_server.cli import make_run
 from streamdocs_server.engines.template import TemplateEngine
-from streamdocs_server.gates import Gates
-from streamdocs_server.loop import GenerationLoop
-from streamdocs_server.resolve import Resolver
+from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work import loop, retire
+from streamdocs_server.work.loop import GenerationLoop
+from streamdocs_server.work.resolve import Resolver
 
 # What is measured is not the template engine's prose: whatever it writes is taken.
 _GATES = Gates(min_ratio=None, max_ratio=None, min_thought=0, max_repeated_lines=1, max_repeated_ngrams=1)

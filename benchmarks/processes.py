@@ -14,7 +14,7 @@ _CONTEXT.set_forkserver_preload(
     [
         "streamdocs.dataset",
         "streamdocs.corpus.write",
-        "streamdocs_server.loop",
+        "streamdocs_server.work.loop",
         "streamdocs_server.engines.template",
         "datasets",  # what we are compared with: no loader's process has more to begin with than another's
         "litdata",

@@ -20,9 +20,9 @@ from streamdocs.run import Run
 from streamdocs.schedule.order import DocumentOrder, exact_fraction
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
-from streamdocs_server.gates import Gates
-from streamdocs_server.loop import GenerationLoop
-from streamdocs_server.resolve import Resolver
+from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.loop import GenerationLoop
+from streamdocs_server.work.resolve import Resolver
 
 TEMPLATE = Generator(model="template", revision="1")
 STITCH = Stitch(generations=2)

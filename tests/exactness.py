@@ -24,7 +24,7 @@ from streamdocs.store import LmdbStore
 #: Processes are forked from one that has imported everything and never opened a corpus or a store.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["pytest", "streamdocs.dataset", "streamdocs_server.loop", "streamdocs_server.engines.template"]
+    ["pytest", "streamdocs.dataset", "streamdocs_server.work.loop", "streamdocs_server.engines.template"]
 )
 
 GLOBAL_BATCH, LENGTH, WINDOW, EPOCH = 8, 32, 12, 56  # no window ends with a batch, every seventh batch ends an epoch
@@ -171,7 +171,7 @@ def together(ranks: list[list[Batch]], split: Split) -> list[Batch]:
 
 def wait_for_generator(setup: Setup, items: int, retired: int) -> None:
     """Wait until so many items are generated, and rounds retired."""
-    from streamdocs_server.retire import Retirer
+    from streamdocs_server.work.retire import Retirer
 
     store, run = LmdbStore(setup.store), setup.run()
 
@@ -193,9 +193,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def generate_for_ever(setup: Setup, tokens_per_second: float | None) -> None:
     """A server for a run: writes and retires until it is killed."""
-    from streamdocs_server import loop, retire
     from streamdocs_server.engines.template import TemplateEngine
-    from streamdocs_server.leases import server_name
+    from streamdocs_server.work import loop, retire
+    from streamdocs_server.work.leases import server_name
 
     loop._BEAT_SECONDS, retire._GRACE_SECONDS = 0.1, 2.0
     engine = TemplateEngine(tokens_per_second=tokens_per_second)

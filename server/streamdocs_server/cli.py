@@ -26,13 +26,13 @@ from streamdocs.schedule.order import DocumentOrder, exact_fraction
 from streamdocs.store import Store, open_store
 from streamdocs_server.engines.make import make_engine, with_options
 from streamdocs_server.engines.pool import Pool
-from streamdocs_server.gates import Gates
-from streamdocs_server.leases import server_name
-from streamdocs_server.loop import GenerationLoop
-from streamdocs_server.monitor import Monitor
-from streamdocs_server.prompts import show_prompts
-from streamdocs_server.resolve import Resolver
-from streamdocs_server.view import View
+from streamdocs_server.gates.gates import Gates
+from streamdocs_server.show_prompts import show_prompts
+from streamdocs_server.telling.monitor import Monitor
+from streamdocs_server.telling.view import View
+from streamdocs_server.work.leases import server_name
+from streamdocs_server.work.loop import GenerationLoop
+from streamdocs_server.work.resolve import Resolver
 
 
 class _ServeByDefault(TyperGroup):

@@ -42,8 +42,8 @@ def test_a_server_goes_on_beating_while_it_downloads(small_corpus, store, tmp_pa
         beats.append(time.monotonic())
         heartbeat.beat(*arguments)
 
-    monkeypatch.setattr("streamdocs_server.loop.beat", beat)
-    monkeypatch.setattr("streamdocs_server.loop._BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("streamdocs_server.work.loop.beat", beat)
+    monkeypatch.setattr("streamdocs_server.work.loop._BEAT_SECONDS", 0.02)
     run = make_run(small_corpus, STITCH)
     run.scope.corpus = run.corpus = Corpus(tmp_path / "cache", str(small_corpus))
     loop = make_loop(run, store)

@@ -23,8 +23,8 @@ from streamdocs.ledger.sealing import Manifest, State
 from streamdocs.ledger.windows import Reseal, read_reseals, window_key, windows_in_use
 from streamdocs.recipes.keys import Key
 from streamdocs.store import LmdbStore
-from streamdocs_server.leases import Leases
-from streamdocs_server.retire import Retirer
+from streamdocs_server.work.leases import Leases
+from streamdocs_server.work.retire import Retirer
 
 KEY = Key(bytes(16), b"k" * 8)
 TEXTS = encode_text(KEY, TextRecord(["some text " * 9, None], [None, "empty"], 2, 0))

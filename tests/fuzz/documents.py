@@ -26,7 +26,7 @@ from streamdocs.recipes.prompts import fill_prompt, load_prompt
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
-from streamdocs_server.resolve import requests
+from streamdocs_server.work.resolve import requests
 
 RECIPES = [Rephrase(generations=2), Stitch(generations=2), Stretch(generations=3, per_round=1)]
 

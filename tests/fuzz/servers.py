@@ -15,7 +15,7 @@ from streamdocs_server.engines.base import TryAgainError
 from streamdocs_server.engines.member import Member
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
 from streamdocs_server.engines.sglang import SGLangEndpoint
-from streamdocs_server.gates import Gates
+from streamdocs_server.gates.gates import Gates
 
 CHAT = {
     "choices": [{"message": {"content": "A text."}, "finish_reason": "stop"}] * 2,

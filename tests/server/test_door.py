@@ -13,8 +13,8 @@ from anyio import CapacityLimiter
 from conftest import make_loop, make_run
 from streamdocs import Stitch
 from streamdocs.errors import ConfigError
-from streamdocs_server import door
-from streamdocs_server.monitor import Monitor
+from streamdocs_server.telling import door
+from streamdocs_server.telling.monitor import Monitor
 
 TOKEN = "a-token-of-some-length"
 

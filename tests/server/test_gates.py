@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamdocs.recipes.requests import Request
-from streamdocs_server.gates import Accepted, Gates, Rejected
+from streamdocs_server.gates.gates import Accepted, Gates, Rejected
 
 ARTICLE = (
     "Photosynthesis is the process by which plants turn light into chemical energy. It takes place in chloroplasts.\n\n"

@@ -25,9 +25,9 @@ from streamdocs.schedule.order import BLOCK
 from streamdocs_server.cli import serve_run
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
-from streamdocs_server.gates import Gates
-from streamdocs_server.leases import Leases
-from streamdocs_server.retire import Retirer
+from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.leases import Leases
+from streamdocs_server.work.retire import Retirer
 
 
 class CountingEngine(TemplateEngine):
@@ -169,8 +169,8 @@ def test_whatever_the_lead_training_goes_on(small_corpus, store, recipe, when_be
 
 
 def test_rounds_retire_when_nobody_will_read_them(small_corpus, store, monkeypatch, caplog):
-    monkeypatch.setattr("streamdocs_server.retire._GRACE_SECONDS", 0.0)
-    monkeypatch.setattr("streamdocs_server.loop._BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("streamdocs_server.work.retire._GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("streamdocs_server.work.loop._BEAT_SECONDS", 0.1)
     recipe = Stitch(generations=2, per_round=1, rounds=6)
     run = make_run(small_corpus, recipe)
     dataset = make_dataset(run, store, batch_size=4, keep_checkpoints=1)
@@ -259,7 +259,7 @@ def test_leases(small_corpus, store, monkeypatch):
     assert theirs.acquire(3) and not ours.acquire(3) and ours.acquire(4)
     theirs.release(3)
     assert ours.acquire(3)
-    monkeypatch.setattr("streamdocs_server.leases.LEASE_SECONDS", -1.0)
+    monkeypatch.setattr("streamdocs_server.work.leases.LEASE_SECONDS", -1.0)
     ours.renew()
     monkeypatch.undo()
     assert theirs.acquire(3)  # it ran out
@@ -426,8 +426,8 @@ def test_what_takes_too_long_is_not_waited_for(small_corpus, store):
 
 
 def test_a_server_that_stops_leaves_the_rest_of_a_round_to_the_next(small_corpus, store, monkeypatch):
-    monkeypatch.setattr("streamdocs_server.retire._GRACE_SECONDS", 0.0)
-    monkeypatch.setattr("streamdocs_server.retire._CHUNK", 16)
+    monkeypatch.setattr("streamdocs_server.work.retire._GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("streamdocs_server.work.retire._CHUNK", 16)
     run = make_run(small_corpus, Stitch(generations=2, per_round=1, rounds=4))
     generate(run, store)
     register_scope(store, run.scope)
@@ -441,7 +441,7 @@ def test_a_server_that_stops_leaves_the_rest_of_a_round_to_the_next(small_corpus
     monkeypatch.setattr(store, "delete", delete_once)
     assert stopping.retire() == 0 and seen == [16, 16] and stopping.retired_rounds == 0
     monkeypatch.undo()
-    monkeypatch.setattr("streamdocs_server.retire._GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("streamdocs_server.work.retire._GRACE_SECONDS", 0.0)
     assert Retirer(store, run.scope).retire() == 2
     with store.read() as snapshot:
         assert len(list(snapshot.scan("texts", b""))) == 200

@@ -18,7 +18,7 @@ from streamdocs.errors import ConfigError
 from streamdocs_server.cli import app
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
-from streamdocs_server.monitor import Monitor
+from streamdocs_server.telling.monitor import Monitor
 
 
 def test_metrics_health_and_status(small_corpus, store):
@@ -104,8 +104,8 @@ def test_prompts_shown_are_those_that_are_sent(small_corpus, store, run_file):
     from streamdocs.config import RunFile
     from streamdocs_server.cli import make_run
     from streamdocs_server.engines import Sampling
-    from streamdocs_server.gates import Gates
-    from streamdocs_server.resolve import Resolver
+    from streamdocs_server.gates.gates import Gates
+    from streamdocs_server.work.resolve import Resolver
 
     file = RunFile.load(run_file)
 

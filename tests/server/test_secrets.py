@@ -17,13 +17,13 @@ from conftest import make_loop, make_run
 from streamdocs import Stitch
 from streamdocs.config import GeneratorSection, RunFile
 from streamdocs.errors import ConfigError, EngineError
+from streamdocs_server._base.secrets import hide_arguments
 from streamdocs_server.cli import app
 from streamdocs_server.engines.make import make_endpoints
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
-from streamdocs_server.engines.secrets import hide_arguments
 from streamdocs_server.engines.sglang import SGLangEndpoint
-from streamdocs_server.monitor import Monitor
+from streamdocs_server.telling.monitor import Monitor
 
 KEY = "sk-canary-4f1d9c"
 

@@ -17,7 +17,7 @@ import pytest
 
 from faults.world import is_alive
 from streamdocs.errors import ConfigError, EngineError
-from streamdocs_server.supervisor import Limits, Supervisor
+from streamdocs_server.supervision.supervisor import Limits, Supervisor
 
 FAKE = Path(__file__).with_name("fake_server.py")
 QUICK = Limits(start=20, hang=1.0, probe=0.1, answer=2, stop=2, back_off=0.05, failures=3)

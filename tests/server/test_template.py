@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from streamdocs.recipes.requests import Request
 from streamdocs_server.engines import Answer
 from streamdocs_server.engines.template import TemplateEngine
-from streamdocs_server.gates import Accepted, Gates
+from streamdocs_server.gates.gates import Accepted, Gates
 
 SENTENCES = (
     "Many people use the old bridge because the new one is often closed in winter.",

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from streamdocs.errors import EngineError
 from streamdocs.recipes.requests import Request
+from streamdocs_server._base.sentences import sentence_ends
 from streamdocs_server.engines.base import RequestRefusedError
-from streamdocs_server.sentences import sentence_ends
 
 #: No text has more characters a token than this, on average; so much of a huge one is looked at.
 _MOST_CHARS_PER_TOKEN = 16

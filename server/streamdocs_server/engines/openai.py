@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from streamdocs.errors import ConfigError, EngineError, some
 from streamdocs.recipes.requests import Request
+from streamdocs_server._base.secrets import Secret
 from streamdocs_server.engines.answers import Chat, Count, Models, PromptDetails, Usage
 from streamdocs_server.engines.base import (
     Answer,
@@ -22,7 +23,6 @@ from streamdocs_server.engines.base import (
     Sampling,
     TryAgainError,
 )
-from streamdocs_server.engines.secrets import Secret
 
 _MAX_RESPONSE_BYTES = 64 * 2**20
 _MOST_NAME = 1024

@@ -18,7 +18,7 @@ from streamdocs.recipes.requests import Request
 from streamdocs_server.engines.answers import Tokens
 from streamdocs_server.engines.base import Answer
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
-from streamdocs_server.supervisor import Supervisor
+from streamdocs_server.supervision.supervisor import Supervisor
 
 #: For bulk generation. Longest prefix first keeps the requests of a document together in the radix cache; a cache
 #: report in every answer says what that saved; without sleeping on idle, a server that waits for us takes a core;

@@ -10,7 +10,7 @@ import pydantic
 from pydantic import Field
 
 from streamdocs.recipes.requests import Request
-from streamdocs_server.sentences import sentence_ends
+from streamdocs_server._base.sentences import sentence_ends
 
 Cause = Literal["invalid text", "empty", "cut off", "refusal", "too short", "too long", "repetition"]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -29,10 +29,10 @@ from streamdocs.recipes.keys import Key
 from streamdocs.recipes.requests import Request
 from streamdocs.run import GenerationScope
 from streamdocs.store import Store, Table
-from streamdocs_server.commit import Committer
 from streamdocs_server.engines import Engine, RequestRefusedError
-from streamdocs_server.gates import Accepted, Gates
-from streamdocs_server.statistics import Statistics
+from streamdocs_server.gates.gates import Accepted, Gates
+from streamdocs_server.work.commit import Committer
+from streamdocs_server.work.statistics import Statistics
 
 log = logging.getLogger(__name__)
 

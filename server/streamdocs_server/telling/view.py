@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from streamdocs._base.console import plain_console
-from streamdocs_server.loop import GenerationLoop
+from streamdocs_server.work.loop import GenerationLoop
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from streamdocs.errors import ConfigError
-from streamdocs_server.door import Guard, Server, is_loopback, read_token
 from streamdocs_server.engines.pool import Pool
-from streamdocs_server.loop import GenerationLoop
+from streamdocs_server.telling.door import Guard, Server, is_loopback, read_token
+from streamdocs_server.work.loop import GenerationLoop
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from streamdocs.ledger.sealing import WhenBehind
 from streamdocs.run import Run
 from streamdocs.schedule.order import BLOCK
 from streamdocs.store import Store
-from streamdocs_server.leases import Leases
-from streamdocs_server.resolve import Resolved, Resolver
-from streamdocs_server.retire import Retirer
+from streamdocs_server.work.leases import Leases
+from streamdocs_server.work.resolve import Resolved, Resolver
+from streamdocs_server.work.retire import Retirer
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
-from streamdocs_server import launcher
-from streamdocs_server.engines.secrets import hide_arguments
+from streamdocs_server._base.secrets import hide_arguments
+from streamdocs_server.supervision import launcher
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from streamdocs.run import GenerationScope
 from streamdocs.schedule.order import DocumentOrder
 from streamdocs_server.engines.base import Sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
-from streamdocs_server.resolve import requests
+from streamdocs_server.work.resolve import requests
 
 
 def show_prompts(

@@ -1,0 +1,1 @@
+"""Small helpers that the server's rooms share."""

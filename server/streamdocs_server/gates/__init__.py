@@ -1,0 +1,1 @@
+"""Gates: what of a generation is good enough to be read."""

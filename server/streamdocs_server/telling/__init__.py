@@ -1,0 +1,1 @@
+"""Telling: how it goes, over HTTP and on a terminal."""
