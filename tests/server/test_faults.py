@@ -3,47 +3,19 @@
 import asyncio
 import json
 import logging
-from collections import Counter
 
 import httpx
 import pytest
 from anyio import CapacityLimiter
-from test_openai import models
 
 from conftest import make_loop, make_run
+from servers import FaultyServer
 from streamdocs import Stitch
 from streamdocs.errors import EngineError
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
-
-
-class FaultyServer(httpx.AsyncBaseTransport):
-    """A chat server that does something wrong with every third request, and counts what it answered."""
-
-    def __init__(self, fault=None, name: str = "m") -> None:
-        self.fault, self.name = fault, name
-        self.asked = 0
-        self.answered: Counter[str] = Counter()
-
-    async def handle_async_request(self, received: httpx.Request) -> httpx.Response:
-        if received.method == "GET":
-            return models(self.name)
-        body = json.loads(received.content)
-        prompt = body["messages"][-1]["content"]
-        self.asked += 1
-        if self.fault and self.asked % 3 == 1:
-            await asyncio.sleep(0)
-            fault = self.fault() if callable(self.fault) else self.fault
-            if isinstance(fault, Exception):
-                raise fault
-            if fault is not None:
-                return httpx.Response(fault.status_code, headers=fault.headers, content=fault.content)
-            await asyncio.sleep(60)  # it hangs
-        self.answered[prompt] += 1
-        choices = [{"message": {"content": f"{prompt} {i}"}, "finish_reason": "stop"} for i in range(body["n"])]
-        return httpx.Response(200, json={"choices": choices})
 
 
 class CutOff(httpx.AsyncByteStream):

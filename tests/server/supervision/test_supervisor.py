@@ -1,81 +1,20 @@
 """The supervisor with real processes: a stand-in for the server that starts at once and does as it is told."""
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import pytest
 
 from faults.world import is_alive
+from servers import FAKE, QUICK, FakeServer, until, wait_until
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs_server.supervision.supervisor import Limits, Supervisor
-
-FAKE = Path(__file__).with_name("fake_server.py")
-QUICK = Limits(start=20, hang=1.0, probe=0.1, answer=2, stop=2, back_off=0.05, failures=3)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def wait_until(condition, seconds=15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not within the deadline"
-        time.sleep(0.02)
-
-
-async def until(condition) -> None:
-    await asyncio.to_thread(wait_until, condition)
-
-
-class FakeServer:
-    """A supervisor of the stand-in, and its probe."""
-
-    def __init__(self, folder: Path, *flags: str, limits: Limits = QUICK) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.log = folder / "server.log"
-        command = [sys.executable, str(FAKE), self.url.rpartition(":")[2], *flags]
-        self.supervisor = Supervisor(command, dict(os.environ), self.log, limits)
-        self.at_work = None
-
-    async def healthy(self) -> bool:
-        async with httpx.AsyncClient(timeout=1) as client:
-            with contextlib.suppress(httpx.RequestError):
-                return (await client.get(f"{self.url}/health")).is_success
-        return False
-
-    async def progress(self) -> object:
-        return self.at_work
-
-    def pids(self) -> list[int]:
-        return httpx.get(f"{self.url}/pids").json()["pids"]
-
-    async def restarted(self) -> None:
-        before = self.supervisor.restarts
-        await until(lambda: self.supervisor.restarts > before)
-        await asyncio.wait_for(self.supervisor.ready(), 15)
-
-    def run(self, during) -> None:
-        async def work() -> None:
-            try:
-                await self.supervisor.start(self)
-                await asyncio.wait_for(during(), 30)
-            finally:
-                await self.supervisor.stop()
-
-        asyncio.run(work())
 
 
 def test_it_is_started_once_and_stopped_in_order(tmp_path):
@@ -272,7 +211,7 @@ PARENT = """
 import asyncio, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
-from test_supervisor import FakeServer
+from servers import FakeServer
 async def main():
     server = FakeServer(Path({folder!r}))
     await server.supervisor.start(server)

@@ -8,8 +8,8 @@ from collections import Counter
 import httpx
 import pytest
 from anyio import CapacityLimiter
-from test_openai import FAULTS, chat, choice, models, request
 
+from servers import FAULTS, chat, choice, models, request
 from streamdocs.errors import EngineError
 from streamdocs.recipes.requests import Request
 from streamdocs_server.engines import Answer, RequestRefusedError, Sampling

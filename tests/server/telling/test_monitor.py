@@ -9,10 +9,10 @@ import pytest
 import yaml
 from anyio import CapacityLimiter
 from prometheus_client.parser import text_string_to_metric_families
-from test_faults import FaultyServer
 from typer.testing import CliRunner
 
 from conftest import make_loop, make_run
+from servers import FaultyServer
 from streamdocs import Stitch
 from streamdocs.errors import ConfigError
 from streamdocs_server.cli import app

@@ -18,7 +18,7 @@ from streamdocs.corpus.reader import Corpus
 from streamdocs.demo.report import replayed
 from streamdocs.store import LmdbStore
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPE = {"name": "stitch", "generations": 2}
 
 

@@ -17,9 +17,9 @@ import httpx
 import pytest
 import yaml
 from anyio import CapacityLimiter
-from test_supervisor import FakeServer, wait_until
 
 from conftest import make_loop, make_run
+from servers import FakeServer, wait_until
 from streamdocs import Stitch
 from streamdocs.config import GeneratorSection, RunFile
 from streamdocs.errors import ConfigError, EngineError
@@ -34,7 +34,7 @@ from streamdocs_server.engines.openai import Load, OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.sglang import SGLangEndpoint, start_sglang
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venv-sglang/bin/python"
 needs_sglang = pytest.mark.skipif(not PYTHON.exists(), reason=f"no SGLang at {PYTHON}: `make sglang` puts it there")
 # One server for all of them, so all of them in one of xdist's processes.

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from anyio import CapacityLimiter
 
+from servers import FAULTS, chat, choice, models, request
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.recipes.requests import Request
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError, Sampling
@@ -20,19 +21,6 @@ from streamdocs_server.engines.pool import Pool
 
 URL = "http://engine:30000"
 KEY = "sk-very-secret-1234567890"
-
-
-def request(document: str = "A document.", n: int = 1) -> Request:
-    fields = {"document": document}
-    return Request(kind="rephrase", template="Rewrite: {document}", fields=fields, n=n, max_tokens=64)
-
-
-def choice(content: str | None = "A text.", finish_reason: str | None = "stop") -> dict:
-    return {"message": {"role": "assistant", "content": content}, "finish_reason": finish_reason}
-
-
-def chat(*choices: dict, usage: dict | None = None) -> httpx.Response:
-    return httpx.Response(200, json={"choices": list(choices) or [choice()], "usage": usage})
 
 
 class Server:
@@ -116,32 +104,6 @@ def test_a_choice_that_did_not_end_by_itself_is_left_out(left_out: dict):
 
 def test_reasoning_that_took_all_tokens_is_an_empty_text():
     assert Server(chat(choice(None, "length"))).ask().completions == (Completion("", "length", 0),)
-
-
-FAULTS = [
-    (httpx.ConnectError("refused"), "connection"),
-    (httpx.ReadError("connection reset by peer"), "connection"),
-    (httpx.RemoteProtocolError("server disconnected"), "connection"),
-    (httpx.ConnectTimeout("timed out"), "connection"),
-    (httpx.Response(408), "server error"),
-    (httpx.Response(429), "overloaded"),
-    (httpx.Response(500, text="boom"), "server error"),
-    (httpx.Response(503), "overloaded"),
-    (httpx.Response(200, content=b"{"), "malformed answer"),
-    (httpx.Response(200, content=b"[" * 10**5), "malformed answer"),
-    (httpx.Response(200, content=b"\xff\xfe"), "malformed answer"),
-    (
-        httpx.Response(200, content=b'{"choices": [{"message": {"content": "\\ud800"}, "finish_reason": "stop"}]}'),
-        "malformed answer",
-    ),
-    (httpx.Response(200, headers={"content-encoding": "gzip"}, content=b""), "malformed answer"),
-    (httpx.Response(200, json={}), "malformed answer"),
-    (httpx.Response(200, json={"choices": []}), "malformed answer"),
-    (httpx.Response(200, json={"choices": None}), "malformed answer"),
-    (chat(choice(None)), "malformed answer"),
-    (chat(choice("x", "abort")), "malformed answer"),
-    (chat(choice("x", "abort"), choice("x", "content_filter")), "malformed answer"),
-]
 
 
 @pytest.mark.parametrize(("fault", "cause"), FAULTS, ids=lambda value: repr(value)[:40])
@@ -232,10 +194,6 @@ def test_a_server_that_does_not_count_tokens_says_nothing(answer: httpx.Response
 def test_counting_is_tried_again_where_the_server_is_not_there_or_overloaded(fault: httpx.Response | Exception):
     with pytest.raises(TryAgainError):
         asyncio.run(Server(fault).endpoint().count(request()))
-
-
-def models(*names: str) -> httpx.Response:
-    return httpx.Response(200, json={"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
 
 
 def test_the_configured_model_is_confirmed():
