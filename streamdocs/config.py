@@ -7,7 +7,7 @@ from urllib.parse import urlparse
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from streamdocs._base.run_yaml import load_yaml
+from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.keys import Generator
@@ -20,12 +20,6 @@ _RECIPES: dict[str, TypeAdapter[Recipe]] = {name: TypeAdapter(kind) for name, ki
 
 #: A path: what no file system takes is refused here.
 _Path = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)]
-
-
-def faults(error: ValidationError) -> str:
-    """Each field that is wrong and why, without its value: that may be huge, or a secret in the wrong place."""
-    found = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_input=False)]
-    return "; ".join(f"{field}: {message}" if field else message for field, message in found)
 
 
 class _Section(BaseModel):

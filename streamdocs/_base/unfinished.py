@@ -5,6 +5,8 @@ import re
 import secrets
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -48,6 +50,31 @@ def write_whole(path: Path, contents: bytes) -> None:
         new.replace(path)
     finally:
         remove(new)
+
+
+@contextmanager
+def new_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder beside ``out`` that takes its name at the end, or vanishes where anything is raised.
+
+    What killed processes of this machine left behind is removed first.
+
+    Raises:
+        OSError: It cannot be written, or ``out`` has contents by then that are not to be replaced.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(out.parent, out.name)
+    old, folder = unfinished(out), unfinished(out)
+    folder.mkdir()
+    try:
+        yield folder
+        if replace and out.exists():
+            out.rename(old)
+        folder.rename(out)
+    finally:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        for leftover in (folder, old):
+            remove(leftover)
 
 
 def is_alive(process: int) -> bool:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import xxhash
 
 from streamdocs._base.hashing import TEXT_DIGEST_BYTES, digest128, text_digest
-from streamdocs.corpus.schema import check_index, load_json
+from streamdocs._base.untrusted import load_json
+from streamdocs.corpus.schema import check_index
 from streamdocs.errors import CorpusError
 
 FORMAT = 2

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from streamdocs._base.arrays import Tokens
 from streamdocs._base.console import plain_console
 from streamdocs._base.hashing import fingerprint
+from streamdocs._base.unfinished import new_folder
 from streamdocs.corpus.files import FORMAT, INDEX_FILE, is_held_out, load_index, save_index
-from streamdocs.corpus.folder import new_folder
 from streamdocs.corpus.report import InputReport
 from streamdocs.corpus.sources import DATASET_PREFIX, BadRow, Document, Row, list_files, read_documents
 from streamdocs.corpus.tokenizer import CorpusTokenizer
@@ -71,19 +71,22 @@ def prepare_corpus(
         plain_console(stderr=True, quiet=not progress).print(f"{out} is there already, made of the same inputs.")
         return found
     counts = InputReport(max_bad)
-    with new_folder(out, replace=overwrite) as folder, _progress_bar(progress) as bar:
-        first_pass = counts.readable(_read(files, text_field, bar, "training a tokenizer"))
-        chosen = known or _train(first_pass, train_tokenizer or 0)
-        rows = counts.readable(_read(files, text_field, bar, "tokenising"))
-        splits = _write_splits(rows, counts, chosen, folder, holdout=holdout, shard_bytes=shard_bytes)
-        counts.check()
-        if "train" not in splits:
-            raise CorpusError(f"no documents to train on in {', '.join(inputs)} ({counts.rows} rows read)")
-        report = {**counts.as_dict(), "made_from": made_from}
-        described = {**chosen.describe(), "marks": {mark: chosen.encode_marks(mark).tolist() for mark in MARKS}}
-        index = {"format": FORMAT, "tokenizer": described, "splits": splits, "report": report}
-        chosen.save(folder)
-        save_index(folder, index)
+    try:
+        with new_folder(out, replace=overwrite) as folder, _progress_bar(progress) as bar:
+            first_pass = counts.readable(_read(files, text_field, bar, "training a tokenizer"))
+            chosen = known or _train(first_pass, train_tokenizer or 0)
+            rows = counts.readable(_read(files, text_field, bar, "tokenising"))
+            splits = _write_splits(rows, counts, chosen, folder, holdout=holdout, shard_bytes=shard_bytes)
+            counts.check()
+            if "train" not in splits:
+                raise CorpusError(f"no documents to train on in {', '.join(inputs)} ({counts.rows} rows read)")
+            report = {**counts.as_dict(), "made_from": made_from}
+            described = {**chosen.describe(), "marks": {mark: chosen.encode_marks(mark).tolist() for mark in MARKS}}
+            index = {"format": FORMAT, "tokenizer": described, "splits": splits, "report": report}
+            chosen.save(folder)
+            save_index(folder, index)
+    except OSError as error:
+        raise CorpusError(f"{out} cannot be written: {error}") from error
     return report
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from streamdocs._base.arrays import Ints, Tokens
 from streamdocs._base.hashing import text_digest
 from streamdocs._base.unfinished import remove_stale
+from streamdocs._base.untrusted import load_json
 from streamdocs.corpus.files import (
     DOCUMENTS_FILE,
     INDEX_FILE,
@@ -23,7 +24,7 @@ from streamdocs.corpus.files import (
     load_index,
     tokens_checksum,
 )
-from streamdocs.corpus.schema import check_shards, load_json
+from streamdocs.corpus.schema import check_shards
 from streamdocs.corpus.shards import CorpusFiles, MappedShard, Shards
 from streamdocs.corpus.tokenizer import CorpusTokenizer
 from streamdocs.errors import CorpusError, some

@@ -1,12 +1,12 @@
 """What the indexes of a corpus have to look like. They may have been downloaded, and name files to be opened."""
 
-import json
 from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from streamdocs._base.arrays import Count
+from streamdocs._base.untrusted import faults
 
 #: A file in its folder and nowhere else: no separator, no drive, nothing hidden, no parent.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=255)]
@@ -69,18 +69,6 @@ class _Shard(_Section):
 _SHARDS = TypeAdapter(list[_Shard])
 
 
-def load_json(data: bytes) -> Any:
-    """The value that some JSON says.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        return json.loads(data)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
 def check_index(index: dict[str, Any]) -> None:
     """Make sure that ``corpus.json`` says what this version writes.
 
@@ -103,5 +91,4 @@ def _check(validate: Any, value: Any) -> None:
     try:
         validate(value)
     except ValidationError as error:
-        found = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_input=False)[:3]]
-        raise ValueError("; ".join(f"{field}: {message}" for field, message in found)) from error
+        raise ValueError(faults(error, 3)) from error

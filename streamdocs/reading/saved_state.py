@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from streamdocs._base.untrusted import faults
 from streamdocs.errors import FingerprintError
 from streamdocs.schedule.order import Mixture
 
@@ -59,9 +60,7 @@ class SavedState(BaseModel):
         try:
             return cls.model_validate(state)
         except ValidationError as error:
-            found = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_input=False)[:5]]
-            faults = "; ".join(f"{field}: {message}" if field else message for field, message in found)
-            raise FingerprintError(f"the state is none of a streamdocs run, or damaged: {faults}") from error
+            raise FingerprintError(f"the state is none of a streamdocs run, or damaged: {faults(error, 5)}") from error
 
     def check(self, epoch_sequences: int, mixture: Mixture) -> None:
         """Make sure that its numbers can be those of a run of this mixture, in epochs of ``epoch_sequences``.
