@@ -10,8 +10,8 @@ from anyio import CapacityLimiter
 
 from streamdocs.config import GeneratorSection, MixSection, RunFile
 from streamdocs.corpus import prepare_corpus
-from streamdocs.demo.texts import reference_texts
-from streamdocs.schedule.order import BLOCK
+from streamdocs.demo.run import reference_texts
+from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import LmdbStore
 from streamdocs_server.cli import make_run
 from streamdocs_server.engines.template import TemplateEngine

@@ -41,7 +41,7 @@ from streaming import StreamingDataLoader
 from streamdocs import StreamingMegadocDataset
 from streamdocs.corpus.files import DOCUMENTS_FILE, SHARDS_FILE, load_documents, load_index, save_index, split_digest
 from streamdocs.generations.progress import Tally, block_key
-from streamdocs.schedule.order import BLOCK
+from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import LmdbStore
 
 SHARD, WORDS = 10_000, 500

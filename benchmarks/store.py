@@ -36,11 +36,11 @@ from streaming import StreamingDataLoader
 
 from streamdocs import Stitch, StreamingMegadocDataset
 from streamdocs.config import RunFile
-from streamdocs.demo.texts import reference_texts
+from streamdocs.demo.run import reference_texts
 from streamdocs.generations.encoding import TextRecord, encode_text, encode_tokens
 from streamdocs.generations.records import token_keys
 from streamdocs.recipes.keys import Key
-from streamdocs.schedule.order import BLOCK
+from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import LmdbStore, Table
 from streamdocs_server.engines.template import TemplateEngine
 

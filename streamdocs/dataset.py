@@ -33,7 +33,8 @@ from streamdocs.reading.watchdog import end_with_parent
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run, check_fingerprint
-from streamdocs.schedule.order import DocumentOrder, anew, exact_fraction
+from streamdocs.schedule.mixture import exact_fraction
+from streamdocs.schedule.order import DocumentOrder, anew
 from streamdocs.store import Store, open_store
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,10 @@ from streamdocs.errors import FingerprintError
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring
 from streamdocs.recipes.layout import WEB_LAYOUT, Part
-from streamdocs.schedule.order import DocumentOrder, GenerationOrder, Mixture
+from streamdocs.schedule.mixture import Mixture
+from streamdocs.schedule.order import DocumentOrder
 from streamdocs.schedule.packing import Packer, Units
+from streamdocs.schedule.rounds import GenerationOrder
 
 
 class GenerationScope:

@@ -17,7 +17,8 @@ from streamdocs.generations.encoding import TokenRecord, decode_tokens, encode_t
 from streamdocs.generations.records import token_key
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
-from streamdocs.schedule.order import DocumentOrder, exact_fraction
+from streamdocs.schedule.mixture import exact_fraction
+from streamdocs.schedule.order import DocumentOrder
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from streamdocs.demo.run import BATCHES, DemoError, run_demo
-from streamdocs.demo.texts import reference_texts
+from streamdocs.demo.run import BATCHES, DemoError, reference_texts, run_demo
 
 
 def test_the_reference_texts_are_some_hundred_distinct_documents():

@@ -22,7 +22,8 @@ from streamdocs.errors import ConfigError, EngineError, StreamdocsError
 from streamdocs.generations.heartbeat import registered_generators
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
-from streamdocs.schedule.order import DocumentOrder, exact_fraction
+from streamdocs.schedule.mixture import exact_fraction
+from streamdocs.schedule.order import DocumentOrder
 from streamdocs.store import Store, open_store
 from streamdocs_server.engines.make import make_engine, with_options
 from streamdocs_server.engines.pool import Pool

@@ -13,8 +13,7 @@ from streamdocs.errors import ConfigError
 from streamdocs.reading.assembly import Assembler
 from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
-from streamdocs.schedule.packing import DOCUMENT_PARTS
-from streamdocs.schedule.track import Spans, Track
+from streamdocs.schedule.packing import DOCUMENT_PARTS, Spans, Track
 
 STREAMS = ("web", "synthetic", "filler")
 

@@ -1,16 +1,19 @@
 """Prepare, generate beside training, kill both half-way, go on, and check that nothing of it shows in the batches."""
 
+import ast
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from pydoc_data import topics
 from typing import Any
 
 import composer  # noqa: F401  (what it starts needs it: say so early)
@@ -19,7 +22,6 @@ import yaml
 import streamdocs_server  # noqa: F401
 from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.report import report
-from streamdocs.demo.texts import reference_texts
 from streamdocs.errors import StreamdocsError
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 BATCHES = 320
 BATCH_SIZE = 8
 DEADLINE = 280.0
+#: Of the texts: fewest characters of one, and most of them.
+_LEAST_CHARACTERS = 400
+_MOST_DOCUMENTS = 700
 #: A file that tells a demo's folder, of which nothing is kept, from anybody's run.
 _MARK = ".streamdocs-demo"
 
@@ -164,3 +169,24 @@ def _process(command: list[str], logfile: Path) -> Iterator["subprocess.Popen[by
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def reference_texts() -> list[str]:
+    """Some hundred documents, the same ones for the same Python."""
+    texts = [*topics.topics.values(), *_documentation_strings()]
+    long_enough = (text.strip() for text in texts if len(text.strip()) >= _LEAST_CHARACTERS)
+    return list(dict.fromkeys(long_enough))[:_MOST_DOCUMENTS]
+
+
+def _documentation_strings() -> Iterator[str]:
+    library = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted([*library.glob("*.py"), *library.glob("[a-z]*/[a-z]*.py")]):
+        if "site-packages" in path.parts or "test" in path.parts:
+            continue
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):  # broken on purpose, for the library's own tests
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                yield ast.get_docstring(node) or ""

@@ -4,7 +4,7 @@ from streamdocs._base.caching import remember
 from streamdocs.generations.progress import Tally, block_key, total
 from streamdocs.ledger.sealing import Manifest
 from streamdocs.run import GenerationScope
-from streamdocs.schedule.order import Mixture
+from streamdocs.schedule.mixture import Mixture
 from streamdocs.store import Store
 
 #: Blocks of which the tokens are added up: with hundreds of thousands, every rank would stand for half a minute.

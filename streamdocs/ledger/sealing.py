@@ -18,8 +18,10 @@ from streamdocs._base.arrays import Count, Ints
 from streamdocs._base.untrusted import decompress, unpack
 from streamdocs.recipes import Recipe
 from streamdocs.schedule.choosing import Chooser, Shelf
-from streamdocs.schedule.order import DocumentOrder, GenerationOrder, Mixture
+from streamdocs.schedule.mixture import Mixture
+from streamdocs.schedule.order import DocumentOrder
 from streamdocs.schedule.packing import Packer, Unit, Units
+from streamdocs.schedule.rounds import GenerationOrder
 
 WhenBehind = Literal["wait", "reuse", "web"]
 

@@ -10,13 +10,12 @@ from streamdocs._base.arrays import Int32s, Ints
 from streamdocs._base.caching import remember
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.reading.copying import Copier
-from streamdocs.reading.exchange import Lease
-from streamdocs.reading.sequences import Sequences, SequencesShape
+from streamdocs.reading.exchange import Lease, Sequences, SequencesShape
 from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
-from streamdocs.schedule.order import Stream, WindowPlan
-from streamdocs.schedule.packing import Packer, Units, is_document_part
-from streamdocs.schedule.track import Track
+from streamdocs.schedule.mixture import WindowPlan
+from streamdocs.schedule.order import Stream
+from streamdocs.schedule.packing import Packer, Track, Units, is_document_part
 from streamdocs.store import Snapshot
 
 

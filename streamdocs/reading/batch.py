@@ -14,8 +14,7 @@ from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from streamdocs._base.arrays import Bools, Tokens
-from streamdocs.reading.exchange import Address, attach
-from streamdocs.reading.sequences import Sequences, SequencesShape
+from streamdocs.reading.exchange import Address, Sequences, SequencesShape, attach
 
 
 class Sample(Mapping[str, torch.Tensor]):

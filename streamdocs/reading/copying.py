@@ -14,7 +14,7 @@ from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.verification import lost_generations
 from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
-from streamdocs.schedule.track import Spans, Track
+from streamdocs.schedule.packing import Spans, Track
 from streamdocs.store import Snapshot
 
 

@@ -13,12 +13,65 @@ from weakref import ref
 
 import numpy as np
 
-from streamdocs._base.arrays import Ints
+from streamdocs._base.arrays import Bools, Ints, Tokens
 from streamdocs.errors import WorkerGoneError
-from streamdocs.reading.sequences import Sequences, SequencesShape
 
 #: Before the rows of a segment: how many of the batches that were sent the trainer has taken.
 _HEADER_BYTES = 64
+
+
+class Sequences(NamedTuple):
+    """Sequences as they are read.
+
+    tokens: uint16 or uint32 (sequences, max_seq_len). synthetic: bool (sequences,).
+    document: uint16 or uint32 (sequences, max_seq_len), each token's document, counted within its sequence; None unless
+        asked.
+    lease: Of the rows that they lie in, where a trainer shares them; there are others around them then.
+    """
+
+    tokens: Tokens
+    synthetic: Bools
+    document: Tokens | None = None
+    lease: "Lease | None" = None
+
+    @property
+    def rows(self) -> Ints:
+        """int64 (sequences,): in which row each lies."""
+        return self.lease.rows if self.lease else np.arange(len(self.tokens))
+
+
+class SequencesShape(NamedTuple):
+    """What sequences take in memory.
+
+    rows, length: Sequences, and tokens of each. token_type: Their dtype. documents: Whether they have ``document``.
+    """
+
+    rows: int
+    length: int
+    token_type: str
+    documents: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in all."""
+        per_token = np.dtype(self.token_type).itemsize + self.documents * np.dtype(self._document_type).itemsize
+        return self.rows * (self.length * per_token + 1)
+
+    def over(self, memory: memoryview, first: int = 0, count: int | None = None) -> Sequences:
+        """The ``count`` sequences from the ``first`` on (default all) of those that lie in ``memory``."""
+        shape, size = (self.rows - first if count is None else count, self.length), np.dtype(self.token_type).itemsize
+        begin = self.rows * self.length * size  # of the next column
+        tokens: Tokens = np.ndarray(shape, self.token_type, memory, first * self.length * size)
+        document: Tokens | None = None
+        if self.documents:
+            size = np.dtype(self._document_type).itemsize
+            document = np.ndarray(shape, self._document_type, memory, begin + first * self.length * size)
+            begin += self.rows * self.length * size
+        return Sequences(tokens, np.ndarray(shape[:1], np.bool_, memory, begin + first), document)
+
+    @property
+    def _document_type(self) -> str:
+        return "uint16" if self.length <= 1 << 16 else "uint32"
 
 
 class Address(NamedTuple):
@@ -29,7 +82,7 @@ class Address(NamedTuple):
     descriptor: int
 
 
-class Segment:
+class MemoryFile:
     """Memory that one process writes and another one reads.
 
     Args:
@@ -44,7 +97,7 @@ class Segment:
         self.body = memory[_HEADER_BYTES:]
 
     @classmethod
-    def make(cls, size: int) -> "Segment":
+    def make(cls, size: int) -> "MemoryFile":
         """One of this process, with ``size`` bytes, which take memory as they are used."""
         name = secrets.randbits(63)
         descriptor = os.memfd_create(_file_name(name))  # stays open: the trainer finds the segment by it
@@ -88,7 +141,7 @@ class Ring:
 
     def __init__(self, shape: SequencesShape) -> None:
         self.shape = shape
-        self.segment = Segment.make(shape.nbytes)
+        self.segment = MemoryFile.make(shape.nbytes)
         #: The first row of each batch that was sent, less those that were seen to be taken; counted from the beginning.
         self.sent: deque[int] = deque()
         self._seen = 0
@@ -120,10 +173,10 @@ def can_share() -> bool:
     return hasattr(os, "memfd_create")
 
 
-_attached: dict[int, Segment] = {}
+_attached: dict[int, MemoryFile] = {}
 
 
-def attach(address: Address) -> Segment:
+def attach(address: Address) -> MemoryFile:
     """The segment of a worker, in its trainer.
 
     Raises:
@@ -135,7 +188,7 @@ def attach(address: Address) -> Segment:
             if not os.path.exists(f"/proc/{other.address.process}"):
                 _attached.pop(name, None)  # another thread may have been faster
         descriptor = _open(address)
-        segment = _attached[address.name] = Segment(descriptor, address)
+        segment = _attached[address.name] = MemoryFile(descriptor, address)
         os.close(descriptor)
     return segment
 

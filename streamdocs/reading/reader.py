@@ -8,8 +8,7 @@ from torch.utils.data import get_worker_info
 from streamdocs._base.arrays import Ints
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.reading.assembly import Assembler
-from streamdocs.reading.exchange import Ring, can_share
-from streamdocs.reading.sequences import Sequences, SequencesShape
+from streamdocs.reading.exchange import Ring, Sequences, SequencesShape, can_share
 from streamdocs.run import Run
 
 #: Most tokens that are read at a time, 8 or 16 MB of them.

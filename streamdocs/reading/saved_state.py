@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from streamdocs._base.untrusted import faults
 from streamdocs.errors import FingerprintError
-from streamdocs.schedule.order import Mixture
+from streamdocs.schedule.mixture import Mixture
 
 log = logging.getLogger(__name__)
 

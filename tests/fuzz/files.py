@@ -206,7 +206,8 @@ def run_file(data: bytes) -> None:
     except ConfigError as error:
         assert len(str(error)) < 1 << 16
         return
-    from streamdocs.schedule.order import DocumentOrder, Mixture, exact_fraction
+    from streamdocs.schedule.mixture import Mixture, exact_fraction
+    from streamdocs.schedule.order import DocumentOrder
 
     mix = run.mix
     try:

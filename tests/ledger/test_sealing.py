@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from streamdocs.ledger.sealing import Manifest, NotYet, Sealer, State
 from streamdocs.recipes import Rephrase, Stitch, Stretch
 from streamdocs.recipes.layout import Part
-from streamdocs.schedule.order import DocumentOrder, GenerationOrder, Mixture
+from streamdocs.schedule.mixture import Mixture
+from streamdocs.schedule.order import DocumentOrder
 from streamdocs.schedule.packing import Packer
+from streamdocs.schedule.rounds import GenerationOrder
 
 DOCUMENTS, LENGTH = 40, 32
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import default_collate
 
 from streamdocs.reading.batch import Sample, _columns, _Sent
-from streamdocs.reading.sequences import Sequences
+from streamdocs.reading.exchange import Sequences
 
 LENGTH = 5
 

@@ -15,8 +15,7 @@ from streamdocs.errors import WorkerGoneError
 from streamdocs.reading import batch, exchange
 from streamdocs.reading import reader as reading
 from streamdocs.reading.batch import Sample
-from streamdocs.reading.exchange import Address, Lease, Ring, attach
-from streamdocs.reading.sequences import Sequences, SequencesShape
+from streamdocs.reading.exchange import Address, Lease, Ring, Sequences, SequencesShape, attach
 
 LENGTH = 6
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import Rephrase, Stitch
-from streamdocs.schedule.order import BLOCK, DocumentOrder, GenerationOrder, Mixture, exact_fraction
+from streamdocs.schedule.mixture import Mixture, exact_fraction
+from streamdocs.schedule.order import DocumentOrder
+from streamdocs.schedule.rounds import BLOCK, GenerationOrder
 
 fractions = st.decimals(0, 1, places=4).map(lambda number: Fraction(str(number)))
 

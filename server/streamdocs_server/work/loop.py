@@ -15,7 +15,7 @@ from streamdocs.generations.progress import Tally, block_key, read_watermark, sa
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.sealing import WhenBehind
 from streamdocs.run import Run
-from streamdocs.schedule.order import BLOCK
+from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
 from streamdocs_server.work.leases import Leases
 from streamdocs_server.work.resolve import Resolved, Resolver

@@ -21,7 +21,7 @@ from streamdocs.generations.encoding import TextRecord, decode_text, decode_toke
 from streamdocs.generations.heartbeat import register_scope, registered_generators
 from streamdocs.generations.progress import read_tallies, read_watermark, total
 from streamdocs.generations.records import token_key
-from streamdocs.schedule.order import BLOCK
+from streamdocs.schedule.rounds import BLOCK
 from streamdocs_server.cli import serve_run
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
