@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import WEB_UNIT, Rephrase, Stitch, Stretch
-from streamdocs.recipes.base import spread_order
+from streamdocs.recipes.stretch import spread_order
 
 DIVISORS = [(g, p) for g in range(1, 33) for p in range(1, g + 1) if g % p == 0]
 

@@ -1,0 +1,47 @@
+"""Stitched rephrasing: all rephrases of a document and the document itself, one after another."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from streamdocs.errors import ConfigError
+from streamdocs.recipes.base import Recipe
+from streamdocs.recipes.layout import Layout, Part
+from streamdocs.recipes.prompts import load_prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stitch(Recipe):
+    """Stitched rephrasing: the rephrases of a document and the document itself as one document, a megadoc.
+
+    Args:
+        web: Where the web document stands: ``"last"`` (best in the paper), ``"first"`` or ``"none"``.
+        separator: Text between the parts.
+    """
+
+    name: ClassVar[str] = "stitch"
+    kind: ClassVar[Literal["rephrase", "thought"]] = "rephrase"
+    fields: ClassVar[tuple[str, ...]] = ("document",)
+
+    web: Literal["last", "first", "none"] = "last"
+    separator: str = "\n\n"
+    prompt: str = field(default_factory=lambda: load_prompt("rephrase"))
+    max_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.web not in ("last", "first", "none"):
+            raise ConfigError(f"stitch: web={self.web!r}; it is 'last', 'first' or 'none'")
+
+    @property
+    def reads_documents(self) -> bool:
+        """As ``web`` says."""
+        return self.web != "none"
+
+    @property
+    def layout(self) -> Layout:
+        """BOS, the parts with a separator in between, EOS."""
+        if self.web == "last":
+            return Layout((Part.BOS,), (Part.GENERATION, Part.SEPARATOR), (Part.DOCUMENT, Part.EOS))
+        if self.web == "first":
+            return Layout((Part.BOS, Part.DOCUMENT), (Part.SEPARATOR, Part.GENERATION), (Part.EOS,))
+        return Layout((Part.BOS,), (Part.SEPARATOR, Part.GENERATION), (Part.EOS,), skip_first=True)

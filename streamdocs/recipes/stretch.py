@@ -1,0 +1,77 @@
+"""Latent thoughts: a document stretched by what was thought at each of its cuts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from streamdocs._base.arrays import Ints
+from streamdocs.recipes.base import Recipe
+from streamdocs.recipes.layout import Layout, Part
+from streamdocs.recipes.prompts import load_prompt
+from streamdocs.recipes.requests import Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch(Recipe):
+    """Latent thoughts: the document's tokens are cut into G + 1 equal pieces, with a thought at every cut.
+
+    Each thought is generated from the text before its cut and the text after it.
+
+    Args:
+        open_mark: Text before a thought; where it is a special token of the tokenizer, it becomes that token.
+        close_mark: Text after a thought, likewise.
+    """
+
+    name: ClassVar[str] = "stretch"
+    kind: ClassVar[Literal["rephrase", "thought"]] = "thought"
+    fields: ClassVar[tuple[str, ...]] = ("before", "after")
+
+    open_mark: str = "<think>"
+    close_mark: str = "</think>"
+    prompt: str = field(default_factory=lambda: load_prompt("thought"))
+    max_tokens: int = 512
+
+    @property
+    def layout(self) -> Layout:
+        """BOS, then pieces of the document with marked thoughts in between, EOS."""
+        each = (Part.OPEN, Part.GENERATION, Part.CLOSE, Part.DOCUMENT_NEXT)
+        return Layout((Part.BOS, Part.DOCUMENT_HEAD), each, (Part.EOS,))
+
+    def request_part(self, round: int, tokenizer_digest: str) -> list[Any]:
+        """Also which cuts, in tokens of which tokenizer."""
+        cuts = [self.place_of_slot(slot) for slot in self.slots_of_round(round)]
+        return [*super().request_part(round, tokenizer_digest), self.generations, cuts, tokenizer_digest]
+
+    def requests(self, text: str, offsets: Sequence[tuple[int, int]], round: int) -> list[Request]:
+        """One request a cut, in the order of the document, so that a server's prefix cache serves what they share."""
+        slots = np.array(self.slots_of_round(round))
+        starts = [start for start, _ in offsets] + [len(text)]
+        places = [starts[cut] for cut in self.cuts(np.array(len(offsets)), slots)]
+        return [self._request({"before": text[:place], "after": text[place:]}, 1) for place in places]
+
+    def cuts(self, tokens: Ints, slots: Ints) -> Ints:
+        """floor(tokens * (cut + 1) / (G + 1)): G + 1 pieces whose lengths differ by at most one."""
+        table = np.array([self.place_of_slot(slot) for slot in range(self.generations)])
+        return tokens.astype(np.int64) * (table[slots] + 1) // (self.generations + 1)
+
+    def place_of_slot(self, slot: int) -> int:
+        """Each round takes every ``cycle``-th cut, shifted so that the first n rounds are always evenly spread."""
+        round, number = divmod(slot, self.round_size)
+        return number * self.cycle + spread_order(self.cycle)[round]
+
+
+@lru_cache
+def spread_order(size: int) -> tuple[int, ...]:
+    """Order of ``range(size)``, seen as a circle, in which each next place is as far as can be from those before."""
+    places = np.arange(size)
+    chosen, distance = [], np.full(size, size)
+    place = size // 2
+    for _ in range(size):
+        chosen.append(place)
+        apart = np.abs(places - place)
+        distance = np.minimum(distance, np.minimum(apart, size - apart))
+        place = int(np.argmax(distance))  # the first of those that are as far
+    return tuple(chosen)
