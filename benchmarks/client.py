@@ -35,7 +35,6 @@ from streamdocs.demo.run import reference_texts
 from streamdocs.recipes.requests import Request
 from streamdocs.run import Run
 from streamdocs.store import LmdbStore
-from streamdocs_server.cli import make_run
 from streamdocs_server.engines.make import make_endpoints
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.sglang import SGLangEndpoint
@@ -154,7 +153,7 @@ async def benchmark(file: RunFile, section: GeneratorSection, repeats: int, fold
     (endpoint,) = make_endpoints(section)
     assert isinstance(endpoint, SGLangEndpoint)
     try:
-        run = make_run(file, await endpoint.identify())
+        run = Run.of(file, file.generator.generator(await endpoint.identify()))
         documents = len(run.corpus.documents)
         asked = [each for document in range(documents) for each in requests(run.scope, document, 0)]
         few = asked[: max(16, len(asked) // 3)]

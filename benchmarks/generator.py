@@ -11,9 +11,9 @@ from anyio import CapacityLimiter
 from streamdocs.config import GeneratorSection, MixSection, RunFile
 from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.run import reference_texts
+from streamdocs.run import Run
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import LmdbStore
-from streamdocs_server.cli import make_run
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work import loop, retire
@@ -64,7 +64,7 @@ def write_first(file: RunFile, documents: int) -> None:
 
 
 def _loop(file: RunFile, tokens_per_second: float | None) -> GenerationLoop:
-    run, store = make_run(file, _SERVED), LmdbStore(file.store)
+    run, store = Run.of(file, file.generator.generator(_SERVED)), LmdbStore(file.store)
     assert run.scope
     resolver = Resolver(run.scope, store, TemplateEngine(tokens_per_second=tokens_per_second), _GATES, attempts=1)
     slots, name = CapacityLimiter(_IN_FLIGHT), f"benchmark:{os.getpid()}"

@@ -1,22 +1,42 @@
 """The run file: one YAML that trainer and server both read."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlparse
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.prompts import load_prompt
+from streamdocs.schedule.mixture import exact_fraction
+from streamdocs.schedule.rounds import WhenBehind
 
 #: Of an environment variable. What is none may be the secret itself, and is not shown.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
 
-_RECIPES: dict[str, TypeAdapter[Recipe]] = {name: TypeAdapter(kind) for name, kind in RECIPES.items()}
+#: Arguments of the dataset that decide what a server writes, and in which order.
+_SCOPE = (
+    *("recipe", "generator", "shuffle", "shuffle_seed", "shuffle_algo", "shuffle_block_size", "num_canonical_nodes"),
+)
+#: Fields of a run file that are arguments of the dataset under the same name.
+_SAME_NAME = ("remote", "split", "download_retry", "download_timeout", "cache_limit", "store", "recipe")
 
 #: A path: what no file system takes is refused here.
 _Path = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)]
@@ -84,13 +104,21 @@ class GeneratorSection(_Section):
 
 
 class MixSection(_Section):
-    """What the trainer reads."""
+    """What the trainer reads: the arguments of StreamingMegadocDataset that have these names."""
 
     synthetic_fraction: float | str = 0.75
     max_seq_len: int = 2048
-    when_behind: Literal["wait", "reuse", "web"] = "reuse"
+    when_behind: WhenBehind = "reuse"
     window: int = 2048
+    shuffle: bool = True
     shuffle_seed: int = 9176
+    shuffle_algo: str = "py1e"
+    shuffle_block_size: int = Field(default=1 << 18, ge=1)
+    num_canonical_nodes: int = 1
+    evaluation: bool = False
+    epoch_size: int | str | None = None
+    block_cross_document_attention: bool = False
+    wait_timeout: float = Field(default=3600, ge=0)
     name: str = Field(default="", max_length=256)
 
 
@@ -122,16 +150,56 @@ class ServerSection(_Section):
     drain: float = Field(default=2.0, ge=0)
 
 
+def _make_recipe(value: Any, info: ValidationInfo) -> Any:
+    """A recipe of its fields and its name; a prompt is a file in the folder of the run file."""
+    if not isinstance(value, dict):
+        return value
+    fields = dict(value)
+    name, prompt = fields.pop("name", None), fields.get("prompt", "")
+    if not isinstance(name, str) or name not in RECIPES:
+        raise ValueError(f"{name!r}; it is one of {', '.join(RECIPES)}")
+    if not isinstance(prompt, str):
+        raise ValueError("prompt is the name of a file")
+    if prompt:
+        fields["prompt"] = load_prompt((info.context or Path()) / prompt)
+    try:
+        return TypeAdapter(RECIPES[name]).validate_python(fields)
+    except ValidationError as error:
+        raise ValueError(f"recipe {name}: {faults(error)}") from error
+
+
 class RunFile(_Section):
-    """A run: corpus, store, recipe, generator and mix. Relative paths are relative to the file's folder."""
+    """A run: corpus, store, recipe, generator and mix. Relative paths are relative to the file's folder.
+
+    ``split``, ``remote``, ``download_retry``, ``download_timeout``, ``cache_limit``: as the dataset's arguments.
+    """
 
     corpus: _Path
     remote: _Path | None = None
-    store: _Path
-    recipe: dict[str, Any]
+    split: str = "train"
+    download_retry: int = Field(default=2, ge=0)
+    download_timeout: float = Field(default=60, gt=0)
+    cache_limit: int | str | None = None
+    store: _Path | None = None
+    recipe: Annotated[InstanceOf[Recipe] | None, BeforeValidator(_make_recipe)] = None
     generator: GeneratorSection = GeneratorSection()
     mix: MixSection = MixSection()
     server: ServerSection = ServerSection()
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> "RunFile":
+        if not self.synthetic:
+            return self
+        if self.store is None or self.recipe is None:
+            raise ValueError(f"synthetic_fraction={self.mix.synthetic_fraction} needs a store and a recipe")
+        if self.split != "train":
+            raise ValueError(f"split {self.split!r}: generations are of 'train' alone; set synthetic_fraction to 0")
+        return self
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether anything synthetic is read at all."""
+        return exact_fraction(self.mix.synthetic_fraction) > 0
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "RunFile":
@@ -140,51 +208,68 @@ class RunFile(_Section):
         Raises:
             ConfigError: It cannot be read, or a field is unknown, missing or wrong; the message names each.
         """
+        folder = Path(path).parent
         try:
-            run = cls.model_validate(load_yaml(Path(path).read_bytes()))
-        except ValidationError as error:
-            raise ConfigError(f"run file {path}: {faults(error)}") from error
+            fields = load_yaml(Path(path).read_bytes())
         except (OSError, ValueError) as error:
             raise ConfigError(f"run file {path} cannot be read: {error}") from error
-        folder = Path(path).parent
-        recipe = dict(run.recipe)
-        if "prompt" in recipe:
-            if not isinstance(recipe["prompt"], str):
-                raise ConfigError(f"run file {path}: recipe.prompt is the name of a file")
-            recipe["prompt"] = load_prompt(folder / recipe["prompt"])
-        store = run.store if "://" in run.store else str(folder / run.store)
-        remote = run.remote
-        if remote and not urlparse(remote).scheme:  # as streaming tells a location from a path
-            remote = str(folder / remote)
-        generator = run.generator.relative_to(folder)
-        places = {"corpus": str(folder / run.corpus), "remote": remote, "store": store}
-        run = run.model_copy(update={**places, "recipe": recipe, "generator": generator})
-        run.make_recipe()
-        return run
+        run = cls._checked(fields, f"run file {path}", folder)
+        places = {"corpus": str(folder / run.corpus), "generator": run.generator.relative_to(folder)}
+        if run.store and "://" not in run.store:
+            places["store"] = str(folder / run.store)
+        if run.remote and not urlparse(run.remote).scheme:  # as streaming tells a location from a path
+            places["remote"] = str(folder / run.remote)
+        return run.model_copy(update=places)
 
-    def make_recipe(self) -> Recipe:
-        """The recipe.
+    @classmethod
+    def of_arguments(cls, arguments: Mapping[str, Any]) -> "RunFile":
+        """The run that keyword arguments of the dataset say; those that no file has are left out.
 
         Raises:
-            ConfigError: Its name or one of its fields is not known.
+            ConfigError: One of them is wrong; the message names each.
         """
-        fields = dict(self.recipe)
-        name = fields.pop("name", None)
-        if not isinstance(name, str) or name not in RECIPES:
-            raise ConfigError(f"recipe.name: {name!r}; it is one of {', '.join(RECIPES)}")
-        try:
-            return _RECIPES[name].validate_python(fields)
-        except ValidationError as error:
-            raise ConfigError(f"recipe {name}: {faults(error)}") from error
+        store, generator = arguments["store"], arguments["generator"]
+        fields = {
+            **{name: arguments[name] for name in cls.model_fields if name in arguments},
+            "corpus": os.fspath(arguments["local"]),
+            "store": store if store is None else getattr(store, "location", None) or os.fspath(store),
+            "generator": asdict(generator) if generator else {},
+            "mix": {name: arguments[name] for name in MixSection.model_fields if arguments[name] is not None},
+            "server": {"keep_checkpoints": arguments["keep_checkpoints"]},
+        }
+        return cls._checked(fields, "arguments")
 
-    def dataset_arguments(self) -> dict[str, Any]:
-        """What StreamingMegadocDataset takes from here."""
-        return {
+    @classmethod
+    def _checked(cls, fields: Any, what: str, folder: Path | None = None) -> "RunFile":
+        try:
+            return cls.model_validate(fields, context=folder)
+        except ValidationError as error:
+            raise ConfigError(f"{what}: {faults(error)}") from error
+
+    def dataset_arguments(self, **given: Any) -> dict[str, Any]:
+        """What StreamingMegadocDataset takes from here, and what is ``given`` over it.
+
+        Raises:
+            ConfigError: With what is given, no server that reads this file writes what such a dataset reads.
+        """
+        ours = {
             "local": self.corpus,
-            "remote": self.remote,
-            "store": self.store,
-            "recipe": self.make_recipe(),
+            **{name: getattr(self, name) for name in _SAME_NAME},
             "generator": self.generator.generator(),
             "keep_checkpoints": self.server.keep_checkpoints,
             **self.mix.model_dump(),
         }
+        if given.get("split", "train") != "train":
+            given = {"synthetic_fraction": 0, **given}  # nothing is written for what is held out
+        if exact_fraction({**ours, **given}["synthetic_fraction"]):
+            self._check_scope(ours, given)
+        return {**ours, **given}
+
+    @staticmethod
+    def _check_scope(ours: dict[str, Any], given: dict[str, Any]) -> None:
+        wrong = {name for name in _SCOPE if None not in (ours[name], given.get(name)) and given[name] != ours[name]}
+        if "recipe" in wrong and given["recipe"].scope("") == ours["recipe"].scope(""):
+            wrong.remove("recipe")  # only what is made of the same generations differs
+        if wrong:
+            found = "; ".join(f"{name}: {ours[name]} in the run file, {given[name]} given" for name in sorted(wrong))
+            raise ConfigError(f"a server that reads the run file writes for another run. Change it there: {found}")

@@ -9,19 +9,17 @@ from typing import Any
 
 import numpy as np
 from streaming import StreamingDataset
-from streaming.base.util import bytes_to_int, number_abbrev_to_int
+from streaming.base.util import number_abbrev_to_int
 from streaming.base.world import World
 from torch.utils.data import get_worker_info
 
 from streamdocs._base.arrays import Ints
 from streamdocs.config import RunFile
-from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError
 from streamdocs.generations.describe import describe_run
 from streamdocs.generations.heartbeat import wait_for_generator
 from streamdocs.generations.progress import Tally, sample_tally
 from streamdocs.ledger.ledger import Ledger
-from streamdocs.ledger.sealing import WhenBehind
 from streamdocs.ledger.verification import reseal_lost
 from streamdocs.reading.assembly import Assembler, Segment
 from streamdocs.reading.batch import Sample
@@ -30,11 +28,10 @@ from streamdocs.reading.reader import Reader
 from streamdocs.reading.saved_state import SavedState
 from streamdocs.reading.shared_arrays import SharedArrays
 from streamdocs.reading.watchdog import end_with_parent
-from streamdocs.recipes import Recipe, Rephrase
+from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run, check_fingerprint
-from streamdocs.schedule.mixture import exact_fraction
-from streamdocs.schedule.order import DocumentOrder, anew
+from streamdocs.schedule.rounds import WhenBehind
 from streamdocs.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -116,12 +113,10 @@ class StreamingMegadocDataset(StreamingDataset):
         reseal: bool = False,
     ) -> None:
         # Not super().__init__(): all that it would set up is named shared memory, and threads that poll it.
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if batch_size is None or batch_size < 1:
             raise ConfigError("batch_size is needed, the same as the DataLoader's: batches are dealt out by it")
-        if when_behind not in ("wait", "reuse", "web"):
-            raise ConfigError(f"when_behind={when_behind!r}; it is 'wait', 'reuse' or 'web'")
-        if keep_checkpoints < 1:
-            raise ConfigError(f"keep_checkpoints={keep_checkpoints}; at least one is needed")
+        file = RunFile.of_arguments(arguments)
         self.batch_size = batch_size
         self.replication = replication
         self.when_behind = when_behind
@@ -136,37 +131,13 @@ class StreamingMegadocDataset(StreamingDataset):
             raise ConfigError(f"replication={replication} does not divide the {ranks} ranks of this run")
         self._parallel_rank_world = self._unique_rank_world.replicate(replication or 1)
 
-        limit = bytes_to_int(cache_limit) if isinstance(cache_limit, str) else cache_limit
-        self.corpus = Corpus(
-            local, remote, split, download_timeout=download_timeout, download_retry=download_retry, cache_limit=limit
-        )
         self.store: Store | None = open_store(store) if isinstance(store, str | os.PathLike) else store
-        fraction = exact_fraction(synthetic_fraction)
-        synthetic = fraction > 0
-        if synthetic and (self.store is None or recipe is None):
-            raise ConfigError(f"synthetic_fraction={synthetic_fraction} needs a store and a recipe")
-        order = DocumentOrder(
-            self.corpus.shard_sizes,
-            shuffle_seed,
-            shuffle=shuffle,
-            algorithm=shuffle_algo,
-            canonical_nodes=num_canonical_nodes or 1,
-            block_size=shuffle_block_size or 1 << 18,
-            keep=SharedArrays().get if len(self.corpus.documents) >= _MANY else anew,
-        )
-        if synthetic and generator is None:
-            assert self.store is not None
+        if file.synthetic and generator is None and self.store:
             generator = wait_for_generator(self.store, wait_timeout)
-        self.run = Run(
-            self.corpus,
-            recipe or Rephrase(generations=1),
-            order,
-            generator if synthetic else None,
-            synthetic_fraction=fraction,
-            max_seq_len=max_seq_len,
-            window=window,
-            name=name,
-        )
+        self.run = Run.of(file, generator if file.synthetic else None)
+        self.corpus = self.run.corpus
+        if len(self.corpus.documents) >= _MANY:
+            self.run.order.share(SharedArrays().get)
         self.shuffle_seed = shuffle_seed
         self.num_samples = len(self.corpus.documents)
         self.epoch_size = self._epoch_sequences(epoch_size)
@@ -182,7 +153,7 @@ class StreamingMegadocDataset(StreamingDataset):
         Raises:
             ConfigError: The file does not hold a run.
         """
-        return cls(**{**RunFile.load(path).dataset_arguments(), **arguments})
+        return cls(**RunFile.load(path).dataset_arguments(**arguments))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("ledger", "_reader")}

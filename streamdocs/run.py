@@ -6,17 +6,20 @@ Trainer and server each build one from the same run file, and so agree without t
 from collections.abc import Mapping
 from dataclasses import asdict
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+from streaming.base.util import bytes_to_int
 
 from streamdocs._base.arrays import Int32s, Ints, Tokens
 from streamdocs._base.hashing import canonical, digest128, fingerprint
+from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import FingerprintError
-from streamdocs.recipes import Recipe
+from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring
 from streamdocs.recipes.layout import WEB_LAYOUT, Part
-from streamdocs.schedule.mixture import Mixture
+from streamdocs.schedule.mixture import Mixture, exact_fraction
 from streamdocs.schedule.order import DocumentOrder
 from streamdocs.schedule.packing import Packer, Units
 from streamdocs.schedule.rounds import GenerationOrder
@@ -36,10 +39,19 @@ class GenerationScope:
         self.order = order
         self.generation_order = GenerationOrder(recipe, order)
         self.keyring = Keyring(recipe, generator, corpus.tokenizer_digest)
-        request = [recipe.request_part(round, corpus.tokenizer_digest) for round in range(recipe.cycle)]
-        parts = [corpus.digest, request, recipe.generations, recipe.sweeps, generator.fingerprint, order.identity]
+        asked = recipe.scope(corpus.tokenizer_digest)
+        parts = [corpus.digest, *asked, generator.fingerprint, order.identity]
         # Keys hold the version, so that what another one has resolved is not there for this one.
         self.id = digest128(canonical([FORMAT_VERSION, *parts]))
+        #: The same by field, to name those in which two scopes differ.
+        self.fields: dict[str, Any] = {
+            "corpus": corpus.digest,
+            "recipe": f"{recipe.kind} {fingerprint(asked)}",
+            "generations": recipe.generations,
+            "per_round": recipe.round_size,
+            "generator": f"{generator.model} {generator.fingerprint}",
+            **order.fields,
+        }
 
 
 class Run:
@@ -76,6 +88,46 @@ class Run:
         self.web_tokens = int(corpus.tokens_per_document.sum()) + self._ends * len(corpus.tokens_per_document)
         self.fingerprint = self._fingerprint(name)
         self.ledger_id = digest128(canonical(self.fingerprint))
+
+    @classmethod
+    def of(cls, file: RunFile, generator: Generator | None) -> "Run":
+        """The run of a run file: the only way from configuration to arithmetic, for trainer, server and every command.
+
+        Args:
+            file: What is to be read.
+            generator: Who writes, as the file, the server or the store says; None where nothing synthetic is read.
+
+        Raises:
+            ConfigError: It says what cannot be.
+            CorpusError: The corpus cannot be read.
+        """
+        mix, limit = file.mix, file.cache_limit
+        corpus = Corpus(
+            file.corpus,
+            file.remote,
+            file.split,
+            download_timeout=file.download_timeout,
+            download_retry=file.download_retry,
+            cache_limit=bytes_to_int(limit) if isinstance(limit, str) else limit,
+        )
+        order = DocumentOrder(
+            corpus.shard_sizes,
+            mix.shuffle_seed,
+            shuffle=mix.shuffle,
+            algorithm=mix.shuffle_algo,
+            canonical_nodes=mix.num_canonical_nodes,
+            block_size=mix.shuffle_block_size,
+        )
+        return cls(
+            corpus,
+            file.recipe or Rephrase(generations=1),
+            order,
+            generator,
+            synthetic_fraction=exact_fraction(mix.synthetic_fraction),
+            max_seq_len=mix.max_seq_len,
+            window=mix.window,
+            name=mix.name,
+        )
 
     @property
     def synthetic(self) -> bool:
@@ -116,10 +168,14 @@ def check_fingerprint(theirs: Mapping[str, str | int], ours: Mapping[str, str | 
     Raises:
         FingerprintError: They are not; the message names each field that differs.
     """
+    if found := differences(theirs, ours, what):
+        raise FingerprintError(f"the {what} belongs to another run: {found}")
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], what: str) -> str:
+    """The fields in which two runs differ, ``what`` being where theirs come from; "" for none."""
     fields = [field for field in sorted({*theirs, *ours}) if theirs.get(field) != ours.get(field)]
-    if fields:
-        lines = [f"{field}: {theirs.get(field)} in the {what}, {ours.get(field)} here" for field in fields]
-        raise FingerprintError(f"the {what} belongs to another run: " + "; ".join(lines))
+    return "; ".join(f"{field}: {theirs.get(field)} in the {what}, {ours.get(field)} here" for field in fields)
 
 
 def _constants(corpus: Corpus, recipe: Recipe) -> dict[Part, Tokens]:

@@ -19,7 +19,7 @@ def test_defaults_and_relative_paths(tmp_path):
     assert load(tmp_path, remote="mirror").remote == str(tmp_path / "mirror")
     for elsewhere in ("s3://bucket/corpus", "dbfs:/Volumes/a/corpus"):
         assert load(tmp_path, remote=elsewhere).remote == elsewhere
-    assert run.make_recipe() == Stitch(generations=4)
+    assert run.recipe == Stitch(generations=4)
     arguments = run.dataset_arguments()
     assert arguments["generator"] is None  # found in the store
     assert arguments["synthetic_fraction"] == 0.75 and arguments["window"] == 2048
@@ -28,7 +28,7 @@ def test_defaults_and_relative_paths(tmp_path):
 def test_a_prompt_of_the_users_own(tmp_path):
     (tmp_path / "mine.txt").write_text("From {before} to {after}.")
     run = load(tmp_path, recipe={"name": "stretch", "generations": 2, "prompt": "mine.txt"})
-    assert run.make_recipe() == Stretch(generations=2, prompt="From {before} to {after}.")
+    assert run.recipe == Stretch(generations=2, prompt="From {before} to {after}.")
 
 
 def test_the_generator_is_named_by_the_file_or_by_who_serves(tmp_path):

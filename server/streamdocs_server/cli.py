@@ -17,13 +17,10 @@ from typer.core import TyperGroup
 
 from streamdocs._base.console import error_exit, set_up_logging
 from streamdocs.config import RunFile
-from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
 from streamdocs.generations.heartbeat import registered_generators
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
-from streamdocs.schedule.mixture import exact_fraction
-from streamdocs.schedule.order import DocumentOrder
 from streamdocs.store import Store, open_store
 from streamdocs_server.engines.make import make_engine, with_options
 from streamdocs_server.engines.pool import Pool
@@ -94,7 +91,9 @@ async def serve_run(file: RunFile) -> None:
         served = await engine.model()
         if file.generator.model not in (None, served[0]):
             raise EngineError(f"the engine serves {served[0]}, the run file says {file.generator.model}: change one")
-        run = make_run(file, served)
+        if file.store is None:
+            raise ConfigError("store is not set: a server writes into one")
+        run = Run.of(file, file.generator.generator(served))
         assert run.scope is not None
         store = open_store(file.store)
         if file.generator.model is None:
@@ -124,22 +123,6 @@ async def serve_run(file: RunFile) -> None:
             typer.echo(json.dumps(monitor.status()))
     finally:
         await engine.close()
-
-
-def make_run(file: RunFile, served: tuple[str, str]) -> Run:
-    """The run of a run file, as the trainer's dataset makes it, with the model that is served."""
-    corpus = Corpus(file.corpus, file.remote)
-    order = DocumentOrder(corpus.shard_sizes, file.mix.shuffle_seed)
-    return Run(
-        corpus,
-        file.make_recipe(),
-        order,
-        file.generator.generator(served),
-        synthetic_fraction=exact_fraction(file.mix.synthetic_fraction),
-        max_seq_len=file.mix.max_seq_len,
-        window=file.mix.window,
-        name=file.mix.name,
-    )
 
 
 def make_gates(file: RunFile) -> Gates:

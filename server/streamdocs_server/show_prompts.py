@@ -8,11 +8,9 @@ import typer
 
 from streamdocs._base.console import error_exit, printable
 from streamdocs.config import RunFile
-from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.recipes import RECIPES, Recipe
-from streamdocs.run import GenerationScope
-from streamdocs.schedule.order import DocumentOrder
+from streamdocs.run import Run
 from streamdocs_server.engines.base import Sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.work.resolve import requests
@@ -32,17 +30,16 @@ def show_prompts(
     """
     try:
         file = RunFile.load(run_file)
-        corpus = Corpus(file.corpus, file.remote)
         served = (model_name or file.generator.model or "the-served-model", file.generator.revision)
         generator = file.generator.generator(served)
         assert generator is not None
         sampling = Sampling(temperature=generator.temperature, top_p=generator.top_p, system=generator.system)
         endpoint = OpenAIEndpoint(url="http://localhost", model=generator.model, sampling=sampling)
-        order = DocumentOrder(corpus.shard_sizes, file.mix.shuffle_seed)
-        if not 0 <= document < len(corpus.documents):
-            raise ConfigError(f"--document {document}: the corpus {file.corpus} has 0 to {len(corpus.documents) - 1}")
-        for each in _recipes(recipe, file.make_recipe()):
-            scope = GenerationScope(corpus, each, generator, order)
+        for each in _recipes(recipe, file.recipe):
+            scope = Run.of(file.model_copy(update={"recipe": each}), generator).scope
+            assert scope is not None
+            if not 0 <= document < (documents := len(scope.corpus.documents)):
+                raise ConfigError(f"--document {document}: the corpus {file.corpus} has 0 to {documents - 1}")
             for request, seed in requests(scope, document, round):
                 body = endpoint.body(request, request.n, seed)
                 typer.echo(json.dumps(body) if as_json else printable(_readable(each.name, document, round, body)))
@@ -50,7 +47,9 @@ def show_prompts(
         error_exit(error)
 
 
-def _recipes(name: str | None, of_the_run: Recipe) -> list[Recipe]:
+def _recipes(name: str | None, of_the_run: Recipe | None) -> list[Recipe]:
+    if of_the_run is None:
+        raise ConfigError("the run file has no recipe")
     if name is None:
         return [of_the_run]
     if name != "all" and name not in RECIPES:

@@ -101,4 +101,5 @@ def faults(error: ValidationError, most: int | None = None) -> str:
         most: Fields to name; default all of them.
     """
     found = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_input=False)[:most]]
-    return "; ".join(f"{field}: {message}" if field else message for field, message in found)
+    plain = [(field, message.removeprefix("Value error, ")) for field, message in found]
+    return "; ".join(f"{field}: {message}" if field else message for field, message in plain)

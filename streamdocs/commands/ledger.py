@@ -9,14 +9,14 @@ from rich.table import Table
 
 from streamdocs._base.console import plain_console
 from streamdocs.config import RunFile
-from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
-from streamdocs.generations.heartbeat import register_generator, registered_generators
+from streamdocs.generations.heartbeat import register_generator, registered_generators, wait_for_generator
 from streamdocs.ledger.file import LedgerFile, differences, export_ledger, import_ledger, is_ledger_file
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.verification import WindowReport, reseal_lost
 from streamdocs.ledger.verification import verify as verify_ledger
 from streamdocs.recipes.keys import Generator
+from streamdocs.run import Run
 from streamdocs.store import open_store
 
 app = typer.Typer(
@@ -39,12 +39,13 @@ def open_ledger(run_file: Path, generator: Generator | None = None) -> Ledger:
     Raises:
         ConfigError: Nothing is ever sealed, because nothing synthetic is read.
     """
-    run = RunFile.load(run_file)
-    known = run.generator.generator() or (generator if not registered_generators(open_store(run.store)) else None)
-    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5, generator=known)
-    if dataset.ledger is None:
+    file = RunFile.load(run_file)
+    if not (file.synthetic and file.store):
         raise ConfigError(f"{run_file}: nothing is sealed where synthetic_fraction is 0")
-    return dataset.ledger
+    store = open_store(file.store)
+    known = None if registered_generators(store) else generator
+    generator = file.generator.generator() or known or wait_for_generator(store, 5)
+    return Ledger(Run.of(file, generator), store, file.mix.when_behind, 5)
 
 
 @app.command()

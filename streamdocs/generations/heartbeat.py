@@ -1,6 +1,7 @@
 """Signs of life of generators, and who they are, in the store."""
 
 import time
+from contextlib import suppress
 from dataclasses import asdict
 
 import msgpack
@@ -9,10 +10,11 @@ from pydantic import TypeAdapter
 from streamdocs._base.untrusted import unpack
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
 from streamdocs.recipes.keys import Generator
-from streamdocs.run import GenerationScope
+from streamdocs.run import GenerationScope, differences
 from streamdocs.store import Store
 
 _GENERATOR = TypeAdapter(Generator)
+_FIELDS = TypeAdapter(dict[str, str | int])
 
 
 def beat(store: Store, scope: GenerationScope, server: str) -> None:
@@ -22,7 +24,19 @@ def beat(store: Store, scope: GenerationScope, server: str) -> None:
 
 def register_scope(store: Store, scope: GenerationScope) -> None:
     """Make it known that somebody generates for, or reads, a scope."""
-    store.update(b"scope/" + scope.id, lambda _: b"")
+    store.update(b"scope/" + scope.id, lambda _: msgpack.packb(scope.fields))
+
+
+def other_scopes(store: Store, scope: GenerationScope) -> list[str]:
+    """Of every other scope of which a store holds generations, in which fields it differs from this one."""
+    found = []
+    with store.read() as snapshot:
+        for key, value in snapshot.scan("notes", b"scope/"):
+            name = key.removeprefix(b"scope/")
+            if name != scope.id and next(snapshot.scan("blocks", name), None):
+                with suppress(ValueError):  # damaged, or of a version that did not say
+                    found.append(differences(_FIELDS.validate_python(unpack(value)), scope.fields, "store"))
+    return found
 
 
 def is_only_scope(store: Store, scope: GenerationScope) -> bool:

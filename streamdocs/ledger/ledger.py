@@ -9,12 +9,12 @@ import msgpack
 from streamdocs._base.caching import remember
 from streamdocs._base.hashing import canonical, digest128
 from streamdocs.errors import ConfigError, FingerprintError, StoreError, WaitTimeoutError, some
-from streamdocs.generations.heartbeat import Listener, register_scope
+from streamdocs.generations.heartbeat import Listener, other_scopes, register_scope
 from streamdocs.generations.record_cache import RecordCache
 from streamdocs.generations.records import Records, StoreShelf
 from streamdocs.ledger.consistency import unpack_manifest
 from streamdocs.ledger.meter import MixtureMeter
-from streamdocs.ledger.sealing import Manifest, NotYet, Sealer, State, WhenBehind
+from streamdocs.ledger.sealing import Manifest, NotYet, Sealer, State
 from streamdocs.ledger.windows import (
     Reseal,
     add_reseals,
@@ -26,6 +26,7 @@ from streamdocs.ledger.windows import (
     window_key,
 )
 from streamdocs.run import Run
+from streamdocs.schedule.rounds import WhenBehind
 from streamdocs.store import Snapshot, Store
 
 log = logging.getLogger(__name__)
@@ -268,9 +269,11 @@ class Ledger:
         if silent > self._wait_timeout:
             raise WaitTimeoutError(f"{what}: none came in {silent:.0f} s; see the server's log, or raise wait_timeout")
         if min(silent, no_server) > HEARTBEAT_TIMEOUT:
+            others = other_scopes(self.store, self.scope)
             raise WaitTimeoutError(
                 f"{what} and no generator of this corpus, recipe and seed is running: start `streamdocs-server` "
                 "with the same run file"
+                + "".join(f". What another one wrote there is for another run ({other})" for other in others)
             )
 
 

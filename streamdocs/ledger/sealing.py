@@ -7,7 +7,7 @@ reads the manifest, so a sealed window replays bit for bit whatever has been gen
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
@@ -21,9 +21,7 @@ from streamdocs.schedule.choosing import Chooser, Shelf
 from streamdocs.schedule.mixture import Mixture
 from streamdocs.schedule.order import DocumentOrder
 from streamdocs.schedule.packing import Packer, Unit, Units
-from streamdocs.schedule.rounds import GenerationOrder
-
-WhenBehind = Literal["wait", "reuse", "web"]
+from streamdocs.schedule.rounds import GenerationOrder, WhenBehind
 
 #: With "reuse", a run starts once it would read no unit more often than this in its first window.
 #: (At the mixtures that work best in arXiv 2603.18534 each generation is read about 16 times in all.)

@@ -127,6 +127,11 @@ class Recipe:
         """What goes into the key of a generation: everything about the request that can change the text."""
         return [self.kind, digest128(self.prompt.encode()), self.max_tokens, self.round_size]
 
+    def scope(self, tokenizer_digest: str) -> list[Any]:
+        """What of it decides which generations are asked for, and in which order."""
+        requests = [self.request_part(round, tokenizer_digest) for round in range(self.cycle)]
+        return [requests, self.generations, self.sweeps]
+
     def requests(self, text: str, offsets: Sequence[tuple[int, int]], round: int) -> list[Request]:
         """The requests of one round for a document of ``text``, whose tokens lie at these character ``offsets``."""
         return [self._request({"document": text}, self.round_size)]

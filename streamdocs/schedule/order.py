@@ -14,8 +14,12 @@ from streamdocs.errors import ConfigError
 Stream = Literal["web", "synthetic", "filler"]
 
 
+#: Returns what ``make`` does, the ``number``-th array of a series: kept from before, or made now.
+Keep = Callable[[str, int, Callable[[], Int32s]], Int32s]
+
+
 def anew(series: str, number: int, make: Callable[[], Int32s]) -> Int32s:
-    """Keeps nothing: see ``keep`` of DocumentOrder."""
+    """Keeps nothing."""
     return make()
 
 
@@ -27,7 +31,6 @@ class DocumentOrder:
         seed: Seed of the run.
         shuffle: False keeps the order of the corpus in every sweep.
         algorithm, canonical_nodes, block_size: As in StreamingDataset (``shuffle_algo`` and so on).
-        keep: Returns what ``make`` does, the ``number``-th array of a series: kept from before, or made now.
     """
 
     def __init__(
@@ -39,7 +42,6 @@ class DocumentOrder:
         algorithm: str = "py1e",
         canonical_nodes: int = 1,
         block_size: int = 1 << 18,
-        keep: Callable[[str, int, Callable[[], Int32s]], Int32s] = anew,
     ) -> None:
         if not 0 <= seed < 1 << 63:
             raise ConfigError(f"shuffle_seed={seed}: a number from 0 to 2**63 - 1")
@@ -52,7 +54,7 @@ class DocumentOrder:
         self._arguments = (algorithm, np.asarray(shard_sizes, np.int64), canonical_nodes)
         self._block_size = block_size
         self._shuffle = shuffle
-        self._keep = keep
+        self._keep: Keep = anew
         self._cache()
 
     def _cache(self) -> None:
@@ -65,6 +67,16 @@ class DocumentOrder:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._cache()
+
+    def share(self, keep: Keep) -> None:
+        """From now on, take what was worked out from where ``keep`` has it."""
+        self._keep = keep
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """The same as ``identity`` by the names of a run file."""
+        names = ("shuffle_seed", "shuffle_algo", "num_canonical_nodes", "shuffle_block_size")
+        return {"shuffle": self._shuffle, **dict(zip(names, self.identity, strict=False))}
 
     @property
     def identity(self) -> list[object]:

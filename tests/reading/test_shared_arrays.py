@@ -121,7 +121,8 @@ def test_runs_that_share_read_the_same(small_corpus, full_store, monkeypatch, te
 
 def test_orders_and_ranks_are_the_same_shared():
     sizes = np.array([30, 40, 50])
-    alone, shared = DocumentOrder(sizes, 1), DocumentOrder(sizes, 1, keep=SharedArrays().get)
+    alone, shared = DocumentOrder(sizes, 1), DocumentOrder(sizes, 1)
+    shared.share(SharedArrays().get)
     for _ in range(2):
         for sweep in range(3):
             np.testing.assert_array_equal(shared.rank(sweep), alone.rank(sweep))

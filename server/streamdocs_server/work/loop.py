@@ -13,9 +13,8 @@ from streamdocs.errors import StoreError
 from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
 from streamdocs.ledger.ledger import Ledger
-from streamdocs.ledger.sealing import WhenBehind
 from streamdocs.run import Run
-from streamdocs.schedule.rounds import BLOCK
+from streamdocs.schedule.rounds import BLOCK, WhenBehind
 from streamdocs.store import Store
 from streamdocs_server.work.leases import Leases
 from streamdocs_server.work.resolve import Resolved, Resolver

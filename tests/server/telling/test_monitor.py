@@ -102,7 +102,7 @@ def test_prompts_shown_are_those_that_are_sent(small_corpus, store, run_file):
             return await super().handle_async_request(received)
 
     from streamdocs.config import RunFile
-    from streamdocs_server.cli import make_run
+    from streamdocs.run import Run
     from streamdocs_server.engines import Sampling
     from streamdocs_server.gates.gates import Gates
     from streamdocs_server.work.resolve import Resolver
@@ -113,7 +113,7 @@ def test_prompts_shown_are_those_that_are_sent(small_corpus, store, run_file):
         sampling = Sampling(temperature=0.7, system="Be brief.")
         endpoint = OpenAIEndpoint(url="http://there", model="m", sampling=sampling, transport=Recording())
         pool = Pool([endpoint], slots=CapacityLimiter(1))
-        run = make_run(file, await pool.model())
+        run = Run.of(file, file.generator.generator(await pool.model()))
         await Resolver(run.scope, store, pool, Gates(), attempts=1).write(7, 1)
         await pool.close()
 
