@@ -413,7 +413,7 @@ def test_how_often_generations_were_read_is_estimated_from_some_of_them(small_co
     dataset = make_dataset(small_corpus, full_store)
     dataset[dataset.epoch_size - 1]
     exact = dataset.mixed_until(dataset.epoch_size)["reuse"]
-    monkeypatch.setattr("streamdocs.ledger.ledger.meter._MOST_BLOCKS", 3)
+    monkeypatch.setattr("streamdocs.ledger.meter._MOST_BLOCKS", 3)
     some = make_dataset(small_corpus, full_store).mixed_until(dataset.epoch_size)["reuse"]
     assert 0 < some != exact and some == pytest.approx(exact, rel=0.2)
 

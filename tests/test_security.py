@@ -120,7 +120,7 @@ def short_hash(monkeypatch):
     def short(data: bytes) -> bytes:
         return bytes([whole(data)[0] & 3]) + bytes(15)
 
-    for module in ("hashing", "keys"):
+    for module in ("_base.hashing", "recipes.keys"):
         monkeypatch.setattr(f"streamdocs.{module}.digest128", short)
     return short
 
