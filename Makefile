@@ -1,6 +1,8 @@
 # Everything runs in .venv, and SGLang in .venv-sglang; both are made on first use. uv is taken from the path, or
-# installed beside them.
+# installed beside them. `make TORCH_BACKEND=cu126` takes another build of torch (.ci/install-torch), `make PYTHON=3.12`
+# another Python; constraints.txt is for these.
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
+PYTHON ?= >=3.11,<3.14
 RUN := .venv/bin
 export PYTHONPATH :=
 
@@ -46,7 +48,8 @@ clean:
 	rm -rf .venv .venv-sglang .venv-uv demo demo-sglang
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
-	$(UV) venv --quiet --allow-existing .venv
+	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
+	UV=$(UV) .ci/install-torch .venv/bin/python torch torchvision --constraint constraints.txt --compile-bytecode
 	$(UV) pip install --quiet --python .venv/bin/python --compile-bytecode --constraint constraints.txt --editable '.[composer,server]' --group dev
 	touch $@
 
