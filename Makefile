@@ -6,7 +6,7 @@ PYTHON ?= >=3.11,<3.14
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo demo-sglang sglang test exact fuzz faults lint check format bench clean
+.PHONY: demo demo-sglang sglang test exact fuzz faults lint check build format bench clean
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
@@ -37,6 +37,12 @@ lint: .venv/installed
 
 check: lint test
 
+# Wheel and sdist in dist/, the wheel from the sdist, and tried in .venv-wheel.
+build: | $(UV)
+	rm -rf dist
+	$(UV) build --quiet --python '$(PYTHON)' --out-dir dist
+	UV=$(UV) PYTHON='$(PYTHON)' .ci/try-wheel
+
 format: .venv/installed
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
@@ -45,7 +51,7 @@ bench: .venv/installed
 	for each in loader scaling stall store gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
 
 clean:
-	rm -rf .venv .venv-sglang .venv-uv demo demo-sglang
+	rm -rf .venv .venv-sglang .venv-uv .venv-wheel dist demo demo-sglang
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
