@@ -1,10 +1,12 @@
 # Everything runs in .venv, and SGLang in .venv-sglang; both are made on first use. uv is taken from the path, or
-# installed beside them.
+# installed beside them. `make TORCH_BACKEND=cu126` takes another build of torch (.ci/install-torch), `make PYTHON=3.12`
+# another Python; constraints.txt is for these.
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
+PYTHON ?= >=3.11,<3.14
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo demo-sglang sglang test exact fuzz faults lint check format bench clean
+.PHONY: demo demo-sglang sglang test exact fuzz faults lint check build format bench clean
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
@@ -35,6 +37,12 @@ lint: .venv/installed
 
 check: lint test
 
+# Wheel and sdist in dist/, the wheel from the sdist, and tried in .venv-wheel.
+build: | $(UV)
+	rm -rf dist
+	$(UV) build --quiet --python '$(PYTHON)' --out-dir dist
+	UV=$(UV) PYTHON='$(PYTHON)' .ci/try-wheel
+
 format: .venv/installed
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
@@ -43,10 +51,11 @@ bench: .venv/installed
 	for each in loader scaling stall store gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
 
 clean:
-	rm -rf .venv .venv-sglang .venv-uv demo demo-sglang
+	rm -rf .venv .venv-sglang .venv-uv .venv-wheel dist demo demo-sglang
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
-	$(UV) venv --quiet --allow-existing .venv
+	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
+	UV=$(UV) .ci/install-torch .venv/bin/python torch torchvision --constraint constraints.txt --compile-bytecode
 	$(UV) pip install --quiet --python .venv/bin/python --compile-bytecode --constraint constraints.txt --editable '.[composer,server]' --group dev
 	touch $@
 

@@ -11,6 +11,7 @@ install() { "$uv" pip install --quiet --compile-bytecode --python "$venv/bin/pyt
 
 "$uv" venv --quiet --allow-existing --python 3.11 "$venv"
 here=$(dirname "$0")
+UV=$uv "$here/../../.ci/install-torch" "$venv/bin/python" torch --constraint "$here/requirements-cpu.txt" --compile-bytecode
 install --requirement "$here/requirements-cpu.txt"
 # Without dependencies: the rest of what SGLang requires are CUDA packages, which do not install or import here.
 # torchvision 0.15.2 is the newest that imports beside a torch without CUDA of another version.
