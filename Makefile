@@ -34,6 +34,7 @@ lint: .venv/installed
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
+	$(RUN)/lint-imports --no-logo --no-cache
 
 check: lint test
 

@@ -1,5 +1,19 @@
-"""``python -m streamdocs_server``."""
+"""The command ``streamdocs-server``, also as ``python -m streamdocs_server``."""
 
-from streamdocs_server.cli import app
+from streamdocs._base.console import error_exit
+from streamdocs.errors import ConfigError
 
-app()
+
+def app() -> None:
+    """Run a command, or say in one line that the extra is missing."""
+    try:
+        from streamdocs_server.cli import app as commands  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name not in ("anyio", "httpx", "prometheus_client"):
+            raise
+        error_exit(ConfigError(f"streamdocs-server needs {error.name}: install streamdocs with its extra [server]"))
+    commands()
+
+
+if __name__ == "__main__":
+    app()

@@ -66,7 +66,7 @@ def demo(
         from streamdocs.demo.run import run_demo  # noqa: PLC0415
         from streamdocs.demo.sglang import run_sglang_demo  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigError(f"the demo needs {error.name}: pip install 'streamdocs[composer,server]'") from error
+        raise ConfigError(f"the demo needs {error.name}: run it with `make demo` in a checkout") from error
     run_sglang_demo(out) if sglang else run_demo(out)
 
 

@@ -202,7 +202,7 @@ def _read_dataset(source: str, text_field: str) -> Iterator[Row]:
     try:
         import datasets  # noqa: PLC0415  (an extra)
     except ImportError as error:
-        raise ConfigError(f"{source} needs the datasets package: pip install 'streamdocs[datasets]'") from error
+        raise ConfigError(f"{source} needs the datasets package: pip install datasets") from error
     address, _, query = source.removeprefix(DATASET_PREFIX).partition("?")
     name, _, split = address.partition(":")
     try:

@@ -16,10 +16,10 @@ from pathlib import Path
 from pydoc_data import topics
 from typing import Any
 
-import composer  # noqa: F401  (what it starts needs it: say so early)
+import anyio  # noqa: F401  (what it starts needs these: say so early)
+import composer  # noqa: F401
 import yaml
 
-import streamdocs_server  # noqa: F401
 from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.report import report
 from streamdocs.errors import StreamdocsError

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
 
@@ -58,7 +58,7 @@ class Reseal:
 
     def __str__(self) -> str:
         """One line."""
-        when = datetime.fromtimestamp(self.time, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+        when = datetime.fromtimestamp(self.time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         replaced = ", ".join(digest.hex()[:8] for digest in self.replaced[:3])
         more = ", …" if len(self.replaced) > 3 else ""
         last = self.window + len(self.replaced) - 1

@@ -213,7 +213,7 @@ class Supervisor:
     async def _ask(self, question: Awaitable[object], otherwise: object) -> object:
         try:
             return await asyncio.wait_for(question, self._limits.answer)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return otherwise
 
     def _check_alive(self) -> None:

@@ -3,7 +3,7 @@ import json
 import logging
 import threading
 import traceback
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -128,7 +128,7 @@ def test_what_may_pass_says_so_and_why(fault: httpx.Response | Exception, cause:
 )
 def test_how_long_a_server_wants_to_be_left_alone_is_understood(header: str, least: float, most: float):
     if header == "in two hours":
-        header = format_datetime(datetime.now(timezone.utc) + timedelta(hours=2))
+        header = format_datetime(datetime.now(UTC) + timedelta(hours=2))
     with pytest.raises(TryAgainError) as caught:
         Server(httpx.Response(429, headers={"Retry-After": header})).ask()
     assert least <= caught.value.retry_after <= most

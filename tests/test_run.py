@@ -1,0 +1,140 @@
+"""One run from one file: what the dataset can be told, the file can say, and the server goes by it."""
+
+import asyncio
+import inspect
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from streaming import StreamingDataLoader
+
+from conftest import STITCH, TEMPLATE, generate, make_dataset, make_loop, make_run
+from streamdocs import Generator, Rephrase, RunFile, Stitch, StreamingMegadocDataset
+from streamdocs.corpus.reader import Corpus
+from streamdocs.errors import ConfigError, WaitTimeoutError
+from streamdocs.run import Run
+from streamdocs.schedule.order import DocumentOrder
+
+#: What decides the order of documents, other than by default.
+ORDERS = [
+    {"shuffle": False},
+    {"shuffle_algo": "py1s"},
+    {"shuffle_block_size": 16},
+    {"num_canonical_nodes": 4},
+]
+FIELDS = {"recipe": {"name": "stitch", "generations": 2}, "mix": {"max_seq_len": 64, "window": 16}}
+
+
+@pytest.fixture
+def run_file(small_corpus, tmp_path):
+    """Writes a run file whose ``mix`` says more."""
+
+    def write(**mix):
+        path = tmp_path / "run.yaml"
+        fields = {**FIELDS, "corpus": str(small_corpus), "store": "store", "mix": {**FIELDS["mix"], **mix}}
+        path.write_text(yaml.safe_dump(fields))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: next(iter(order)))
+def test_from_run_file_to_batch_with_a_real_server(run_file, order):
+    file = run_file(**order)
+    command = [sys.executable, "-m", "streamdocs_server", str(file), "--tokens-per-second", "20000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        dataset = StreamingMegadocDataset.from_run_file(file, batch_size=4, wait_timeout=60)
+        batches = list(StreamingDataLoader(dataset, batch_size=4, num_workers=1))
+        status = json.loads(server.communicate(timeout=60)[0])
+    assert status["state"] == "all rounds are done" and len(batches) * 4 == dataset.epoch_size
+    assert {int(batch["synthetic"].sum()) for batch in batches} == {3}
+    (name, value) = next(iter(order.items()))
+    assert dataset.run.order.fields[name] == value
+    plain = Run.of(RunFile.load(run_file()), TEMPLATE)
+    assert plain.scope.id != dataset.run.scope.id
+
+
+def test_a_run_is_the_same_whoever_opens_it(small_corpus, tmp_path):
+    """By hand, from a file, by the dataset from the file, and by the dataset from arguments."""
+    mix = {"shuffle_seed": 3, "shuffle_algo": "py1br", "shuffle_block_size": 32, "num_canonical_nodes": 2, "name": "x"}
+    fields = {**FIELDS, "corpus": str(small_corpus), "store": "store", "mix": {**FIELDS["mix"], **mix}}
+    fields["generator"] = {"model": TEMPLATE.model, "revision": TEMPLATE.revision}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(fields))
+    corpus = Corpus(small_corpus)
+    order = DocumentOrder(corpus.shard_sizes, 3, algorithm="py1br", canonical_nodes=2, block_size=32)
+    arguments = {"synthetic_fraction": make_run(small_corpus, STITCH).mixture.fraction, "max_seq_len": 64, "window": 16}
+    runs = [
+        Run(corpus, STITCH, order, TEMPLATE, **arguments, name="x"),
+        Run.of(RunFile.load(tmp_path / "run.yaml"), TEMPLATE),
+        StreamingMegadocDataset.from_run_file(tmp_path / "run.yaml", batch_size=4).run,
+        make_dataset(small_corpus, tmp_path / "store", window=16, **mix).run,
+    ]
+    assert len({run.ledger_id for run in runs}) == len({run.scope.id for run in runs}) == 1
+
+
+def test_the_file_can_say_every_argument_that_changes_what_is_read(run_file):
+    elsewhere = {
+        *("batch_size", "replication"),  # how it is dealt out
+        "reseal",  # what is to be done once, when a state is loaded
+    }
+    arguments = set(inspect.signature(StreamingMegadocDataset).parameters)
+    assert set(RunFile.load(run_file()).dataset_arguments()) == arguments - elsewhere
+
+
+@pytest.mark.parametrize(
+    "given",
+    [*ORDERS, {"shuffle_seed": 1}, {"recipe": Rephrase(generations=2)}, {"recipe": Stitch(generations=4)}],
+    ids=str,
+)
+def test_what_no_server_of_the_file_writes_is_refused_at_once(run_file, given):
+    (name, value) = next(iter(given.items()))
+    with pytest.raises(ConfigError, match=rf"(?s)for another run.*{name}: .* in the run file, .* given") as error:
+        StreamingMegadocDataset.from_run_file(run_file(), batch_size=4, **given)
+    assert str(value) in str(error.value)
+
+
+def test_what_is_read_otherwise_of_the_same_generations_may_be_given(run_file, small_corpus, tmp_path):
+    file = run_file()
+    generate(make_run(small_corpus, STITCH, seed=9176), make_dataset(small_corpus, tmp_path / "store").store)
+    given = {"generator": TEMPLATE, "recipe": Stitch(generations=2, web="first"), "synthetic_fraction": 0.5}
+    given |= {"shuffle_block_size": None, "window": 8, "name": "second"}
+    assert len(StreamingMegadocDataset.from_run_file(file, batch_size=4, **given)[0]["input_ids"]) == 64
+    web = StreamingMegadocDataset.from_run_file(file, batch_size=4, synthetic_fraction=0, shuffle=False)
+    assert not web[0]["synthetic"]
+
+
+@pytest.mark.parametrize("order", [*ORDERS, {"shuffle_seed": 1}], ids=lambda order: next(iter(order)))
+def test_what_is_only_given_in_code_is_named(small_corpus, full_store, monkeypatch, order):
+    """There is no file to compare with, but the server has told the store what it writes for."""
+    monkeypatch.setattr("streamdocs.ledger.ledger.HEARTBEAT_TIMEOUT", 0.2)
+
+    async def serve(seconds: float) -> None:
+        loop = make_loop(make_run(small_corpus, STITCH), full_store)
+        await asyncio.wait_for(loop.run(), seconds)
+
+    asyncio.run(serve(60))  # it is done, and has said so
+    dataset = make_dataset(small_corpus, full_store, **order)
+    (name, value) = next(iter(order.items()))
+    with pytest.raises(WaitTimeoutError, match=rf"for another run \(.*{name}: .* in the store, {value} here"):
+        dataset[0]
+
+
+def test_what_is_held_out_is_read_as_web_text(tmp_path, small_corpus, run_file):
+    from conftest import make_corpus, make_texts
+
+    corpus = make_corpus(tmp_path, make_texts(60), holdout=0.3)
+    file = run_file()
+    file.write_text(file.read_text().replace(str(small_corpus), str(corpus)))
+    dataset = StreamingMegadocDataset.from_run_file(file, batch_size=4, split="holdout", evaluation=True)
+    assert not any(sample["synthetic"] for sample in dataset)
+    with pytest.raises(ConfigError, match="generations are of 'train' alone"):
+        StreamingMegadocDataset.from_run_file(file, batch_size=4, split="holdout", synthetic_fraction=0.5)
+
+
+def test_another_model_than_the_files_is_refused(tmp_path, run_file):
+    file = run_file()
+    file.write_text(f"{file.read_text()}generator: {{model: m}}\n")
+    with pytest.raises(ConfigError, match=r"generator: .*model='m'.* in the run file, .*model='other'"):
+        StreamingMegadocDataset.from_run_file(file, batch_size=4, generator=Generator(model="other"))
