@@ -12,10 +12,8 @@ from streaming import StreamingDataLoader
 
 from conftest import STITCH, TEMPLATE, generate, make_dataset, make_loop, make_run
 from streamdocs import Generator, Rephrase, RunFile, Stitch, StreamingMegadocDataset
-from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, WaitTimeoutError
 from streamdocs.run import Run
-from streamdocs.schedule.order import DocumentOrder
 
 #: What decides the order of documents, other than by default.
 ORDERS = [
@@ -57,16 +55,12 @@ def test_from_run_file_to_batch_with_a_real_server(run_file, order):
 
 
 def test_a_run_is_the_same_whoever_opens_it(small_corpus, tmp_path):
-    """By hand, from a file, by the dataset from the file, and by the dataset from arguments."""
+    """From a file, by the dataset from the file, and by the dataset from arguments."""
     mix = {"shuffle_seed": 3, "shuffle_algo": "py1br", "shuffle_block_size": 32, "num_canonical_nodes": 2, "name": "x"}
     fields = {**FIELDS, "corpus": str(small_corpus), "store": "store", "mix": {**FIELDS["mix"], **mix}}
     fields["generator"] = {"model": TEMPLATE.model, "revision": TEMPLATE.revision}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(fields))
-    corpus = Corpus(small_corpus)
-    order = DocumentOrder(corpus.shard_sizes, 3, algorithm="py1br", canonical_nodes=2, block_size=32)
-    arguments = {"synthetic_fraction": make_run(small_corpus, STITCH).mixture.fraction, "max_seq_len": 64, "window": 16}
     runs = [
-        Run(corpus, STITCH, order, TEMPLATE, **arguments, name="x"),
         Run.of(RunFile.load(tmp_path / "run.yaml"), TEMPLATE),
         StreamingMegadocDataset.from_run_file(tmp_path / "run.yaml", batch_size=4).run,
         make_dataset(small_corpus, tmp_path / "store", window=16, **mix).run,
