@@ -35,9 +35,6 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_len
 _SCOPE = (
     *("recipe", "generator", "shuffle", "shuffle_seed", "shuffle_algo", "shuffle_block_size", "num_canonical_nodes"),
 )
-#: Fields of a run file that are arguments of the dataset under the same name.
-_SAME_NAME = ("remote", "split", "download_retry", "download_timeout", "cache_limit", "store", "recipe")
-
 #: A path: what no file system takes is refused here.
 _Path = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)]
 
@@ -94,13 +91,8 @@ class GeneratorSection(_Section):
         model, revision = served or (self.model, self.revision)
         if model is None:
             return None
-        return Generator(
-            model=model,
-            revision=self.revision or revision,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            system=self.system,
-        )
+        sampling: dict[str, Any] = {name: getattr(self, name) for name in ("temperature", "top_p", "system")}
+        return Generator(model=model, revision=self.revision or revision, **sampling)
 
 
 class MixSection(_Section):
@@ -252,13 +244,10 @@ class RunFile(_Section):
         Raises:
             ConfigError: With what is given, no server that reads this file writes what such a dataset reads.
         """
-        ours = {
-            "local": self.corpus,
-            **{name: getattr(self, name) for name in _SAME_NAME},
-            "generator": self.generator.generator(),
-            "keep_checkpoints": self.server.keep_checkpoints,
-            **self.mix.model_dump(),
-        }
+        sections = {"corpus", "mix", "server"}
+        ours = {name: value for name, value in [*self, *self.mix] if name not in sections}
+        ours |= {"local": self.corpus, "generator": self.generator.generator()}
+        ours |= {"keep_checkpoints": self.server.keep_checkpoints}
         if given.get("split", "train") != "train":
             given = {"synthetic_fraction": 0, **given}  # nothing is written for what is held out
         if exact_fraction({**ours, **given}["synthetic_fraction"]):

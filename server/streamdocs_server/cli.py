@@ -98,23 +98,13 @@ async def serve_run(file: RunFile) -> None:
         store = open_store(file.store)
         if file.generator.model is None:
             _check_same_model(store, run.scope.generator)
-        resolver = Resolver(run.scope, store, engine, make_gates(file), file.server.attempts)
+        told = file.server
+        resolver = Resolver(run.scope, store, engine, make_gates(file), told.attempts)
         loop = GenerationLoop(
-            run,
-            store,
-            resolver,
-            server_name(),
-            slots=slots,
-            max_lead=file.server.max_lead,
-            when_behind=file.mix.when_behind,
+            run, store, resolver, server_name(), slots=slots, max_lead=told.max_lead, when_behind=file.mix.when_behind
         )
-        monitor = Monitor(
-            loop,
-            engine if isinstance(engine, Pool) else None,
-            file.server.monitor_port,
-            file.server.monitor_host,
-            file.server.monitor_token_env,
-        )
+        pool = engine if isinstance(engine, Pool) else None
+        monitor = Monitor(loop, pool, told.monitor_port, told.monitor_host, told.monitor_token_env)
         monitor.start()
         try:
             await _until_signal(loop, View(loop, run.scope.generation_order.total_items), file.server.drain)

@@ -149,8 +149,7 @@ class Monitor(Collector):
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path == "/metrics":
-            answer: Iterable[bytes] = self._metrics(environ, start_response)
-            return answer
+            return self._metrics(environ, start_response)
         if path == "/health":
             healthy = self.healthy()
             content: dict[str, Any] = {"healthy": healthy}
