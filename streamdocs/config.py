@@ -1,6 +1,7 @@
 """The run file: one YAML that trainer and server both read."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -32,9 +33,10 @@ from streamdocs.schedule.rounds import WhenBehind
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
 
 #: Arguments of the dataset that decide what a server writes, and in which order.
-_SCOPE = (
-    *("recipe", "generator", "shuffle", "shuffle_seed", "shuffle_algo", "shuffle_block_size", "num_canonical_nodes"),
-)
+_SCOPE = ("recipe", "generator", "shuffle", "shuffle_seed", "shuffle_algo", "shuffle_block_size", "num_canonical_nodes")
+#: Of a field's name: the dataset's arguments are in no section.
+_SECTIONS = re.compile(r"\b(mix|server)\.")
+
 #: A path: what no file system takes is refused here.
 _Path = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)]
 
@@ -236,7 +238,8 @@ class RunFile(_Section):
         try:
             return cls.model_validate(fields, context=folder)
         except ValidationError as error:
-            raise ConfigError(f"{what}: {faults(error)}") from error
+            said = faults(error)
+            raise ConfigError(f"{what}: {said if folder else re.sub(_SECTIONS, '', said)}") from error
 
     def dataset_arguments(self, **given: Any) -> dict[str, Any]:
         """What StreamingMegadocDataset takes from here, and what is ``given`` over it.
