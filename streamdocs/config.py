@@ -26,8 +26,7 @@ from streamdocs.errors import ConfigError
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.prompts import load_prompt
-from streamdocs.schedule.mixture import exact_fraction
-from streamdocs.schedule.rounds import WhenBehind
+from streamdocs.schedule.mixture import WhenBehind, exact_fraction
 
 #: Of an environment variable. What is none may be the secret itself, and is not shown.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]

@@ -31,7 +31,7 @@ from streamdocs.reading.watchdog import end_with_parent
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run, check_fingerprint
-from streamdocs.schedule.rounds import WhenBehind
+from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.store import Store, open_store
 
 log = logging.getLogger(__name__)

@@ -127,6 +127,20 @@ def test_what_is_held_out_is_read_as_web_text(tmp_path, small_corpus, run_file):
         StreamingMegadocDataset.from_run_file(file, batch_size=4, split="holdout", synthetic_fraction=0.5)
 
 
+@pytest.mark.parametrize(
+    "lacks", [{"store": None}, {"recipe": None}, {"split": "holdout"}], ids=lambda lacks: next(iter(lacks))
+)
+def test_a_server_needs_something_to_write(tmp_path, run_file, lacks):
+    file = run_file(synthetic_fraction=0)
+    fields = {**yaml.safe_load(file.read_text()), **lacks}
+    file.write_text(yaml.safe_dump(fields))
+    command = [sys.executable, "-m", "streamdocs_server", str(file)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 1 and "with a store and a recipe" in said.stderr
+    web = StreamingMegadocDataset.from_run_file(run_file(synthetic_fraction=0), batch_size=4)
+    assert not web[0]["synthetic"] and not (tmp_path / "store").exists()
+
+
 def test_another_model_than_the_files_is_refused(tmp_path, run_file):
     file = run_file()
     file.write_text(f"{file.read_text()}generator: {{model: m}}\n")

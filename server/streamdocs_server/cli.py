@@ -85,14 +85,14 @@ async def serve_run(file: RunFile) -> None:
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
+    if file.store is None or file.recipe is None or file.split != "train":
+        raise ConfigError("a server needs a run file with a store and a recipe, and writes for split 'train' alone")
     slots = CapacityLimiter(file.server.max_in_flight)
     engine = make_engine(file.generator, slots, file.server.failure_budget)
     try:
         served = await engine.model()
         if file.generator.model not in (None, served[0]):
             raise EngineError(f"the engine serves {served[0]}, the run file says {file.generator.model}: change one")
-        if file.store is None:
-            raise ConfigError("store is not set: a server writes into one")
         run = Run.of(file, file.generator.generator(served))
         assert run.scope is not None
         store = open_store(file.store)

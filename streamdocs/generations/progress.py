@@ -44,8 +44,7 @@ class Tally:
 
     def pack(self) -> bytes:
         """As msgpack."""
-        counts = [self.items, self.generations, self.tokens, self.text_bytes]
-        return msgpack.packb([*counts, dict(self.rejected), self.cut])
+        return msgpack.packb([*vars(self).values()])
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> "Tally":

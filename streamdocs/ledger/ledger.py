@@ -26,7 +26,7 @@ from streamdocs.ledger.windows import (
     window_key,
 )
 from streamdocs.run import Run
-from streamdocs.schedule.rounds import WhenBehind
+from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.store import Snapshot, Store
 
 log = logging.getLogger(__name__)

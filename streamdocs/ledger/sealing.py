@@ -17,8 +17,9 @@ from streamdocs._base.arrays import Count, Ints
 from streamdocs._base.untrusted import decompress, unpack
 from streamdocs.run import Run
 from streamdocs.schedule.choosing import Chooser, Shelf
+from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.schedule.packing import Unit, Units
-from streamdocs.schedule.rounds import GenerationOrder, WhenBehind
+from streamdocs.schedule.rounds import GenerationOrder
 
 #: With "reuse", a run starts once it would read no unit more often than this in its first window.
 #: (At the mixtures that work best in arXiv 2603.18534 each generation is read about 16 times in all.)
