@@ -10,16 +10,7 @@ if TYPE_CHECKING:
     from streamdocs.recipes import Recipe, Rephrase, Stitch, Stretch
     from streamdocs.recipes.keys import Generator
 
-__all__ = [
-    "Generator",
-    "Recipe",
-    "Rephrase",
-    "RunFile",
-    "Segment",
-    "Stitch",
-    "StreamingMegadocDataset",
-    "Stretch",
-]
+__all__ = ["Generator", "Recipe", "Rephrase", "RunFile", "Segment", "Stitch", "StreamingMegadocDataset", "Stretch"]
 
 # Importing torch and streaming takes seconds, and `streamdocs info` needs neither.
 _MODULES = {

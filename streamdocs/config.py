@@ -1,6 +1,7 @@
 """The run file: one YAML that trainer and server both read."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,18 +26,15 @@ from streamdocs.errors import ConfigError
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.prompts import load_prompt
-from streamdocs.schedule.mixture import exact_fraction
-from streamdocs.schedule.rounds import WhenBehind
+from streamdocs.schedule.mixture import WhenBehind, exact_fraction
 
 #: Of an environment variable. What is none may be the secret itself, and is not shown.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
 
 #: Arguments of the dataset that decide what a server writes, and in which order.
-_SCOPE = (
-    *("recipe", "generator", "shuffle", "shuffle_seed", "shuffle_algo", "shuffle_block_size", "num_canonical_nodes"),
-)
-#: Fields of a run file that are arguments of the dataset under the same name.
-_SAME_NAME = ("remote", "split", "download_retry", "download_timeout", "cache_limit", "store", "recipe")
+_SCOPE = ("recipe", "generator", "shuffle", "shuffle_seed", "shuffle_algo", "shuffle_block_size", "num_canonical_nodes")
+#: Of a field's name: the dataset's arguments are in no section.
+_SECTIONS = re.compile(r"\b(mix|server)\.")
 
 #: A path: what no file system takes is refused here.
 _Path = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)]
@@ -94,13 +92,8 @@ class GeneratorSection(_Section):
         model, revision = served or (self.model, self.revision)
         if model is None:
             return None
-        return Generator(
-            model=model,
-            revision=self.revision or revision,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            system=self.system,
-        )
+        sampling: dict[str, Any] = {name: getattr(self, name) for name in ("temperature", "top_p", "system")}
+        return Generator(model=model, revision=self.revision or revision, **sampling)
 
 
 class MixSection(_Section):
@@ -244,7 +237,8 @@ class RunFile(_Section):
         try:
             return cls.model_validate(fields, context=folder)
         except ValidationError as error:
-            raise ConfigError(f"{what}: {faults(error)}") from error
+            said = faults(error)
+            raise ConfigError(f"{what}: {said if folder else re.sub(_SECTIONS, '', said)}") from error
 
     def dataset_arguments(self, **given: Any) -> dict[str, Any]:
         """What StreamingMegadocDataset takes from here, and what is ``given`` over it.
@@ -252,13 +246,10 @@ class RunFile(_Section):
         Raises:
             ConfigError: With what is given, no server that reads this file writes what such a dataset reads.
         """
-        ours = {
-            "local": self.corpus,
-            **{name: getattr(self, name) for name in _SAME_NAME},
-            "generator": self.generator.generator(),
-            "keep_checkpoints": self.server.keep_checkpoints,
-            **self.mix.model_dump(),
-        }
+        sections = {"corpus", "mix", "server"}
+        ours = {name: value for name, value in [*self, *self.mix] if name not in sections}
+        ours |= {"local": self.corpus, "generator": self.generator.generator()}
+        ours |= {"keep_checkpoints": self.server.keep_checkpoints}
         if given.get("split", "train") != "train":
             given = {"synthetic_fraction": 0, **given}  # nothing is written for what is held out
         if exact_fraction({**ours, **given}["synthetic_fraction"]):

@@ -16,10 +16,10 @@ from torch.utils.data import get_worker_info
 from streamdocs._base.arrays import Ints
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError
-from streamdocs.generations.describe import describe_run
 from streamdocs.generations.heartbeat import wait_for_generator
 from streamdocs.generations.progress import Tally, sample_tally
 from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.meter import describe_run
 from streamdocs.ledger.verification import reseal_lost
 from streamdocs.reading.assembly import Assembler, Segment
 from streamdocs.reading.batch import Sample
@@ -31,7 +31,7 @@ from streamdocs.reading.watchdog import end_with_parent
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run, check_fingerprint
-from streamdocs.schedule.rounds import WhenBehind
+from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.store import Store, open_store
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ Trainer and server each build one from the same run file, and so agree without t
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -55,38 +54,34 @@ class GenerationScope:
 
 
 class Run:
-    """One run of a mixture over a corpus.
+    """One run: what is read, what becomes of it, in which order, and who writes.
 
     Args:
-        corpus, recipe, order: What is read, what becomes of it, and in which order.
+        file: Says so.
+        corpus: The one that it names.
         generator: Who writes; None where nothing synthetic is read.
-        synthetic_fraction, max_seq_len, window: Of the mixture.
-        name: Keeps the sealed windows of runs apart that are the same in everything else.
     """
 
-    def __init__(
-        self,
-        corpus: Corpus,
-        recipe: Recipe,
-        order: DocumentOrder,
-        generator: Generator | None,
-        *,
-        synthetic_fraction: Fraction,
-        max_seq_len: int,
-        window: int,
-        name: str = "",
-    ) -> None:
+    def __init__(self, file: RunFile, corpus: Corpus, generator: Generator | None) -> None:
+        mix, recipe = file.mix, file.recipe or Rephrase(generations=1)
         self.corpus = corpus
         self.recipe = recipe
-        self.order = order
-        self.scope = GenerationScope(corpus, recipe, generator, order) if generator else None
-        self.mixture = Mixture(synthetic_fraction, max_seq_len, window, order.seed)
+        self.order = DocumentOrder(
+            corpus.shard_sizes,
+            mix.shuffle_seed,
+            shuffle=mix.shuffle,
+            algorithm=mix.shuffle_algo,
+            canonical_nodes=mix.num_canonical_nodes,
+            block_size=mix.shuffle_block_size,
+        )
+        self.scope = GenerationScope(corpus, recipe, generator, self.order) if generator else None
+        self.mixture = Mixture(exact_fraction(mix.synthetic_fraction), mix.max_seq_len, mix.window, mix.shuffle_seed)
         self.constants = _constants(corpus, recipe)
         self.unit_packer = Packer(recipe, recipe.layout, self.constants)
         self.web_packer = Packer(recipe, WEB_LAYOUT, self.constants)
         self._ends = sum(len(self.constants[part]) for part in (Part.BOS, Part.EOS))
         self.web_tokens = int(corpus.tokens_per_document.sum()) + self._ends * len(corpus.tokens_per_document)
-        self.fingerprint = self._fingerprint(name)
+        self.fingerprint = self._fingerprint(mix.name)
         self.ledger_id = digest128(canonical(self.fingerprint))
 
     @classmethod
@@ -101,7 +96,7 @@ class Run:
             ConfigError: It says what cannot be.
             CorpusError: The corpus cannot be read.
         """
-        mix, limit = file.mix, file.cache_limit
+        limit = file.cache_limit
         corpus = Corpus(
             file.corpus,
             file.remote,
@@ -110,24 +105,7 @@ class Run:
             download_retry=file.download_retry,
             cache_limit=bytes_to_int(limit) if isinstance(limit, str) else limit,
         )
-        order = DocumentOrder(
-            corpus.shard_sizes,
-            mix.shuffle_seed,
-            shuffle=mix.shuffle,
-            algorithm=mix.shuffle_algo,
-            canonical_nodes=mix.num_canonical_nodes,
-            block_size=mix.shuffle_block_size,
-        )
-        return cls(
-            corpus,
-            file.recipe or Rephrase(generations=1),
-            order,
-            generator,
-            synthetic_fraction=exact_fraction(mix.synthetic_fraction),
-            max_seq_len=mix.max_seq_len,
-            window=mix.window,
-            name=mix.name,
-        )
+        return cls(file, corpus, generator)
 
     @property
     def synthetic(self) -> bool:

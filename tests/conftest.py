@@ -10,15 +10,12 @@ import pytest
 import yaml
 from anyio import CapacityLimiter
 
-from streamdocs import Stitch, StreamingMegadocDataset
+from streamdocs import RunFile, Stitch, StreamingMegadocDataset
 from streamdocs.corpus import prepare_corpus
-from streamdocs.corpus.reader import Corpus
 from streamdocs.generations.encoding import TokenRecord, decode_tokens, encode_tokens
 from streamdocs.generations.records import token_key
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
-from streamdocs.schedule.mixture import exact_fraction
-from streamdocs.schedule.order import DocumentOrder
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
@@ -60,18 +57,8 @@ def make_run(
     corpus: Path, recipe, *, seed: int = 17, fraction="0.75", length: int = 64, window: int = 32, **more
 ) -> Run:
     """A run as the dataset makes it."""
-    opened = Corpus(corpus)
-    order = DocumentOrder(opened.shard_sizes, seed)
-    return Run(
-        opened,
-        recipe,
-        order,
-        TEMPLATE,
-        synthetic_fraction=exact_fraction(fraction),
-        max_seq_len=length,
-        window=window,
-        **more,
-    )
+    mix = {"synthetic_fraction": fraction, "max_seq_len": length, "window": window, "shuffle_seed": seed, **more}
+    return Run.of(RunFile(corpus=str(corpus), store="nowhere", recipe=recipe, mix=mix), TEMPLATE)
 
 
 def make_loop(

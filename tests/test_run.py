@@ -12,10 +12,8 @@ from streaming import StreamingDataLoader
 
 from conftest import STITCH, TEMPLATE, generate, make_dataset, make_loop, make_run
 from streamdocs import Generator, Rephrase, RunFile, Stitch, StreamingMegadocDataset
-from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, WaitTimeoutError
 from streamdocs.run import Run
-from streamdocs.schedule.order import DocumentOrder
 
 #: What decides the order of documents, other than by default.
 ORDERS = [
@@ -57,16 +55,12 @@ def test_from_run_file_to_batch_with_a_real_server(run_file, order):
 
 
 def test_a_run_is_the_same_whoever_opens_it(small_corpus, tmp_path):
-    """By hand, from a file, by the dataset from the file, and by the dataset from arguments."""
+    """From a file, by the dataset from the file, and by the dataset from arguments."""
     mix = {"shuffle_seed": 3, "shuffle_algo": "py1br", "shuffle_block_size": 32, "num_canonical_nodes": 2, "name": "x"}
     fields = {**FIELDS, "corpus": str(small_corpus), "store": "store", "mix": {**FIELDS["mix"], **mix}}
     fields["generator"] = {"model": TEMPLATE.model, "revision": TEMPLATE.revision}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(fields))
-    corpus = Corpus(small_corpus)
-    order = DocumentOrder(corpus.shard_sizes, 3, algorithm="py1br", canonical_nodes=2, block_size=32)
-    arguments = {"synthetic_fraction": make_run(small_corpus, STITCH).mixture.fraction, "max_seq_len": 64, "window": 16}
     runs = [
-        Run(corpus, STITCH, order, TEMPLATE, **arguments, name="x"),
         Run.of(RunFile.load(tmp_path / "run.yaml"), TEMPLATE),
         StreamingMegadocDataset.from_run_file(tmp_path / "run.yaml", batch_size=4).run,
         make_dataset(small_corpus, tmp_path / "store", window=16, **mix).run,
@@ -131,6 +125,20 @@ def test_what_is_held_out_is_read_as_web_text(tmp_path, small_corpus, run_file):
     assert not any(sample["synthetic"] for sample in dataset)
     with pytest.raises(ConfigError, match="generations are of 'train' alone"):
         StreamingMegadocDataset.from_run_file(file, batch_size=4, split="holdout", synthetic_fraction=0.5)
+
+
+@pytest.mark.parametrize(
+    "lacks", [{"store": None}, {"recipe": None}, {"split": "holdout"}], ids=lambda lacks: next(iter(lacks))
+)
+def test_a_server_needs_something_to_write(tmp_path, run_file, lacks):
+    file = run_file(synthetic_fraction=0)
+    fields = {**yaml.safe_load(file.read_text()), **lacks}
+    file.write_text(yaml.safe_dump(fields))
+    command = [sys.executable, "-m", "streamdocs_server", str(file)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 1 and "with a store and a recipe" in said.stderr
+    web = StreamingMegadocDataset.from_run_file(run_file(synthetic_fraction=0), batch_size=4)
+    assert not web[0]["synthetic"] and not (tmp_path / "store").exists()
 
 
 def test_another_model_than_the_files_is_refused(tmp_path, run_file):

@@ -85,36 +85,26 @@ async def serve_run(file: RunFile) -> None:
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
+    if file.store is None or file.recipe is None or file.split != "train":
+        raise ConfigError("a server needs a run file with a store and a recipe, and writes for split 'train' alone")
     slots = CapacityLimiter(file.server.max_in_flight)
     engine = make_engine(file.generator, slots, file.server.failure_budget)
     try:
         served = await engine.model()
         if file.generator.model not in (None, served[0]):
             raise EngineError(f"the engine serves {served[0]}, the run file says {file.generator.model}: change one")
-        if file.store is None:
-            raise ConfigError("store is not set: a server writes into one")
         run = Run.of(file, file.generator.generator(served))
         assert run.scope is not None
         store = open_store(file.store)
         if file.generator.model is None:
             _check_same_model(store, run.scope.generator)
-        resolver = Resolver(run.scope, store, engine, make_gates(file), file.server.attempts)
+        told = file.server
+        resolver = Resolver(run.scope, store, engine, make_gates(file), told.attempts)
         loop = GenerationLoop(
-            run,
-            store,
-            resolver,
-            server_name(),
-            slots=slots,
-            max_lead=file.server.max_lead,
-            when_behind=file.mix.when_behind,
+            run, store, resolver, server_name(), slots=slots, max_lead=told.max_lead, when_behind=file.mix.when_behind
         )
-        monitor = Monitor(
-            loop,
-            engine if isinstance(engine, Pool) else None,
-            file.server.monitor_port,
-            file.server.monitor_host,
-            file.server.monitor_token_env,
-        )
+        pool = engine if isinstance(engine, Pool) else None
+        monitor = Monitor(loop, pool, told.monitor_port, told.monitor_host, told.monitor_token_env)
         monitor.start()
         try:
             await _until_signal(loop, View(loop, run.scope.generation_order.total_items), file.server.drain)

@@ -50,11 +50,9 @@ def show_prompts(
 def _recipes(name: str | None, of_the_run: Recipe | None) -> list[Recipe]:
     if of_the_run is None:
         raise ConfigError("the run file has no recipe")
-    if name is None:
-        return [of_the_run]
-    if name != "all" and name not in RECIPES:
+    names = list(RECIPES) if name == "all" else [name or of_the_run.name]
+    if not set(names) <= {*RECIPES, of_the_run.name}:
         raise ConfigError(f"--recipe {name}: it is one of {', '.join(RECIPES)} or all")
-    names = list(RECIPES) if name == "all" else [name]
     # The run's own recipe is the run's, prompt and all.
     return [
         of_the_run if of_the_run.name == each else RECIPES[each](generations=of_the_run.generations) for each in names

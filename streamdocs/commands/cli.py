@@ -43,9 +43,7 @@ def audit(
     run_file: Annotated[Path, typer.Argument(help="The run file.")],
     positions: Annotated[str, typer.Option(metavar="A:B", help="Which sequences; default all that are sealed.")] = ":",
     document: Annotated[int | None, typer.Option(help="Also list when each part of this document was read.")] = None,
-    as_json: Annotated[
-        Path | None, typer.Option("--json", help="File for all of it, by document and generation.")
-    ] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="File for all of it, by generation.")] = None,
     plot: Annotated[Path | None, typer.Option(help="File for a plot, like audit.png.")] = None,
 ) -> None:
     """Account for what was read: tokens by kind, the exact mixture, passes, and how often each generation."""
@@ -57,9 +55,7 @@ def audit(
 @commands.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for what it makes.")] = Path("demo"),
-    sglang: Annotated[
-        bool, typer.Option("--sglang", help="With the SGLang server that `make sglang` sets up.")
-    ] = False,
+    sglang: Annotated[bool, typer.Option("--sglang", help="With the SGLang server of `make sglang`.")] = False,
 ) -> None:
     """Watch a model train on web text and megadocs that are being written meanwhile. Takes minutes, needs no model."""
     try:

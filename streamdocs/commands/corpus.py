@@ -12,10 +12,7 @@ from streamdocs._base.console import plain_console
 from streamdocs.corpus.files import info as corpus_info
 from streamdocs.corpus.prepare import prepare_corpus
 
-app = typer.Typer(no_args_is_help=True)
 
-
-@app.command()
 def prepare(
     inputs: Annotated[
         list[str],
@@ -51,7 +48,6 @@ def prepare(
     info(out)
 
 
-@app.command()
 def info(
     corpus: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a corpus.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

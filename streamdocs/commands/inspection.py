@@ -5,11 +5,9 @@ import os
 from rich.table import Table
 
 from streamdocs._base.console import plain_console
-from streamdocs.corpus.reader import Corpus
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
 from streamdocs.generations.progress import read_tallies, total
-from streamdocs.reading.assembly import Segment
 
 _TEXT_WIDTH = 48
 
@@ -62,17 +60,8 @@ def segments_table(dataset: StreamingMegadocDataset, position: int) -> Table:
     table = Table("tokens", "kind", "document", "round/n", "from", "text", title=f"sequence {position}")
     for segment in dataset.explain(position):
         text = dataset.corpus.tokenizer.decode(tokens[segment.start : segment.stop])
-        table.add_row(*_cells(dataset.corpus, segment), repr(text[:_TEXT_WIDTH])[1:-1])
+        document = f"{segment.document} ({dataset.corpus.document_digest(segment.document).hex()[:8]})"
+        generation = "" if segment.generation is None else "{}/{}".format(*segment.generation)
+        where = (f"{segment.start}:{segment.stop}", segment.kind, document, generation, str(segment.offset))
+        table.add_row(*where, repr(text[:_TEXT_WIDTH])[1:-1])
     return table
-
-
-def _cells(corpus: Corpus, segment: Segment) -> tuple[str, ...]:
-    generation = "" if segment.generation is None else "{}/{}".format(*segment.generation)
-    digest = corpus.document_digest(segment.document).hex()[:8]
-    return (
-        f"{segment.start}:{segment.stop}",
-        segment.kind,
-        f"{segment.document} ({digest})",
-        generation,
-        str(segment.offset),
-    )

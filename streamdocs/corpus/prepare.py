@@ -1,9 +1,11 @@
 """Makes a corpus: reads documents, drops what cannot be used, tokenises, and writes MDS shards."""
 
+import math
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,11 +17,10 @@ from streamdocs._base.arrays import Tokens
 from streamdocs._base.console import plain_console
 from streamdocs._base.hashing import fingerprint
 from streamdocs._base.unfinished import new_folder
-from streamdocs.corpus.files import FORMAT, INDEX_FILE, is_held_out, load_index, save_index
-from streamdocs.corpus.report import InputReport
-from streamdocs.corpus.sources import DATASET_PREFIX, BadRow, Document, Row, list_files, read_documents
+from streamdocs.corpus.files import FORMAT, INDEX_FILE, document_digest, is_held_out, load_index, save_index
+from streamdocs.corpus.sources import DATASET_PREFIX, BadRow, Document, Row, UnreadableRest, list_files, read_documents
 from streamdocs.corpus.tokenizer import CorpusTokenizer
-from streamdocs.errors import ConfigError, CorpusError
+from streamdocs.errors import BadInputError, ConfigError, CorpusError
 from streamdocs.recipes import MARKS
 
 # What is tokenised at a time: enough for all cores, little beside a shard.
@@ -28,7 +29,79 @@ BATCH_CHARACTERS = 1 << 22
 # With at most 1 GiB of text this keeps a sample within MDS's 32-bit offsets.
 MAX_TOKEN_BYTES = (3 << 30) - (1 << 20)
 
+EXAMPLES_PER_CAUSE = 2
+# So many bad rows before the first good one are no accident: most often the text field's name is wrong.
+HOPELESS = 1000
+
 Batch: TypeAlias = list[tuple[Document, bytes]]
+
+
+@dataclass
+class InputReport:
+    """Rows read, duplicates, and bad rows by cause with examples; refuses more bad rows than ``max_bad``.
+
+    ``max_bad`` is a number of rows or, below 1, a share of all rows. The unreadable rest of an input may be any number
+    of rows, and so is more than every number but infinity.
+    """
+
+    max_bad: float
+    rows: int = 0
+    duplicates: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
+    examples: list[BadRow] = field(default_factory=list)
+
+    def readable(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows as they are; ``BadInputError`` at once where the rest of an input cannot be read."""
+        for row in rows:
+            if isinstance(row, UnreadableRest) and self.max_bad < math.inf:
+                raise BadInputError(
+                    f"{row.file} cannot be read to its end: after {row.row - 1:,} rows, {row.error}. Repair it or "
+                    "fetch it again, and run the same command; --max-bad inf leaves out the rest, however much it is"
+                )
+            yield row
+
+    def unique_documents(self, rows: Iterable[Row]) -> Iterator[tuple[Document, bytes]]:
+        """The documents among the rows with their digests, the first of equal ones; holds some 100 bytes for each."""
+        seen: set[bytes] = set()
+        for row in rows:
+            self.rows += 1
+            if isinstance(row, BadRow):
+                self.add_bad(row)
+                if not seen and self.bad.total() >= HOPELESS:
+                    self.check()
+                continue
+            digest = document_digest(row.text)
+            if digest in seen:
+                self.duplicates += 1
+                continue
+            seen.add(digest)
+            yield row, digest
+
+    def add_bad(self, row: BadRow) -> None:
+        """Count a bad row; ``BadInputError`` at once where ``max_bad`` is a number and this is one too many."""
+        self.bad[row.cause] += 1
+        if self.bad[row.cause] <= EXAMPLES_PER_CAUSE:
+            self.examples.append(row)
+        if self.max_bad >= 1 or self.max_bad == 0:
+            self.check()
+
+    def check(self) -> None:
+        """Raise ``BadInputError`` with the causes where there are too many bad rows among those read so far."""
+        total = self.bad.total()
+        if total > (self.max_bad if self.max_bad >= 1 else self.max_bad * self.rows):
+            causes = "; ".join(f"{n} {cause} ({self._first(cause)})" for cause, n in self.bad.most_common())
+            raise BadInputError(
+                f"{total} of the {self.rows} rows read cannot be used, more than --max-bad {self.max_bad:g} allows: "
+                f"{causes}. Repair the input or raise --max-bad (a number of rows, or below 1 a share of them)"
+            )
+
+    def _first(self, cause: str) -> str:
+        return next(f"first in {each.file}, row {each.row}" for each in self.examples if each.cause == cause)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report's section of ``corpus.json``."""
+        examples = [{"file": each.file, "row": each.row, "cause": each.cause} for each in self.examples]
+        return {"rows": self.rows, "duplicates": self.duplicates, "bad": dict(self.bad), "bad_examples": examples}
 
 
 def prepare_corpus(

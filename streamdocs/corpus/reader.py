@@ -119,8 +119,7 @@ class Corpus:
     @property
     def vocab_size(self) -> int:
         """Tokens that a model of this corpus has to know; without the tokenizer, which is large."""
-        size: int = self.index["tokenizer"]["vocab_size"]
-        return size
+        return self.index["tokenizer"]["vocab_size"]
 
     @property
     def ends(self) -> tuple[int | None, int]:
@@ -131,8 +130,7 @@ class Corpus:
     @property
     def tokenizer_digest(self) -> str:
         """32 hexadecimal digits."""
-        digest: str = self.index["tokenizer"]["digest"]
-        return digest
+        return self.index["tokenizer"]["digest"]
 
     def document_digest(self, document: int) -> bytes:
         """The 24-byte digest of a document's text."""
@@ -140,8 +138,7 @@ class Corpus:
 
     def document_digests(self, documents: Ints) -> list[bytes]:
         """The digests of several documents."""
-        digests: list[bytes] = self._digests[documents].tolist()
-        return digests
+        return self._digests[documents].tolist()
 
     def tokens(self, document: int) -> Tokens:
         """Tokens of a document, as a view into its shard: ``dtype`` (tokens,); ``CorpusError`` as ``locate``."""

@@ -158,8 +158,7 @@ class CorpusTokenizer:
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> str:
         """The text of tokens, special tokens by their names."""
-        text: str = self._tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
-        return text
+        return self._tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
 
     def _array(self, ids: list[int]) -> Tokens:
         return np.array(ids, dtype=self.dtype)

@@ -92,8 +92,7 @@ def _kill_scheduler(demo: Demo, port: int, trainer: "subprocess.Popen[bytes]") -
 
 def _status(port: int) -> dict[str, Any]:
     with contextlib.suppress(httpx.RequestError):  # the sidecar is not there yet
-        status: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/status", timeout=10).json()
-        return status
+        return httpx.get(f"http://127.0.0.1:{port}/status", timeout=10).json()
     return {}
 
 

@@ -90,8 +90,7 @@ class TokenRecord:
     @property
     def lengths(self) -> list[int]:
         """How many each generation has, 0 where it was rejected."""
-        lengths: list[int] = self.table.lengths[0].tolist()
-        return lengths
+        return self.table.lengths[0].tolist()
 
     def generation(self, number: int) -> Tokens | None:
         """Tokens of a generation, none where it was rejected; None where they are damaged."""

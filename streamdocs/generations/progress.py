@@ -40,19 +40,11 @@ class Tally:
 
     def __add__(self, other: "Tally") -> "Tally":
         """Both together."""
-        return Tally(
-            self.items + other.items,
-            self.generations + other.generations,
-            self.tokens + other.tokens,
-            self.text_bytes + other.text_bytes,
-            self.rejected + other.rejected,
-            self.cut + other.cut,
-        )
+        return Tally(*(ours + theirs for ours, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def pack(self) -> bytes:
         """As msgpack."""
-        counts = [self.items, self.generations, self.tokens, self.text_bytes]
-        return msgpack.packb([*counts, dict(self.rejected), self.cut])
+        return msgpack.packb([*vars(self).values()])
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> "Tally":

@@ -52,14 +52,12 @@ class Records:
     def all_lengths(self, documents: Ints, rounds: Ints) -> npt.NDArray[np.uint32]:
         """uint32 (items, generations of a round): tokens of each generation; 0 for a rejected, damaged or lost one."""
         found, rows = self._find(documents, rounds)
-        lengths: npt.NDArray[np.uint32] = found["lengths"][rows]
-        return lengths
+        return found["lengths"][rows]
 
     def all_checksums(self, units: Units) -> Checksums:
         """uint64 (generations,): of the tokens of each generation of some units; 0 where its record is lost."""
         found, rows = self._find(units.owners, units.rounds)
-        checksums: Checksums = found["checksums"][rows, units.numbers]
-        return checksums
+        return found["checksums"][rows, units.numbers]
 
     def table(self, documents: Ints, rounds: Ints) -> TokenTable:
         """The records of (document, round) items; of those that are known only their size is looked at."""

@@ -26,7 +26,7 @@ from streamdocs.ledger.windows import (
     window_key,
 )
 from streamdocs.run import Run
-from streamdocs.schedule.rounds import WhenBehind
+from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.store import Snapshot, Store
 
 log = logging.getLogger(__name__)
@@ -58,8 +58,7 @@ class Ledger:
         self.meter = MixtureMeter(self.scope, run.mixture, store)
         self._wait_timeout = wait_timeout
         self._cache = RecordCache(run.order.documents, run.recipe.cycle, run.recipe.round_size)
-        arithmetic = (run.mixture, run.recipe, run.order, self.scope.generation_order, run.unit_packer)
-        self._sealer = Sealer(*arithmetic, run.corpus.tokens_per_document, when_behind)
+        self._sealer = Sealer(run, self.scope.generation_order, when_behind)
         self._cached_manifest = remember(self._manifest, 2)
 
     def records(self, snapshot: Snapshot) -> Records:
@@ -72,9 +71,12 @@ class Ledger:
         with self.store.read() as snapshot:
             return read_reseals(snapshot, self.run.ledger_id)
 
-    def sealed(self, window: int) -> bytes | None:
-        """The packed manifest of a window, None where it was never sealed."""
-        return self._sealed(window, self.reseals)
+    def sealed(self, window: int, reseals: tuple[Reseal, ...] | None = None) -> bytes | None:
+        """The packed manifest of a window, as it is after some (default all) reseals; None where there is none."""
+        with self.store.read() as snapshot:
+            known = read_reseals(snapshot, self.run.ledger_id) if reseals is None else reseals
+            found = snapshot.get("windows", window_key(self.run.ledger_id, window, known))
+            return None if found is None else bytes(found)
 
     def manifest(self, window: int) -> Manifest:
         """The manifest of a window; it and those before it are sealed first where they are not yet.
@@ -87,11 +89,11 @@ class Ledger:
     def last_sealed(self) -> Manifest | None:
         """The newest window that was sealed; windows are sealed in order, so a search by halves finds it."""
         low, high, reseals = -1, 1, self.reseals
-        while self._sealed(high - 1, reseals) is not None:
+        while self.sealed(high - 1, reseals) is not None:
             low, high = high - 1, high * 2
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self._sealed(middle, reseals) is not None else (low, middle)
+            low, high = (middle, high) if self.sealed(middle, reseals) is not None else (low, middle)
         return None if low < 0 else self._cached_manifest(low, reseals)
 
     def count(self, reseals: tuple[Reseal, ...] | None = None) -> int:
@@ -169,7 +171,7 @@ class Ledger:
             skip=state.skip if carry[:1] == state.carry[:1] else 0,
             history=digest128(state.history + canonical([window, now, reason])),
         )
-        replaced = tuple(digest128(self._sealed(number, known) or b"") for number in range(window, sealed))
+        replaced = tuple(digest128(self.sealed(number, known) or b"") for number in range(window, sealed))
         add_reseals(self.store, self.run.ledger_id, known, (Reseal(window, before, replaced, now, reason),))
         return self.reseals[len(known)]
 
@@ -180,7 +182,7 @@ class Ledger:
         def change(old: bytes | None) -> bytes:
             # Newest by when it was taken: a run may have gone back, and its later windows are older checkpoints then.
             _, windows = (old and unpack_marks(old)) or (keep, [])  # without any, everything is held
-            return _pack([keep, [*(each for each in windows if each != window), window][-keep:]])
+            return msgpack.packb([keep, [*(each for each in windows if each != window), window][-keep:]])
 
         self.store.update(marks_key(self.scope, self.run.ledger_id), change)
 
@@ -188,18 +190,13 @@ class Ledger:
         """Write a sealed window, unless somebody else was faster; what is there now."""
         if not window:  # until enough checkpoints were taken, the run may be started over
             register_scope(self.store, self.scope)
-            self.store.update(marks_key(self.scope, self.run.ledger_id), lambda old: old or _pack([1, []]))
+            self.store.update(marks_key(self.scope, self.run.ledger_id), lambda old: old or msgpack.packb([1, []]))
         if self.store.add("windows", {window_key(self.run.ledger_id, window, reseals): packed}):
             return packed
-        winner = self._sealed(window, reseals)
+        winner = self.sealed(window, reseals)
         if winner is None:
             raise StoreError(f"window {window} vanished from store {self.store.location} while it was read")
         return winner
-
-    def _sealed(self, window: int, reseals: tuple[Reseal, ...]) -> bytes | None:
-        with self.store.read() as snapshot:
-            found = snapshot.get("windows", window_key(self.run.ledger_id, window, reseals))
-            return None if found is None else bytes(found)
 
     def read_window(self, window: int, reseals: tuple[Reseal, ...]) -> tuple[bytes, Manifest]:
         """A window that was sealed, packed and unpacked.
@@ -207,7 +204,7 @@ class Ledger:
         Raises:
             StoreError: It is missing or damaged.
         """
-        packed = self._sealed(window, reseals) or b""
+        packed = self.sealed(window, reseals) or b""
         try:
             return packed, unpack_manifest(self.run, packed, window)
         except ValueError as error:
@@ -219,10 +216,10 @@ class Ledger:
 
     def _manifest(self, window: int, reseals: tuple[Reseal, ...]) -> Manifest:
         # Windows are sealed in order, so one that is not there although the next one is has been lost.
-        if self._sealed(window + 1, reseals) is not None or self._sealed(window, reseals) is not None:
+        if self.sealed(window + 1, reseals) is not None or self.sealed(window, reseals) is not None:
             return self.read_window(window, reseals)[1]
         first = window
-        while first and self._sealed(first - 1, reseals) is None:
+        while first and self.sealed(first - 1, reseals) is None:
             first -= 1
         state, known = State(), 0
         if first:
@@ -275,8 +272,3 @@ class Ledger:
                 "with the same run file"
                 + "".join(f". What another one wrote there is for another run ({other})" for other in others)
             )
-
-
-def _pack(value: object) -> bytes:
-    packed: bytes = msgpack.packb(value)
-    return packed

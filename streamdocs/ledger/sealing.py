@@ -4,7 +4,6 @@ A pure function of the state after the window before and of what the store holds
 reads the manifest, so a sealed window replays bit for bit whatever has been generated since.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
@@ -16,12 +15,11 @@ from pydantic import TypeAdapter
 
 from streamdocs._base.arrays import Count, Ints
 from streamdocs._base.untrusted import decompress, unpack
-from streamdocs.recipes import Recipe
+from streamdocs.run import Run
 from streamdocs.schedule.choosing import Chooser, Shelf
-from streamdocs.schedule.mixture import Mixture
-from streamdocs.schedule.order import DocumentOrder
-from streamdocs.schedule.packing import Packer, Unit, Units
-from streamdocs.schedule.rounds import GenerationOrder, WhenBehind
+from streamdocs.schedule.mixture import WhenBehind
+from streamdocs.schedule.packing import Unit, Units
+from streamdocs.schedule.rounds import GenerationOrder
 
 #: With "reuse", a run starts once it would read no unit more often than this in its first window.
 #: (At the mixtures that work best in arXiv 2603.18534 each generation is read about 16 times in all.)
@@ -153,29 +151,19 @@ class Sealer:
     """Seals windows of one run.
 
     Args:
-        mixture, recipe, order, generation_order, packer: The run's arithmetic.
-        document_tokens: int64 (documents,), tokens of each web document.
+        run: Its arithmetic, and nothing else of it, is used.
+        generation_order: Its scope's.
         when_behind: What to do where generations are missing.
     """
 
-    def __init__(
-        self,
-        mixture: Mixture,
-        recipe: Recipe,
-        order: DocumentOrder,
-        generation_order: GenerationOrder,
-        packer: Packer,
-        document_tokens: Ints,
-        when_behind: WhenBehind,
-    ) -> None:
-        self._mixture = mixture
-        self._recipe = recipe
-        self._order = order
+    def __init__(self, run: Run, generation_order: GenerationOrder, when_behind: WhenBehind) -> None:
+        self._mixture = run.mixture
+        self._recipe = run.recipe
+        self._order = run.order
+        self._unit_tokens = run.unit_tokens
         self._generation_order = generation_order
-        self._packer = packer
-        self._document_tokens = document_tokens
         self._when_behind = when_behind
-        self._chooser = Chooser(recipe)
+        self._chooser = Chooser(run.recipe)
 
     def seal(self, state: State, shelf: Shelf) -> Manifest | NotYet:
         """The manifest of window ``state.window``, or what is missing."""
@@ -191,7 +179,7 @@ class Sealer:
     def _take(self, state: State, shelf: Shelf, wanted: int) -> _Taken:
         """Units until ``wanted`` tokens are there, or as many as there are: with "reuse", round and round."""
         units = [Units.of(state.carry)]
-        lengths = [self._lengths(state.carry)]
+        lengths = [self._unit_tokens(units[0])]
         tokens, place, after = int(lengths[0].sum()), (state.sweep, state.cursor), (state.sweep, state.cursor)
         missing = None
         size, barren = _LOOK[0], 0  # documents to look at next; documents in a row that gave nothing
@@ -235,12 +223,6 @@ class Sealer:
             history=units.extend(state.history, shelf.all_checksums(units)),
         )
         return Manifest(state, after, units, unit_rows, shelf.watermark)
-
-    def _lengths(self, units: Sequence[Unit]) -> Ints:
-        return self._unit_tokens(Units.of(units))
-
-    def _unit_tokens(self, units: Units) -> Ints:
-        return self._packer.unit_tokens(units, self._document_tokens[units.documents])
 
     def _look(self, sweep: int, cursor: int, size: int, shelf: Shelf) -> _Look:
         """The units of the next ``size`` documents of a sweep; unless with "reuse", up to the first that is missing."""

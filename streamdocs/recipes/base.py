@@ -9,7 +9,7 @@ always uses the newest ``generations`` there are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from streamdocs._base.arrays import Ints
 from streamdocs._base.hashing import digest128
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.layout import Layout
-from streamdocs.recipes.prompts import placeholders
+from streamdocs.recipes.prompts import load_prompt, placeholders
 from streamdocs.recipes.requests import Request
 
 #: In ``slots_of_sweep``: this sweep reads the web document itself.
@@ -48,14 +48,14 @@ class Recipe:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # where a run file is read
 
     name: ClassVar[str]
-    kind: ClassVar[Literal["rephrase", "thought"]]
-    fields: ClassVar[tuple[str, ...]]
+    kind: ClassVar[Literal["rephrase", "thought"]] = "rephrase"
+    fields: ClassVar[tuple[str, ...]] = ("document",)
 
     generations: int
     per_round: int | None = None
     rounds: int | Literal["enough"] | None = "enough"
-    prompt: str = ""
-    max_tokens: int = 0
+    prompt: str = field(default_factory=lambda: load_prompt("rephrase"))
+    max_tokens: int = 1024
 
     def __post_init__(self) -> None:
         if self.generations < 1:

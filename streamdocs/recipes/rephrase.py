@@ -1,7 +1,7 @@
 """Simple rephrasing: every generation is a short document of its own."""
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,7 +9,6 @@ from streamdocs._base.arrays import Ints
 from streamdocs._base.hashing import seeded_numbers
 from streamdocs.recipes.base import WEB_UNIT, Recipe
 from streamdocs.recipes.layout import WEB_LAYOUT, Layout
-from streamdocs.recipes.prompts import load_prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +19,8 @@ class Rephrase(Recipe):
     """
 
     name: ClassVar[str] = "rephrase"
-    kind: ClassVar[Literal["rephrase", "thought"]] = "rephrase"
-    fields: ClassVar[tuple[str, ...]] = ("document",)
 
     web: bool = True
-    prompt: str = field(default_factory=lambda: load_prompt("rephrase"))
-    max_tokens: int = 1024
 
     @property
     def layout(self) -> Layout:

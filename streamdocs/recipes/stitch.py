@@ -1,12 +1,11 @@
 """Stitched rephrasing: all rephrases of a document and the document itself, one after another."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.base import Recipe
 from streamdocs.recipes.layout import Layout, Part
-from streamdocs.recipes.prompts import load_prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +18,9 @@ class Stitch(Recipe):
     """
 
     name: ClassVar[str] = "stitch"
-    kind: ClassVar[Literal["rephrase", "thought"]] = "rephrase"
-    fields: ClassVar[tuple[str, ...]] = ("document",)
 
     web: Literal["last", "first", "none"] = "last"
     separator: str = "\n\n"
-    prompt: str = field(default_factory=lambda: load_prompt("rephrase"))
-    max_tokens: int = 1024
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,13 +4,16 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from streamdocs._base.arrays import Bools, Ints
 from streamdocs._base.hashing import permutation
 from streamdocs.errors import ConfigError
+
+#: What a trainer does where generations are missing: see ``Sealer``.
+WhenBehind = Literal["wait", "reuse", "web"]
 
 #: Longest sequence and largest window: what is worked out for one of either has to fit in memory.
 MOST_TOKENS, MOST_SEQUENCES = 1 << 24, 1 << 22
@@ -65,12 +68,9 @@ class Mixture:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.max_seq_len < 1 or self.window < 1:
-            raise ConfigError(f"max_seq_len={self.max_seq_len}, window={self.window}: both are at least 1")
-        if self.max_seq_len > MOST_TOKENS or self.window > MOST_SEQUENCES:
-            raise ConfigError(
-                f"max_seq_len={self.max_seq_len}, window={self.window}: at most {MOST_TOKENS:,} and {MOST_SEQUENCES:,}"
-            )
+        if not (1 <= self.max_seq_len <= MOST_TOKENS and 1 <= self.window <= MOST_SEQUENCES):
+            which = f"max_seq_len={self.max_seq_len}, window={self.window}"
+            raise ConfigError(f"{which}: at least 1, and at most {MOST_TOKENS:,} and {MOST_SEQUENCES:,}")
 
     def synthetic_before(self, position: int) -> int:
         """Synthetic sequences among the first ``position``: floor(position * fraction)."""

@@ -187,26 +187,21 @@ class Packer:
         self, units: Units, document_tokens: Ints, part: Ints, unit: Ints, generation: Ints
     ) -> tuple[Ints, Ints]:
         """First token and number of tokens of the document's own pieces; zero for all others."""
-        whole = document_tokens[unit]
-        unit_of_generation = np.repeat(np.arange(len(units.counts)), units.counts)
+        ends = np.cumsum(units.counts)
         slots = units.rounds % self._recipe.cycle * self._recipe.round_size + units.numbers
-        cuts = self._recipe.cuts(document_tokens[unit_of_generation], slots)
-        # Each piece after a cut ends at the next cut of the same unit, the last one at the end of the document.
-        last = np.cumsum(units.counts)[units.counts > 0] - 1
-        next_cuts = np.append(cuts[1:], 0)
-        next_cuts[last] = document_tokens[units.counts > 0]
-        head_ends = document_tokens.copy()
-        head_ends[units.counts > 0] = cuts[last - units.counts[units.counts > 0] + 1]
+        cuts = self._recipe.cuts(np.repeat(document_tokens, units.counts), slots)
+        # The cuts of each unit, then the end of its document: its pieces reach from each of these edges to the next.
+        edges = np.insert(cuts, ends, document_tokens)
+        first_edge = ends - units.counts + np.arange(len(ends))
 
         start, stop = np.zeros_like(part), np.zeros_like(part)
-        stop[part == Part.DOCUMENT] = whole[part == Part.DOCUMENT]
-        alone = (part == Part.DOCUMENT_IF_ALONE) & (units.counts[unit] == 0)
-        stop[alone] = whole[alone]
+        whole = (part == Part.DOCUMENT) | ((part == Part.DOCUMENT_IF_ALONE) & (units.counts[unit] == 0))
+        stop[whole] = document_tokens[unit[whole]]
         head = part == Part.DOCUMENT_HEAD
-        stop[head] = head_ends[unit[head]]
+        stop[head] = edges[first_edge[unit[head]]]
         follows = part == Part.DOCUMENT_NEXT
-        start[follows] = cuts[generation[follows]]
-        stop[follows] = next_cuts[generation[follows]]
+        edge = generation[follows] + unit[follows]
+        start[follows], stop[follows] = edges[edge], edges[edge + 1]
         return start, stop - start
 
 

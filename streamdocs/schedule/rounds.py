@@ -1,15 +1,12 @@
 """In which order generations are written, and how far that has come: one number, the watermark."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from streamdocs._base.arrays import Ints
 from streamdocs.recipes import Recipe
 from streamdocs.schedule.order import DocumentOrder
-
-#: What a trainer does where generations are missing: see ``Sealer``.
-WhenBehind = Literal["wait", "reuse", "web"]
 
 #: Generations are leased, committed and declared done in blocks of this many documents.
 BLOCK = 16

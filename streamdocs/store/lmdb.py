@@ -37,11 +37,7 @@ class _Opened:
                 f"store {folder} lost its {self.data.name}: restore it, or delete the folder to begin anew"
             )
         self.environment = lmdb.open(
-            str(folder),
-            map_size=max_bytes,
-            max_dbs=len(TABLES) + 1,
-            max_readers=2048,
-            readahead=False,
+            str(folder), map_size=max_bytes, max_dbs=len(TABLES) + 1, max_readers=2048, readahead=False
         )
         self.environment.reader_check()  # slots of readers that were killed
         with self.lock.held():  # opening a table is writing, for LMDB

@@ -6,12 +6,12 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from streamdocs.commands.corpus import app
+from streamdocs.commands.cli import commands
 from streamdocs.errors import BadInputError, ConfigError
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+    return CliRunner().invoke(commands, [str(each) for each in arguments], catch_exceptions=False)
 
 
 def test_prepare_and_info(tmp_path):

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from streamdocs.recipes import Rephrase, Stitch, Stretch
 from streamdocs.recipes.layout import Part
 from streamdocs.schedule.mixture import Mixture
 from streamdocs.schedule.order import DocumentOrder
-from streamdocs.schedule.packing import Packer
+from streamdocs.schedule.packing import Packer, Units
 from streamdocs.schedule.rounds import GenerationOrder
 
 DOCUMENTS, LENGTH = 40, 32
@@ -48,8 +49,13 @@ def make_sealer(recipe, when_behind="reuse", window=16, fraction="3/4") -> Seale
     constants = {Part.BOS: np.zeros(1), Part.EOS: np.zeros(1), Part.SEPARATOR: np.zeros(2)}
     tokens = np.random.default_rng(0).integers(1, 100, DOCUMENTS)
     packer = Packer(recipe, recipe.layout, constants)
-    mixture = Mixture(Fraction(fraction), LENGTH, window, 5)
-    return Sealer(mixture, recipe, order, GenerationOrder(recipe, order), packer, tokens, when_behind)
+    run = SimpleNamespace(
+        mixture=Mixture(Fraction(fraction), LENGTH, window, 5),
+        recipe=recipe,
+        order=order,
+        unit_tokens=lambda units: packer.unit_tokens(units, tokens[units.documents]),
+    )
+    return Sealer(run, GenerationOrder(recipe, order), when_behind)
 
 
 def seal_all(sealer, shelf, windows: int) -> list[Manifest]:
@@ -133,13 +139,13 @@ def test_tokens_add_up_while_generations_grow(recipe, when_behind, data):
         unpacked = Manifest.unpack(manifest.pack())
         assert unpacked.after == manifest.after and unpacked.before == state
         assert unpacked.pack() == manifest.pack()
-        tokens = sealer._packer.unit_tokens(manifest.units, sealer._document_tokens[manifest.units.documents]).sum()
+        tokens = sealer._unit_tokens(manifest.units).sum()
         rows = len(sealer._mixture.rows(state.window)[1])
         assert manifest.unit_rows + manifest.after.filler_rows - state.filler_rows == rows
         assert when_behind == "web" or manifest.unit_rows == rows
         read += manifest.unit_rows * LENGTH
         left = tokens - state.skip - manifest.unit_rows * LENGTH
-        carried = sealer._lengths(manifest.after.carry)
+        carried = sealer._unit_tokens(Units.of(manifest.after.carry))
         # What is cut off at the end of the window is exactly what the next one begins with.
         if manifest.after.skip:
             assert left == carried[0] - manifest.after.skip

@@ -70,14 +70,12 @@ class Engine(Protocol):
 
         Raises :class:`~streamdocs.errors.EngineError` if that is not the configured one.
         """
-        ...
 
     async def fit(self, request: Request) -> Request:
         """The request, its document cut to what the model can read where it is too long.
 
         Raises as :meth:`generate`.
         """
-        ...
 
     async def generate(self, request: Request, seed: int) -> Answer:
         """Exactly ``request.n`` completions; an engine that can be deterministic is so by ``seed`` (at least 0).
@@ -85,8 +83,6 @@ class Engine(Protocol):
         Raises :class:`RequestRefusedError` if this request is never going to be answered and
         :class:`~streamdocs.errors.EngineError` if none is: the message says what has to change first.
         """
-        ...
 
     async def close(self) -> None:
         """Let go of connections."""
-        ...

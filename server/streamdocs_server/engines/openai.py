@@ -15,14 +15,7 @@ from streamdocs.errors import ConfigError, EngineError, some
 from streamdocs.recipes.requests import Request
 from streamdocs_server._base.secrets import Secret
 from streamdocs_server.engines.answers import Chat, Count, Models, PromptDetails, Usage
-from streamdocs_server.engines.base import (
-    Answer,
-    Completion,
-    RequestRefusedError,
-    RetryCause,
-    Sampling,
-    TryAgainError,
-)
+from streamdocs_server.engines.base import Answer, Completion, RequestRefusedError, RetryCause, Sampling, TryAgainError
 
 _MAX_RESPONSE_BYTES = 64 * 2**20
 _MOST_NAME = 1024

@@ -10,9 +10,10 @@ import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import partial
+from operator import methodcaller
 from typing import TypeVar
 
 from anyio import CapacityLimiter
@@ -116,7 +117,7 @@ class Pool:
         # Every answer has at least one completion, so that even a server that ignores `n` is asked at most n times.
         while missing := max(0, request.n - len(answer.completions)):
             # Asking again with the same seed would give the same text.
-            ask = partial(_ask, request=request, n=missing, seed=seed + len(answer.completions))
+            ask = methodcaller("ask", request, missing, seed + len(answer.completions))
             try:
                 answer += await self._retried(ask)
             except RequestRefusedError as error:
@@ -207,7 +208,7 @@ class Pool:
             return
         harmless = replace(request, fields=dict.fromkeys(request.fields, _HARMLESS))
         try:
-            await self._retried(partial(_ask, request=harmless, n=request.n, seed=0))
+            await self._retried(lambda endpoint: endpoint.ask(harmless, request.n, 0))
         except RequestRefusedError:
             raise EngineError(f"Two short sentences are refused like any document: {error}") from error
 
@@ -286,16 +287,10 @@ class Pool:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event, but not for long; unlike asyncio.wait_for before Python 3.12, it swallows no cancellation."""
-    waiting = asyncio.ensure_future(event.wait())
-    try:
-        await asyncio.wait({waiting}, timeout=seconds)
-    finally:
-        waiting.cancel()
-
-
-async def _ask(endpoint: OpenAIEndpoint, request: Request, n: int, seed: int) -> Answer:
-    return await endpoint.ask(request, n, seed)
+    """Wait for an event, but not for long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _name(served: tuple[str, str]) -> str:

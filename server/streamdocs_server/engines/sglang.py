@@ -23,13 +23,7 @@ from streamdocs_server.supervision.supervisor import Supervisor
 #: For bulk generation. Longest prefix first keeps the requests of a document together in the radix cache; a cache
 #: report in every answer says what that saved; without sleeping on idle, a server that waits for us takes a core;
 #: a line for every batch would be hundreds of megabytes a day.
-_BULK = [
-    "--schedule-policy=lpm",
-    "--enable-cache-report",
-    "--enable-metrics",
-    "--sleep-on-idle",
-    "--log-level=warning",
-]
+_BULK = ["--schedule-policy=lpm", "--enable-cache-report", "--enable-metrics", "--sleep-on-idle", "--log-level=warning"]
 #: With ``--device cpu``, on torch's own kernels: SGLang's for the CPU are in no wheel.
 _CPU = ["--attention-backend=torch_native", "--disable-overlap-schedule", "--dtype=float32", "--max-total-tokens=20000"]
 _CPU_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
@@ -170,8 +164,7 @@ def start_sglang(section: GeneratorSection) -> tuple[Supervisor, str]:
 def _device(arguments: Sequence[str]) -> str | None:
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--device", nargs="?")
-    device: str | None = parser.parse_known_args(arguments)[0].device
-    return device
+    return parser.parse_known_args(arguments)[0].device
 
 
 def _sglang_python(section: GeneratorSection) -> Path:

@@ -27,29 +27,17 @@ _LEADS = (
     "An entry of a {manner} kind treats {topic}.",
 )
 _MANNERS = ("general", "concise", "factual", "systematic", "plain", "detailed")
+#: A word, and two that stand for it.
+_WORDS = """
+also in_addition likewise, because since given_that, begin commence start, big large considerable,
+but though yet, find identify determine, get obtain receive, good favourable sound, help assist aid,
+important significant notable, made produced constructed, make produce construct, many numerous a_range_of,
+new recent novel, often frequently commonly, people individuals persons, show demonstrate indicate,
+small minor limited, think consider hold, use employ apply, used employed applied, very particularly highly
+"""
 _SYNONYMS = {
-    "also": ("in addition", "likewise"),
-    "because": ("since", "given that"),
-    "begin": ("commence", "start"),
-    "big": ("large", "considerable"),
-    "but": ("though", "yet"),
-    "find": ("identify", "determine"),
-    "get": ("obtain", "receive"),
-    "good": ("favourable", "sound"),
-    "help": ("assist", "aid"),
-    "important": ("significant", "notable"),
-    "made": ("produced", "constructed"),
-    "make": ("produce", "construct"),
-    "many": ("numerous", "a range of"),
-    "new": ("recent", "novel"),
-    "often": ("frequently", "commonly"),
-    "people": ("individuals", "persons"),
-    "show": ("demonstrate", "indicate"),
-    "small": ("minor", "limited"),
-    "think": ("consider", "hold"),
-    "use": ("employ", "apply"),
-    "used": ("employed", "applied"),
-    "very": ("particularly", "highly"),
+    word: (first.replace("_", " "), second.replace("_", " "))
+    for word, first, second in (entry.split() for entry in _WORDS.split(","))
 }
 _SWAPS = tuple(
     {word: options[i] for word, options in _SYNONYMS.items()}

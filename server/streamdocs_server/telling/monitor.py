@@ -106,51 +106,50 @@ class Monitor(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The same for Prometheus."""
-        loop, done = self._loop, self._loop.statistics
+        status = self.status()
         gauges = {
-            "streamdocs_in_flight": ("Documents that are being asked for", loop.in_flight),
-            "streamdocs_queued": ("Documents that wait to be asked for", loop.queued),
-            "streamdocs_rounds_done": ("Rounds that are complete", loop.rounds_done),
-            "streamdocs_lead": ("Documents x rounds by which generation is ahead of the trainer", loop.lead),
+            "in_flight": "Documents that are being asked for",
+            "queued": "Documents that wait to be asked for",
+            "rounds_done": "Rounds that are complete",
+            "lead": "Documents x rounds by which generation is ahead of the trainer",
         }
         counters = {
-            "streamdocs_documents": ("Documents x rounds that were generated", done.asked),
-            "streamdocs_documents_cut": ("Of those, too long for the model and cut", done.written.cut),
-            "streamdocs_generations": ("Generations that were stored", done.written.generations),
-            "streamdocs_prompt_tokens": ("Prompt tokens of answered requests", done.prompt_tokens),
-            "streamdocs_cached_prompt_tokens": ("Of those, from the engine's cache", done.cached_tokens),
-            "streamdocs_completion_tokens": ("Generated tokens, rejected generations included", done.completion_tokens),
+            "documents": ("Documents x rounds that were generated", status["documents_written"]),
+            "documents_cut": ("Of those, too long for the model and cut", status["documents_cut"]),
+            "generations": ("Generations that were stored", status["generations_written"]),
+            "prompt_tokens": ("Prompt tokens of answered requests", status["prompt_tokens"]),
+            "cached_prompt_tokens": ("Of those, from the engine's cache", status["cached_prompt_tokens"]),
+            "completion_tokens": ("Generated tokens, rejected generations included", status["completion_tokens"]),
         }
         by_cause = {
-            "streamdocs_retries": ("Requests that were sent again", dict(self._retries)),
-            "streamdocs_rejections": ("Generations that were not accepted", dict(done.written.rejected)),
+            "retries": ("Requests that were sent again", status["retries"]),
+            "rejections": ("Generations that were not accepted", status["rejected"]),
         }
         by_endpoint: dict[str, tuple[str, Callable[[Any], float]]] = {
-            "streamdocs_endpoint_up": ("Whether a server is in", lambda member: member.up),
-            "streamdocs_endpoint_in_flight": ("Requests in flight", lambda member: len(member.asking)),
-            "streamdocs_endpoint_limit": ("Requests that it is given at once", lambda member: member.limit),
+            "endpoint_up": ("Whether a server is in", lambda member: member.up),
+            "endpoint_in_flight": ("Requests in flight", lambda member: len(member.asking)),
+            "endpoint_limit": ("Requests that it is given at once", lambda member: member.limit),
         }
-        for name, (text, value) in gauges.items():
-            yield GaugeMetricFamily(name, text, value=value)
+        for name, text in gauges.items():
+            yield GaugeMetricFamily(f"streamdocs_{name}", text, value=status[name])
         for name, (text, value) in counters.items():
-            yield CounterMetricFamily(name, text, value=value)
+            yield CounterMetricFamily(f"streamdocs_{name}", text, value=value)
         for name, (text, causes) in by_cause.items():
-            counter = CounterMetricFamily(name, text, labels=["cause"])
+            counter = CounterMetricFamily(f"streamdocs_{name}", text, labels=["cause"])
             for cause, count in causes.items():
                 counter.add_metric([cause], count)
             yield counter
         for name, (text, get) in by_endpoint.items():
-            gauge = GaugeMetricFamily(name, text, labels=["endpoint"])
+            gauge = GaugeMetricFamily(f"streamdocs_{name}", text, labels=["endpoint"])
             for member in self._members:
                 gauge.add_metric([member.endpoint.url], get(member))
             yield gauge
-        yield from done.latency.collect()
+        yield from self._loop.statistics.latency.collect()
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path == "/metrics":
-            answer: Iterable[bytes] = self._metrics(environ, start_response)
-            return answer
+            return self._metrics(environ, start_response)
         if path == "/health":
             healthy = self.healthy()
             content: dict[str, Any] = {"healthy": healthy}

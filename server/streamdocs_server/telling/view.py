@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from datetime import timedelta
 
 from rich.live import Live
 from rich.table import Table
@@ -78,6 +79,4 @@ class View:
 
 
 def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+    return str(timedelta(seconds=round(seconds)))

@@ -42,13 +42,11 @@ class Committer:
             for entries, _ in group:
                 for table, values in entries.items():
                     merged.setdefault(table, {}).update(values)
+            failed: Exception | None = None
             try:
                 await asyncio.to_thread(self._store.add_all, merged)
             except Exception as error:
-                for _, done in group:
-                    if not done.done():
-                        done.set_exception(error)
-            else:
-                for _, done in group:
-                    if not done.done():
-                        done.set_result(None)
+                failed = error
+            for _, done in group:
+                if not done.done():
+                    done.set_exception(failed) if failed else done.set_result(None)

@@ -65,8 +65,7 @@ class Leases:
         return lease is not None and _unpack(lease)[0] == self._server
 
     def _mine(self) -> bytes:
-        packed: bytes = msgpack.packb([self._server, time.time() + LEASE_SECONDS])
-        return packed
+        return msgpack.packb([self._server, time.time() + LEASE_SECONDS])
 
     def _is_taken(self, lease: bytes | None) -> bool:
         if lease is None:

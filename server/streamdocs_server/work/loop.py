@@ -14,7 +14,8 @@ from streamdocs.generations.heartbeat import beat, register_generator, register_
 from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.run import Run
-from streamdocs.schedule.rounds import BLOCK, WhenBehind
+from streamdocs.schedule.mixture import WhenBehind
+from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
 from streamdocs_server.work.leases import Leases
 from streamdocs_server.work.resolve import Resolved, Resolver

@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from prometheus_client import Histogram
 
 from streamdocs.generations.encoding import (
     Buffer,
@@ -29,15 +30,51 @@ from streamdocs.recipes.keys import Key
 from streamdocs.recipes.requests import Request
 from streamdocs.run import GenerationScope
 from streamdocs.store import Store, Table
-from streamdocs_server.engines import Engine, RequestRefusedError
+from streamdocs_server.engines import Answer, Engine, RequestRefusedError
 from streamdocs_server.gates.gates import Accepted, Gates
 from streamdocs_server.work.commit import Committer
-from streamdocs_server.work.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _Record = TypeVar("_Record", TextRecord, TokenRecord)
+
+
+def _latency() -> Histogram:
+    seconds = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)
+    text = "Seconds from asking for the generations of a document to having them, retries included"
+    return Histogram("streamdocs_request_seconds", text, buckets=seconds, registry=None)
+
+
+@dataclass
+class Statistics:
+    """Counts.
+
+    Args:
+        written: What was stored.
+        found: (round, document) items that needed nothing to be asked.
+        asked: Items that something was asked for.
+        answers: Requests that the engine answered.
+        prompt_tokens, cached_tokens: As the engine reports them; the second are those of the first in its cache.
+        completion_tokens: Likewise, rejected generations included.
+        latency: Of requests.
+    """
+
+    written: Tally = field(default_factory=Tally)
+    found: int = 0
+    asked: int = 0
+    answers: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    latency: Histogram = field(default_factory=_latency)
+
+    def add_answer(self, answer: Answer) -> None:
+        """Count an answer's tokens."""
+        self.answers += 1
+        self.prompt_tokens += answer.prompt_tokens
+        self.cached_tokens += answer.cached_tokens
+        self.completion_tokens += sum(each.completion_tokens for each in answer.completions)
 
 
 class Resolved(NamedTuple):
