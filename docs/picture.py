@@ -5,6 +5,7 @@
 
 from fractions import Fraction
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +47,10 @@ class Shelf:
 
 def draw() -> str:
     """The picture."""
-    tokens = np.full(len(NAMES), DOCUMENT_TOKENS)
-    sealer = Sealer(MIXTURE, RECIPE, ORDER, GENERATION, Packer(RECIPE, RECIPE.layout, {}), tokens, "reuse")
+    packer = Packer(RECIPE, RECIPE.layout, constants={})
+    run = SimpleNamespace(mixture=MIXTURE, recipe=RECIPE, order=ORDER)
+    run.unit_tokens = lambda units: packer.unit_tokens(units, np.full(len(units), DOCUMENT_TOKENS))
+    sealer = Sealer(run, GENERATION, "reuse")
     sealed: list[Manifest] = []
     for watermark in WATERMARKS:
         manifest = sealer.seal(sealed[-1].after if sealed else State(), Shelf(watermark))
