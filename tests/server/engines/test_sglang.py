@@ -26,6 +26,7 @@ from streamdocs.errors import ConfigError, EngineError
 from streamdocs.generations.progress import read_tallies, read_watermark, total
 from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.requests import Request
+from streamdocs.run import Run
 from streamdocs.store import LmdbStore
 from streamdocs_server import cli
 from streamdocs_server.engines.base import TryAgainError
@@ -365,7 +366,8 @@ def test_no_orphan_of_a_killed_sidecar_and_the_next_one_goes_on(tiny_model, smal
     command = [sys.executable, "-m", "streamdocs_server", str(tmp_path / "run.yaml"), f"--model={model}"]
     command += ["--sglang-arguments=--device cpu"]
     store = LmdbStore(tmp_path / "store")
-    scope = cli.make_run(RunFile.load(tmp_path / "run.yaml"), ("tiny", "")).scope
+    file = RunFile.load(tmp_path / "run.yaml")
+    scope = Run.of(file, file.generator.generator(("tiny", ""))).scope
     keys = [scope.keyring.key(scope.corpus.document_digest(document), 0) for document in range(100)]
 
     def stored() -> int:
