@@ -5,7 +5,7 @@ from streamdocs.recipes.rephrase import Rephrase
 from streamdocs.recipes.stitch import Stitch
 from streamdocs.recipes.stretch import Stretch
 
-RECIPES: dict[str, type[Rephrase] | type[Stitch] | type[Stretch]] = {r.name: r for r in (Rephrase, Stitch, Stretch)}
+RECIPES: dict[str, type[Recipe]] = {r.name: r for r in (Rephrase, Stitch, Stretch)}
 
 #: Texts around and between the parts of a unit by default. A corpus comes with their tokens: few runs load a tokenizer.
 MARKS = (Stitch.separator, Stretch.open_mark, Stretch.close_mark)
