@@ -32,7 +32,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamdocs.config import GeneratorSection, RunFile
 from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.run import reference_texts
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs.run import Run
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.make import make_endpoints

@@ -1,9 +1,9 @@
 """The run file: one YAML that trainer and server both read."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlparse
@@ -33,11 +33,23 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_len
 
 #: Arguments of the dataset that decide what a server writes, and in which order.
 _SCOPE = ("recipe", "generator", "shuffle", "shuffle_seed", "shuffle_algo", "shuffle_block_size", "num_canonical_nodes")
-#: Of a field's name: the dataset's arguments are in no section.
-_SECTIONS = re.compile(r"\b(mix|server)\.")
+#: Those of the mixture that are None where they are not given.
+_NONE = ("shuffle_block_size", "num_canonical_nodes", "epoch_size")
 
 #: A path: what no file system takes is refused here.
 _Path = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)]
+
+
+def _number(value: Any) -> Any:
+    """What "1.5k" or "64gb" says, as streaming reads it: one of its two readings knows any such word."""
+    from streaming.base.util import bytes_to_int, number_abbrev_to_int  # noqa: PLC0415  (takes seconds)
+
+    if not isinstance(value, str):
+        return value
+    return bytes_to_int(value) if value.lower().rstrip().endswith("b") else number_abbrev_to_int(value)
+
+
+_Number = Annotated[Annotated[int, Field(ge=1, lt=1 << 60)] | None, BeforeValidator(_number)]
 
 
 class _Section(BaseModel):
@@ -109,7 +121,7 @@ class MixSection(_Section):
     shuffle_block_size: int = Field(default=1 << 18, ge=1)
     num_canonical_nodes: int = 1
     evaluation: bool = False
-    epoch_size: int | str | None = None
+    epoch_size: _Number = None
     block_cross_document_attention: bool = False
     wait_timeout: float = Field(default=3600, ge=0)
     name: str = Field(default="", max_length=256)
@@ -172,7 +184,7 @@ class RunFile(_Section):
     split: str = "train"
     download_retry: int = Field(default=2, ge=0)
     download_timeout: float = Field(default=60, gt=0)
-    cache_limit: int | str | None = None
+    cache_limit: _Number = None
     store: _Path | None = None
     recipe: Annotated[InstanceOf[Recipe] | None, BeforeValidator(_make_recipe)] = None
     generator: GeneratorSection = GeneratorSection()
@@ -193,6 +205,17 @@ class RunFile(_Section):
     def synthetic(self) -> bool:
         """Whether anything synthetic is read at all."""
         return exact_fraction(self.mix.synthetic_fraction) > 0
+
+    @property
+    def served(self) -> tuple[str, Recipe]:
+        """The store that a server writes into, and its recipe.
+
+        Raises:
+            ConfigError: It has not all that a server needs.
+        """
+        if self.store is None or self.recipe is None or self.split != "train":
+            raise ConfigError("a server needs a run file with a store and a recipe, and writes for split 'train' alone")
+        return self.store, self.recipe
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "RunFile":
@@ -221,14 +244,17 @@ class RunFile(_Section):
         Raises:
             ConfigError: One of them is wrong; the message names each.
         """
-        store, generator = arguments["store"], arguments["generator"]
+        # A path or a fraction is what it says.
+        plain = {name: str(v) if isinstance(v, os.PathLike | Fraction) else v for name, v in arguments.items()}
+        store, generator = plain["store"], plain["generator"]
+        mix = {name: plain[name] for name in MixSection.model_fields}
         fields = {
-            **{name: arguments[name] for name in cls.model_fields if name in arguments},
-            "corpus": os.fspath(arguments["local"]),
-            "store": store if store is None else getattr(store, "location", None) or os.fspath(store),
-            "generator": asdict(generator) if generator else {},
-            "mix": {name: arguments[name] for name in MixSection.model_fields if arguments[name] is not None},
-            "server": {"keep_checkpoints": arguments["keep_checkpoints"]},
+            **{name: plain[name] for name in cls.model_fields if name in plain},
+            "corpus": plain["local"],
+            "store": getattr(store, "location", store),
+            "generator": asdict(generator) if isinstance(generator, Generator) else generator or {},
+            "mix": {name: each for name, each in mix.items() if each is not None or name not in _NONE},
+            "server": {"keep_checkpoints": plain["keep_checkpoints"]},
         }
         return cls._checked(fields, "arguments")
 
@@ -237,15 +263,15 @@ class RunFile(_Section):
         try:
             return cls.model_validate(fields, context=folder)
         except ValidationError as error:
-            said = faults(error)
-            raise ConfigError(f"{what}: {said if folder else re.sub(_SECTIONS, '', said)}") from error
+            raise ConfigError(f"{what}: {faults(error)}") from error
 
     def dataset_arguments(self, **given: Any) -> dict[str, Any]:
-        """What StreamingMegadocDataset takes from here, and what is ``given`` over it.
+        """What StreamingMegadocDataset takes from here, and what is ``given`` over it; None is as the file says.
 
         Raises:
             ConfigError: With what is given, no server that reads this file writes what such a dataset reads.
         """
+        given = {name: value for name, value in given.items() if value is not None}
         sections = {"corpus", "mix", "server"}
         ours = {name: value for name, value in [*self, *self.mix] if name not in sections}
         ours |= {"local": self.corpus, "generator": self.generator.generator()}
@@ -258,9 +284,13 @@ class RunFile(_Section):
 
     @staticmethod
     def _check_scope(ours: dict[str, Any], given: dict[str, Any]) -> None:
-        wrong = {name for name in _SCOPE if None not in (ours[name], given.get(name)) and given[name] != ours[name]}
-        if "recipe" in wrong and given["recipe"].scope("") == ours["recipe"].scope(""):
-            wrong.remove("recipe")  # only what is made of the same generations differs
-        if wrong:
-            found = "; ".join(f"{name}: {ours[name]} in the run file, {given[name]} given" for name in sorted(wrong))
-            raise ConfigError(f"a server that reads the run file writes for another run. Change it there: {found}")
+        found = []
+        for name in (name for name in _SCOPE if given.get(name, ours[name]) != ours[name] is not None):
+            theirs, mine = ours[name], given[name]
+            if isinstance(theirs, Recipe) and isinstance(mine, Recipe) and theirs.scope("") == mine.scope(""):
+                continue  # only what is made of the same generations differs
+            found.append(f"{name}: {theirs} in the run file, {mine} given")
+        if given.get("when_behind") == "wait" != ours["when_behind"]:  # which changes how far ahead a server has to be
+            found.append(f"when_behind: {ours['when_behind']} in the run file, wait given")
+        if found:
+            raise ConfigError(f"a server that reads the run file works for another run. Change it there: {found[0]}")

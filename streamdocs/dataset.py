@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from streaming import StreamingDataset
-from streaming.base.util import number_abbrev_to_int
 from streaming.base.world import World
 from torch.utils.data import get_worker_info
 
@@ -21,10 +20,9 @@ from streamdocs.generations.progress import Tally, sample_tally
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.meter import describe_run
 from streamdocs.ledger.verification import reseal_lost
-from streamdocs.reading.assembly import Assembler, Segment
+from streamdocs.reading.assembly import Reader, Segment
 from streamdocs.reading.batch import Sample
 from streamdocs.reading.cursor import Cursor
-from streamdocs.reading.reader import Reader
 from streamdocs.reading.saved_state import SavedState
 from streamdocs.reading.shared_arrays import SharedArrays
 from streamdocs.reading.watchdog import end_with_parent
@@ -114,16 +112,17 @@ class StreamingMegadocDataset(StreamingDataset):
     ) -> None:
         # Not super().__init__(): all that it would set up is named shared memory, and threads that poll it.
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        if batch_size is None or batch_size < 1:
+        if not isinstance(batch_size, int) or batch_size < 1:
             raise ConfigError("batch_size is needed, the same as the DataLoader's: batches are dealt out by it")
         file = RunFile.of_arguments(arguments)
+        mix = file.mix
         self.batch_size = batch_size
         self.replication = replication
-        self.when_behind = when_behind
-        self.evaluation = evaluation
-        self.block_cross_document_attention = block_cross_document_attention
-        self._wait_timeout = wait_timeout
-        self._keep_checkpoints = keep_checkpoints
+        self.when_behind = mix.when_behind
+        self.evaluation = mix.evaluation
+        self.block_cross_document_attention = mix.block_cross_document_attention
+        self._wait_timeout = mix.wait_timeout
+        self._keep_checkpoints = file.server.keep_checkpoints
         self._reseal = reseal
         self._unique_rank_world = World.detect()
         ranks = self._unique_rank_world.num_ranks
@@ -132,15 +131,16 @@ class StreamingMegadocDataset(StreamingDataset):
         self._parallel_rank_world = self._unique_rank_world.replicate(replication or 1)
 
         self.store: Store | None = open_store(store) if isinstance(store, str | os.PathLike) else store
-        if file.synthetic and generator is None and self.store:
-            generator = wait_for_generator(self.store, wait_timeout)
-        self.run = Run.of(file, generator if file.synthetic else None)
+        writer = file.generator.generator() if file.synthetic else None
+        if file.synthetic and writer is None and self.store:
+            writer = wait_for_generator(self.store, mix.wait_timeout)
+        self.run = Run.of(file, writer)
         self.corpus = self.run.corpus
         if len(self.corpus.documents) >= _MANY:
             self.run.order.share(SharedArrays().get)
-        self.shuffle_seed = shuffle_seed
+        self.shuffle_seed = mix.shuffle_seed
         self.num_samples = len(self.corpus.documents)
-        self.epoch_size = self._epoch_sequences(epoch_size)
+        self.epoch_size = self._epoch_sequences(mix.epoch_size)
         self.length = self.epoch_size // self._parallel_rank_world.num_ranks
         self.cursor = Cursor(self.epoch_size, self._global_batch)
         if self._unique_rank_world.is_leader and log.isEnabledFor(logging.INFO):
@@ -193,7 +193,7 @@ class StreamingMegadocDataset(StreamingDataset):
 
     def explain(self, position: int) -> list[Segment]:
         """Where every token of a sequence comes from."""
-        return self._assembler.explain(position)
+        return self._reader.assembler.explain(position)
 
     def describe(self) -> str:
         """In numbers, what an epoch of this run reads."""
@@ -270,10 +270,6 @@ class StreamingMegadocDataset(StreamingDataset):
             self.run, self.ledger, self.batch_size, self._global_batch, documents=self.block_cross_document_attention
         )
 
-    @property
-    def _assembler(self) -> Assembler:
-        return self._reader.assembler
-
     def _samples(self, positions: Ints) -> Iterator[Sample]:
         waited = self.ledger.waited_seconds if self.ledger else 0.0
         for sequences in self._reader.read(positions):
@@ -283,9 +279,7 @@ class StreamingMegadocDataset(StreamingDataset):
             yield from map(Sample, repeat(sequences), sequences.rows.tolist())
             del sequences  # the next ones lie in the same memory
 
-    def _epoch_sequences(self, epoch_size: int | str | None) -> int:
+    def _epoch_sequences(self, epoch_size: int | None) -> int:
         """Sequences an epoch, rounded up to whole global batches: the run is endless, so nothing is repeated for it."""
-        size = number_abbrev_to_int(epoch_size) if epoch_size else self.run.mixture.epoch_sequences(self.run.web_tokens)
-        if size < 1:
-            raise ConfigError(f"epoch_size={epoch_size}; at least one sequence is needed")
+        size = epoch_size or self.run.mixture.epoch_sequences(self.run.web_tokens)
         return -(-size // self._global_batch) * self._global_batch

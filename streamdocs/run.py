@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from streaming.base.util import bytes_to_int
 
 from streamdocs._base.arrays import Int32s, Ints, Tokens
 from streamdocs._base.hashing import canonical, digest128, fingerprint
@@ -96,14 +95,13 @@ class Run:
             ConfigError: It says what cannot be.
             CorpusError: The corpus cannot be read.
         """
-        limit = file.cache_limit
         corpus = Corpus(
             file.corpus,
             file.remote,
             file.split,
             download_timeout=file.download_timeout,
             download_retry=file.download_retry,
-            cache_limit=bytes_to_int(limit) if isinstance(limit, str) else limit,
+            cache_limit=file.cache_limit,
         )
         return cls(file, corpus, generator)
 

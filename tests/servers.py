@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server.supervision.supervisor import Limits, Supervisor
 
 

@@ -89,6 +89,17 @@ def test_two_modules_of_a_room_that_import_each_other_are_found(house):
     assert "in streamdocs.schedule" in said and ".rounds -> .order" in said
 
 
+@pytest.mark.parametrize("statement", ["from streamdocs import RunFile", "import streamdocs"])
+def test_an_import_of_the_public_face_is_found(house, statement):
+    module = house / "streamdocs/store/base.py"
+    before = module.read_text()
+    try:
+        module.write_text(f"{before}\n{statement}\n")
+        assert "streamdocs.store.base -> streamdocs (" in lint(house)
+    finally:
+        module.write_text(before)
+
+
 def lint_with(house: Path, importer: str, imported: str) -> str:
     """What the linter says where one module imports another."""
     folder = house if importer.startswith("streamdocs.") else house / "server"

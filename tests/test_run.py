@@ -5,6 +5,7 @@ import inspect
 import json
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 import yaml
@@ -125,6 +126,72 @@ def test_what_is_held_out_is_read_as_web_text(tmp_path, small_corpus, run_file):
     assert not any(sample["synthetic"] for sample in dataset)
     with pytest.raises(ConfigError, match="generations are of 'train' alone"):
         StreamingMegadocDataset.from_run_file(file, batch_size=4, split="holdout", synthetic_fraction=0.5)
+
+
+def test_none_is_as_the_file_says(run_file, small_corpus, tmp_path):
+    mix = {"shuffle": False, "num_canonical_nodes": 2, "shuffle_seed": 3, "window": 8, "name": "x", "epoch_size": 40}
+    file = run_file(**mix)
+    none = dict.fromkeys([*mix, "recipe", "store", "split", "when_behind", "synthetic_fraction"])
+    given = {"generator": TEMPLATE, "batch_size": 4}
+    dataset = StreamingMegadocDataset.from_run_file(file, **given, **none)
+    assert dataset.run.ledger_id == StreamingMegadocDataset.from_run_file(file, **given).run.ledger_id
+    assert (dataset.epoch_size, dataset.when_behind, dataset.run.order.fields["shuffle"]) == (40, "reuse", False)
+    with pytest.raises(ConfigError, match=r"mix\.synthetic_fraction"):
+        make_dataset(small_corpus, tmp_path / "store", synthetic_fraction=None)
+    third = make_dataset(small_corpus, tmp_path / "store", synthetic_fraction=Fraction(1, 3))
+    assert third.run.mixture.fraction == Fraction(1, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"evaluation": "perhaps"}, r"mix\.evaluation: "),
+        ({"cache_limit": "abc"}, "cache_limit: "),
+        ({"epoch_size": "1/3"}, r"mix\.epoch_size: "),
+        ({"epoch_size": 10**30}, r"mix\.epoch_size: "),
+        ({"generator": "template"}, "generator: "),
+        ({"recipe": "stitch"}, "recipe: "),
+        ({"local": None}, "corpus: "),
+        ({"store": 5}, "store: "),
+        ({"batch_size": "4"}, "batch_size is needed"),
+        ({"when_behind": None}, r"mix\.when_behind: "),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_named(small_corpus, tmp_path, given, message):
+    arguments = {"local": small_corpus, "store": tmp_path / "store", "recipe": STITCH, "generator": TEMPLATE}
+    with pytest.raises(ConfigError, match=message):
+        StreamingMegadocDataset(**{**arguments, "synthetic_fraction": 0.5, "batch_size": 4, **given})
+
+
+def test_words_for_numbers(run_file):
+    file = run_file(epoch_size="1k", synthetic_fraction=0)
+    file.write_text(f"{file.read_text()}cache_limit: 64mb\n")
+    assert (RunFile.load(file).mix.epoch_size, RunFile.load(file).cache_limit) == (1000, 64 << 20)
+    assert StreamingMegadocDataset.from_run_file(file, batch_size=4, evaluation="false").evaluation is False
+
+
+def test_what_only_a_server_of_another_mode_keeps_up_with_is_refused(run_file):
+    with pytest.raises(ConfigError, match="when_behind: reuse in the run file, wait given"):
+        StreamingMegadocDataset.from_run_file(run_file(), batch_size=4, when_behind="wait")
+
+
+def test_a_server_follows_whoever_reads_what_it_writes(small_corpus, store):
+    """A trainer of another name, window and share reads the same generations; the server is not ahead of nobody."""
+    run = make_run(small_corpus, Stitch(generations=4, per_round=1))
+    loop = make_loop(run, store, max_lead=32)
+
+    async def work() -> None:
+        serving = asyncio.create_task(loop.run())
+        options = {"recipe": run.recipe, "name": "other", "window": 16, "synthetic_fraction": "1/2"}
+        dataset = make_dataset(small_corpus, store, **options)
+        try:
+            while loop.watermark < 300:
+                await asyncio.to_thread(dataset.__getitem__, loop.watermark)
+        finally:
+            serving.cancel()
+
+    asyncio.run(asyncio.wait_for(work(), 60))
 
 
 @pytest.mark.parametrize(

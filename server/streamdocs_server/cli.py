@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from streamdocs._base.console import error_exit, set_up_logging
+from streamdocs._base.untrusted import faults
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
 from streamdocs.generations.heartbeat import registered_generators
@@ -85,8 +86,7 @@ async def serve_run(file: RunFile) -> None:
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
-    if file.store is None or file.recipe is None or file.split != "train":
-        raise ConfigError("a server needs a run file with a store and a recipe, and writes for split 'train' alone")
+    store, gates = open_store(file.served[0]), make_gates(file)
     slots = CapacityLimiter(file.server.max_in_flight)
     engine = make_engine(file.generator, slots, file.server.failure_budget)
     try:
@@ -95,11 +95,10 @@ async def serve_run(file: RunFile) -> None:
             raise EngineError(f"the engine serves {served[0]}, the run file says {file.generator.model}: change one")
         run = Run.of(file, file.generator.generator(served))
         assert run.scope is not None
-        store = open_store(file.store)
         if file.generator.model is None:
             _check_same_model(store, run.scope.generator)
         told = file.server
-        resolver = Resolver(run.scope, store, engine, make_gates(file), told.attempts)
+        resolver = Resolver(run.scope, store, engine, gates, told.attempts)
         loop = GenerationLoop(
             run, store, resolver, server_name(), slots=slots, max_lead=told.max_lead, when_behind=file.mix.when_behind
         )
@@ -123,8 +122,8 @@ def make_gates(file: RunFile) -> Gates:
     """
     try:
         return Gates(**file.server.gates)
-    except (TypeError, ValidationError) as error:
-        raise ConfigError(f"server.gates: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"server.gates: {faults(error)}") from error
 
 
 def _check_same_model(store: Store, generator: Generator) -> None:

@@ -35,7 +35,7 @@ def show_prompts(
         assert generator is not None
         sampling = Sampling(temperature=generator.temperature, top_p=generator.top_p, system=generator.system)
         endpoint = OpenAIEndpoint(url="http://localhost", model=generator.model, sampling=sampling)
-        for each in _recipes(recipe, file.recipe):
+        for each in _recipes(recipe, file.served[1]):
             scope = Run.of(file.model_copy(update={"recipe": each}), generator).scope
             assert scope is not None
             if not 0 <= document < (documents := len(scope.corpus.documents)):
@@ -47,9 +47,7 @@ def show_prompts(
         error_exit(error)
 
 
-def _recipes(name: str | None, of_the_run: Recipe | None) -> list[Recipe]:
-    if of_the_run is None:
-        raise ConfigError("the run file has no recipe")
+def _recipes(name: str | None, of_the_run: Recipe) -> list[Recipe]:
     names = list(RECIPES) if name == "all" else [name or of_the_run.name]
     if not set(names) <= {*RECIPES, of_the_run.name}:
         raise ConfigError(f"--recipe {name}: it is one of {', '.join(RECIPES)} or all")

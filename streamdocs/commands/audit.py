@@ -123,7 +123,8 @@ def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = N
             streams[track.stream] += len(rows)
             by_part = np.bincount(track.pieces.part[spans.piece], spans.stop - spans.start)  # exact: below 2**53
             for part in np.flatnonzero(by_part).tolist():
-                tokens[track.stream, kind_of(part, run)] += int(by_part[part])
+                kind = "web" if part in DOCUMENT_PARTS else Part(part).name.lower()
+                tokens[track.stream, run.recipe.kind if part == Part.GENERATION else kind] += int(by_part[part])
             reads.append(_reads(run, track, spans, first + places[at]))
     columns = [np.concatenate(column) for column in zip(*reads, strict=True)]
     order = np.lexsort([columns[i] for i in (4, 2, 1, 0)])
@@ -131,13 +132,6 @@ def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = N
     new = np.flatnonzero(np.any([np.diff(column) for column in found[:3]], axis=0)) + 1
     edges = np.concatenate([[0], new, [len(order)]])
     return Audit(run, range(start, stop), sequences, tokens, found, edges)
-
-
-def kind_of(part: int, run: Run) -> str:
-    """What a part of a unit is, in words."""
-    if part == Part.GENERATION:
-        return run.recipe.kind
-    return "web" if part in DOCUMENT_PARTS else Part(part).name.lower()
 
 
 def _reads(run: Run, track: Track, spans: Spans, positions: Ints) -> Reads:

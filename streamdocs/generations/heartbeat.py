@@ -90,12 +90,12 @@ def registered_generators(store: Store) -> list[Generator]:
         notes = list(snapshot.scan("notes", b"generator/"))
     try:
         generators = [_GENERATOR.validate_python(unpack(value)) for _, value in notes]
+        if [_generator_key(generator) for generator in generators] != [key for key, _ in notes]:
+            raise ValueError("it was changed")
     except ValueError as error:
         raise StoreError(
             f"who wrote the generations in store {store.location} cannot be read ({error}): restore the store"
         ) from error
-    if [_generator_key(generator) for generator in generators] != [key for key, _ in notes]:
-        raise StoreError(f"who wrote the generations in store {store.location} was changed: restore the store")
     return generators
 
 

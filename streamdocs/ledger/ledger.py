@@ -39,7 +39,7 @@ _REPORT_SECONDS = 10.0
 
 
 class Ledger:
-    """The sealed windows of one run.
+    """The sealed windows of one run. An example: docs/worked-example.md.
 
     Args:
         run: The run; it reads something synthetic.
@@ -85,16 +85,6 @@ class Ledger:
             WaitTimeoutError: Generations did not come within the deadline, or no generator is running.
         """
         return self._cached_manifest(window, self.reseals)
-
-    def last_sealed(self) -> Manifest | None:
-        """The newest window that was sealed; windows are sealed in order, so a search by halves finds it."""
-        low, high, reseals = -1, 1, self.reseals
-        while self.sealed(high - 1, reseals) is not None:
-            low, high = high - 1, high * 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.sealed(middle, reseals) is not None else (low, middle)
-        return None if low < 0 else self._cached_manifest(low, reseals)
 
     def count(self, reseals: tuple[Reseal, ...] | None = None) -> int:
         """Windows that were sealed, as far as any is there, even where one before it is missing."""

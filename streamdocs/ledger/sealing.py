@@ -148,7 +148,7 @@ class _Taken(NamedTuple):
 
 
 class Sealer:
-    """Seals windows of one run.
+    """Seals windows of one run. An example: docs/worked-example.md.
 
     Args:
         run: Its arithmetic, and nothing else of it, is used.

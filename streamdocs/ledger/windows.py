@@ -123,6 +123,31 @@ def count_windows(snapshot: Snapshot, ledger_id: bytes, reseals: tuple[Reseal, .
     return found
 
 
+def last_window(snapshot: Snapshot, ledger_id: bytes, reseals: tuple[Reseal, ...]) -> int:
+    """The newest window that was sealed, -1 for none; they are sealed in order, so a search by halves finds it."""
+
+    def is_sealed(window: int) -> bool:
+        return snapshot.get("windows", window_key(ledger_id, window, reseals)) is not None
+
+    low, high = -1, 1
+    while is_sealed(high - 1):
+        low, high = high - 1, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_sealed(middle) else (low, middle)
+    return low
+
+
+def newest_states(store: Store, scope: GenerationScope) -> Iterator[State]:
+    """Where every run over a scope stands that has sealed anything, whatever its name, mixture and windows."""
+    with store.read() as snapshot:
+        prefix = marks_key(scope, b"")
+        for ledger_id in [name[len(prefix) :] for name, _ in snapshot.scan("notes", prefix)]:
+            reseals = read_reseals(snapshot, ledger_id)
+            if (window := last_window(snapshot, ledger_id, reseals)) >= 0:
+                yield Manifest.unpack(snapshot.get("windows", window_key(ledger_id, window, reseals)) or b"").after
+
+
 def marks_key(scope: GenerationScope, ledger_id: bytes) -> bytes:
     """Where it is noted which windows checkpoints of a run may come back to."""
     return b"marks/" + scope.id + ledger_id

@@ -1,22 +1,29 @@
-"""Assembly: the tokens of sequences, copied straight from shards and records into the batch."""
+"""Assembly: the tokens of sequences, copied from shards and records into the batch, many sequences at a time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from torch.utils.data import get_worker_info
 
 from streamdocs._base.arrays import Int32s, Ints
 from streamdocs._base.caching import remember
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.reading.copying import Copier
-from streamdocs.reading.exchange import Lease, Sequences, SequencesShape
+from streamdocs.reading.exchange import Lease, Ring, Sequences, SequencesShape, can_share
 from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
 from streamdocs.schedule.mixture import WindowPlan
 from streamdocs.schedule.order import Stream
-from streamdocs.schedule.packing import Packer, Track, Units, is_document_part
+from streamdocs.schedule.packing import DOCUMENT_PARTS, Packer, Track, Units
 from streamdocs.store import Snapshot
+
+#: Most tokens that are read at a time, 8 or 16 MB of them.
+_READ_AHEAD = 1 << 22
+#: Batches that the trainer may still have to take while the next ones are read: PyTorch asks for two.
+_SLACK = 4
 
 
 class Segment(NamedTuple):
@@ -128,7 +135,7 @@ class Assembler:
             round, number = int(track.units.rounds[at]), int(track.units.numbers[at])
             key = self._run.scope.keyring.key(self._run.corpus.document_digest(document), round)
             return Segment(self._run.recipe.kind, start, stop, document, offset, (round, number), key.digest.hex())
-        return Segment("web" if is_document_part(part) else "mark", start, stop, document, offset)
+        return Segment("web" if part in DOCUMENT_PARTS else "mark", start, stop, document, offset)
 
     def _open_window(self, number: int) -> OpenWindow:
         if number < 0:
@@ -198,3 +205,49 @@ class _WebPass:
 
     def _tokens(self, begin: int, end: int) -> Ints:
         return self._run.web_unit_tokens(self._order[begin:end])
+
+
+class Reader:
+    """Reads the sequences of a process, whole batches of them at a time.
+
+    Args:
+        run, ledger: What is read; no ledger where nothing synthetic is.
+        batch_size, global_batch: Sequences a batch, of this rank and over all ranks that read different ones.
+        documents: Whether also the document of each token is told.
+    """
+
+    def __init__(self, run: Run, ledger: Ledger | None, batch_size: int, global_batch: int, *, documents: bool) -> None:
+        self.assembler = Assembler(run, ledger)
+        self._run = run
+        self._batch_size = batch_size
+        self._global_batch = global_batch
+        self._documents = documents
+        self._most = batch_size * max(_READ_AHEAD // (run.mixture.max_seq_len * batch_size), 1)
+
+    def read(self, positions: Ints) -> Iterator[Sequences]:
+        """The sequences at some positions, some at a time: what is read must be let go before the next.
+
+        In a DataLoader worker they lie where its trainer can read them, as long as there is room for them.
+        """
+        ring = self._ring if get_worker_info() else None
+        while len(positions):
+            sequences = self._read_some(positions, ring)
+            positions = positions[len(sequences.rows) :]
+            yield sequences
+            del sequences
+
+    def _read_some(self, positions: Ints, ring: Ring | None) -> Sequences:
+        lease = ring.lease(min(self._most, len(positions))) if ring else None
+        some = positions[: len(lease.rows) if lease else self._most]
+        return self.assembler.read(some, documents=self._documents, lease=lease)
+
+    @cached_property
+    def _ring(self) -> Ring | None:
+        """Room for a worker's part of a window; None where no memory can be shared."""
+        worker = get_worker_info()
+        if not (worker and can_share()):
+            return None
+        mixture = self._run.mixture
+        batches = mixture.window // (self._global_batch * worker.num_workers) + 1
+        rows = min(self._most, batches * self._batch_size) + _SLACK * self._batch_size
+        return Ring(SequencesShape(rows, mixture.max_seq_len, self._run.corpus.dtype.name, self._documents))

@@ -14,7 +14,7 @@ _PROCESS_BITS = 32  # of an entry of ``_begun``; the others count epochs, so tha
 
 
 class Cursor:
-    """Epochs begun by each worker, and where a resumed run goes on.
+    """Epochs begun by each worker, and where a resumed run goes on. An example: docs/worked-example.md.
 
     It lives in anonymous shared memory, which goes with its last process. Each worker writes only its own entries, so
     there is nothing to lock and nobody to wait for.

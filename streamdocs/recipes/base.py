@@ -8,7 +8,7 @@ fills ``per_round`` of them, and after ``cycle`` rounds all are filled. Later ro
 always uses the newest ``generations`` there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -19,8 +19,7 @@ from streamdocs._base.arrays import Ints
 from streamdocs._base.hashing import digest128
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.layout import Layout
-from streamdocs.recipes.prompts import load_prompt, placeholders
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes.prompts import fill_prompt, load_prompt, placeholders
 
 #: In ``slots_of_sweep``: this sweep reads the web document itself.
 WEB_UNIT = -1
@@ -28,6 +27,25 @@ WEB_UNIT = -1
 #: Most generations of a document, tokens of each, and rounds: what is worked out for a document has to fit in memory,
 #: and the number of a round in 32 bits.
 MOST_GENERATIONS, MOST_TOKENS, MOST_ROUNDS = 4096, 1 << 24, 1 << 31
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """``n`` independent generations from one prompt.
+
+    ``fields`` holds the document's text as data: ``document`` for a rephrase, ``before`` and ``after`` for a thought.
+    """
+
+    kind: Literal["rephrase", "thought"]
+    template: str
+    fields: Mapping[str, str]
+    n: int
+    max_tokens: int
+
+    @property
+    def prompt(self) -> str:
+        """The user message that is sent."""
+        return fill_prompt(self.template, self.fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +72,12 @@ class Recipe:
     generations: int
     per_round: int | None = None
     rounds: int | Literal["enough"] | None = "enough"
-    prompt: str = field(default_factory=lambda: load_prompt("rephrase"))
+    prompt: str = field(default_factory=lambda: load_prompt("rephrase"), repr=False)
     max_tokens: int = 1024
 
     def __post_init__(self) -> None:
-        if self.generations < 1:
-            raise ConfigError(f"{self.name}: generations={self.generations}; at least one is needed")
-        if self.generations > MOST_GENERATIONS:
-            raise ConfigError(f"{self.name}: generations={self.generations}; at most {MOST_GENERATIONS:,}")
+        if not 1 <= self.generations <= MOST_GENERATIONS:
+            raise ConfigError(f"{self.name}: generations={self.generations}; at least one, up to {MOST_GENERATIONS:,}")
         if isinstance(self.rounds, int) and self.rounds > MOST_ROUNDS:
             raise ConfigError(f"{self.name}: rounds={self.rounds}; at most {MOST_ROUNDS:,}, or null for endless ones")
         if self.round_size < 1 or self.generations % self.round_size:

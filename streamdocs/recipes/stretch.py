@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from streamdocs._base.arrays import Ints
-from streamdocs.recipes.base import Recipe
+from streamdocs.recipes.base import Recipe, Request
 from streamdocs.recipes.layout import Layout, Part
 from streamdocs.recipes.prompts import load_prompt
-from streamdocs.recipes.requests import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,7 @@ class Stretch(Recipe):
 
     open_mark: str = "<think>"
     close_mark: str = "</think>"
-    prompt: str = field(default_factory=lambda: load_prompt("thought"))
+    prompt: str = field(default_factory=lambda: load_prompt("thought"), repr=False)
     max_tokens: int = 512
 
     @property

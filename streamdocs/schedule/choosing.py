@@ -25,7 +25,7 @@ class Shelf(Protocol):
 
 
 class Chooser:
-    """Makes units of documents, by the rules of one recipe.
+    """Makes units of documents, by the rules of one recipe. An example: docs/worked-example.md.
 
     Args:
         recipe: How many rounds a unit draws on, and in which order its generations stand.

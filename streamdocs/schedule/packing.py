@@ -125,7 +125,7 @@ class Pieces:
 
 
 class Packer:
-    """Lays units out by the rules of one recipe.
+    """Lays units out by the rules of one recipe. An example: docs/worked-example.md.
 
     Args:
         recipe: Where generations go (its cuts).
@@ -151,7 +151,7 @@ class Packer:
         if Part.DOCUMENT_IF_ALONE in self._layout.before:
             return tokens + document_tokens * (units.counts == 0)
         # Whole or in pieces, it is read once.
-        return tokens + document_tokens * any(is_document_part(part) for parts in self._layout.parts for part in parts)
+        return tokens + document_tokens * any(part in DOCUMENT_PARTS for parts in self._layout.parts for part in parts)
 
     def pieces(self, units: Units, document_tokens: Ints) -> Pieces:
         """Lay out ``units``, whose web documents have ``document_tokens`` (units,) tokens."""
@@ -205,11 +205,6 @@ class Packer:
         return start, stop - start
 
 
-def is_document_part(part: int) -> bool:
-    """Whether a piece comes from the web document."""
-    return part in DOCUMENT_PARTS
-
-
 class Spans(NamedTuple):
     """What rows are made of, in order: the span's piece, and which tokens of its row and of its source it is.
 
@@ -241,7 +236,7 @@ class Track:
     length: int
 
     def spans(self, rows: Ints) -> Spans:
-        """What some rows are made of, one row after the other."""
+        """What some rows are made of, one row after the other. An example: docs/worked-example.md."""
         pieces = self.pieces
         begin = self.skip + rows * self.length
         first = np.searchsorted(pieces.end, begin, side="right")

@@ -67,7 +67,7 @@ def entries(store: LmdbStore, table: Table) -> int:
 
 def read(dataset: StreamingMegadocDataset, positions: range) -> list[str]:
     """Digests of the sequences at some positions."""
-    found = dataset._assembler.read(np.arange(positions.start, positions.stop))
+    found = dataset._reader.assembler.read(np.arange(positions.start, positions.stop))
     columns = zip(found.tokens, found.synthetic, strict=True)
     return [xxhash.xxh3_64_hexdigest(tokens.tobytes() + bytes([kind])) for tokens, kind in columns]
 

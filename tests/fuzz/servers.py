@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fuzz.strategies import changed, damaged, json_values, to_json, wild_texts
 from fuzz.target import little_memory, target
 from streamdocs.errors import EngineError
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server.engines.base import TryAgainError
 from streamdocs_server.engines.member import Member
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint

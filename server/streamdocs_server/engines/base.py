@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from streamdocs.errors import EngineError, EngineUnavailableError
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 
 #: Why a request has to be sent again; these are the labels of the metrics.
 RetryCause = Literal["connection", "timeout", "overloaded", "server error", "malformed answer", "hang"]

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from streamdocs.errors import EngineError
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server._base.sentences import sentence_ends
 from streamdocs_server.engines.base import RequestRefusedError
 

@@ -12,7 +12,7 @@ from anyio import fail_after
 from pydantic import BaseModel, ValidationError
 
 from streamdocs.errors import ConfigError, EngineError, some
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server._base.secrets import Secret
 from streamdocs_server.engines.answers import Chat, Count, Models, PromptDetails, Usage
 from streamdocs_server.engines.base import Answer, Completion, RequestRefusedError, RetryCause, Sampling, TryAgainError

@@ -19,7 +19,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter
 
 from streamdocs.errors import EngineError, StreamdocsError
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server.engines.base import Answer, RequestRefusedError, TryAgainError
 from streamdocs_server.engines.fit import fit
 from streamdocs_server.engines.member import Member

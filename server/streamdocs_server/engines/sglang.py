@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from streamdocs.config import GeneratorSection
 from streamdocs.errors import ConfigError, EngineError
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server.engines.answers import Tokens
 from streamdocs_server.engines.base import Answer
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint

@@ -7,7 +7,7 @@ import asyncio
 import random
 import re
 
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server.engines.base import Answer, Completion
 
 _CHARS_PER_TOKEN = 4

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server._base.sentences import sentence_ends
 
 Cause = Literal["invalid text", "empty", "cut off", "refusal", "too short", "too long", "repetition"]

@@ -12,7 +12,8 @@ from anyio import CapacityLimiter
 from streamdocs.errors import StoreError
 from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
-from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.sealing import State
+from streamdocs.ledger.windows import newest_states
 from streamdocs.run import Run
 from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.schedule.rounds import BLOCK
@@ -56,7 +57,6 @@ class GenerationLoop:
         self._store = store
         self._resolver = resolver
         self._server = server
-        self._ledger = Ledger(run, store, "reuse", 0)
         self._max_lead = max_lead or self._order.documents
         # Rounds come in orders of their own, and it waits for all generations of its next document.
         self._whole_rounds = when_behind == "wait" and self._scope.recipe.cycle > 1
@@ -171,10 +171,10 @@ class GenerationLoop:
         """See how far everyone is."""
         with self._store.read() as snapshot:
             self.watermark = read_watermark(snapshot, self._scope, self.watermark)
-        sealed = self._ledger.last_sealed()
-        sweep, cursor = (sealed.after.sweep, sealed.after.cursor) if sealed else (0, 0)
-        self.wanted = self._order.wanted_items(sweep, cursor)
-        self._needed = self._items_of_next_window(sweep, cursor)
+        # The run that is furthest, of all that read what is written here: another name or window is another ledger.
+        states = [*newest_states(self._store, self._scope)] or [State()]
+        self.wanted = max(self._order.wanted_items(state.sweep, state.cursor) for state in states)
+        self._needed = max(self._items_of_next_window(state.sweep, state.cursor) for state in states)
 
     def _items_of_next_window(self, sweep: int, cursor: int) -> int:
         """What is wanted until the end of the next window, rather too much: without it training would never go on."""

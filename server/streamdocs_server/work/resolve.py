@@ -26,8 +26,8 @@ from streamdocs.generations.encoding import (
 )
 from streamdocs.generations.progress import Tally
 from streamdocs.generations.records import token_key
+from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
-from streamdocs.recipes.requests import Request
 from streamdocs.run import GenerationScope
 from streamdocs.store import Store, Table
 from streamdocs_server.engines import Answer, Engine, RequestRefusedError

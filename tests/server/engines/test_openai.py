@@ -13,7 +13,7 @@ from anyio import CapacityLimiter
 
 from servers import FAULTS, chat, choice, models, request
 from streamdocs.errors import ConfigError, EngineError
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError, Sampling
 from streamdocs_server.engines.base import TryAgainError
 from streamdocs_server.engines.openai import OpenAIEndpoint

@@ -11,7 +11,7 @@ from anyio import CapacityLimiter
 
 from servers import FAULTS, chat, choice, models, request
 from streamdocs.errors import EngineError
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server.engines import Answer, RequestRefusedError, Sampling
 from streamdocs_server.engines.fit import fit
 from streamdocs_server.engines.member import Member

@@ -24,8 +24,8 @@ from streamdocs import Stitch
 from streamdocs.config import GeneratorSection, RunFile
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.generations.progress import read_tallies, read_watermark, total
+from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Generator
-from streamdocs.recipes.requests import Request
 from streamdocs.run import Run
 from streamdocs.store import LmdbStore
 from streamdocs_server import cli

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamdocs.recipes.requests import Request
+from streamdocs.recipes import Request
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
 
 ARTICLE = (
