@@ -1,6 +1,7 @@
 """Where the sealed windows of a run are in a store, and from which of them on it was sealed anew."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
@@ -145,7 +146,8 @@ def newest_states(store: Store, scope: GenerationScope) -> Iterator[State]:
         for ledger_id in [name[len(prefix) :] for name, _ in snapshot.scan("notes", prefix)]:
             reseals = read_reseals(snapshot, ledger_id)
             if (window := last_window(snapshot, ledger_id, reseals)) >= 0:
-                yield Manifest.unpack(snapshot.get("windows", window_key(ledger_id, window, reseals)) or b"").after
+                with suppress(ValueError):  # damaged, which its readers tell
+                    yield Manifest.unpack(snapshot.get("windows", window_key(ledger_id, window, reseals)) or b"").after
 
 
 def marks_key(scope: GenerationScope, ledger_id: bytes) -> bytes:

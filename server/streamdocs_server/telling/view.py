@@ -59,7 +59,7 @@ class View:
             ("lead over the trainer", f"{loop.lead:+,} documents x rounds"),
             ("in flight", f"{loop.in_flight:,} documents, {loop.queued:,} queued"),
             ("rejected", rejected),
-            ("time left", _duration(left / items_rate) if left and items_rate else "-"),
+            ("time left", str(timedelta(seconds=round(left / items_rate))) if left and items_rate else "-"),
         ]
 
     def _rates(self) -> tuple[float, float]:
@@ -76,7 +76,3 @@ class View:
         for name, value in self.rows():
             table.add_row(name, value)
         return table
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
