@@ -244,7 +244,6 @@ class RunFile(_Section):
         Raises:
             ConfigError: One of them is wrong; the message names each.
         """
-        # A path or a fraction is what it says.
         plain = {name: str(v) if isinstance(v, os.PathLike | Fraction) else v for name, v in arguments.items()}
         store, generator = plain["store"], plain["generator"]
         mix = {name: plain[name] for name in MixSection.model_fields}
@@ -293,4 +292,6 @@ class RunFile(_Section):
         if given.get("when_behind") == "wait" != ours["when_behind"]:  # which changes how far ahead a server has to be
             found.append(f"when_behind: {ours['when_behind']} in the run file, wait given")
         if found:
-            raise ConfigError(f"a server that reads the run file works for another run. Change it there: {found[0]}")
+            raise ConfigError(
+                f"a server that reads the run file works for another run. Change it there: {'; '.join(found)}"
+            )

@@ -1,7 +1,6 @@
 """Where the sealed windows of a run are in a store, and from which of them on it was sealed anew."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
@@ -139,15 +138,15 @@ def last_window(snapshot: Snapshot, ledger_id: bytes, reseals: tuple[Reseal, ...
     return low
 
 
-def newest_states(store: Store, scope: GenerationScope) -> Iterator[State]:
-    """Where every run over a scope stands that has sealed anything, whatever its name, mixture and windows."""
+def newest_windows(store: Store, scope: GenerationScope) -> Iterator[tuple[bytes, Callable[[], Manifest]]]:
+    """The newest sealed window of every run over a scope, whatever its name, mixture and windows."""
     with store.read() as snapshot:
         prefix = marks_key(scope, b"")
         for ledger_id in [name[len(prefix) :] for name, _ in snapshot.scan("notes", prefix)]:
             reseals = read_reseals(snapshot, ledger_id)
             if (window := last_window(snapshot, ledger_id, reseals)) >= 0:
-                with suppress(ValueError):  # damaged, which its readers tell
-                    yield Manifest.unpack(snapshot.get("windows", window_key(ledger_id, window, reseals)) or b"").after
+                key = window_key(ledger_id, window, reseals)
+                yield key, partial(Manifest.unpack, snapshot.get("windows", key) or b"")
 
 
 def marks_key(scope: GenerationScope, ledger_id: bytes) -> bytes:

@@ -13,7 +13,7 @@ from streamdocs.errors import StoreError
 from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
 from streamdocs.ledger.sealing import State
-from streamdocs.ledger.windows import newest_states
+from streamdocs.ledger.windows import newest_windows
 from streamdocs.run import Run
 from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.schedule.rounds import BLOCK
@@ -67,6 +67,7 @@ class GenerationLoop:
         self._retirer = Retirer(store, self._scope)
         self.statistics = resolver.statistics
         self.watermark = 0
+        self._states: dict[bytes, State] = {}
         # Items that training wants by now, and those that its next window needs.
         self.wanted = 0
         self._needed = 0
@@ -172,7 +173,11 @@ class GenerationLoop:
         with self._store.read() as snapshot:
             self.watermark = read_watermark(snapshot, self._scope, self.watermark)
         # The run that is furthest, of all that read what is written here: another name or window is another ledger.
-        states = [*newest_states(self._store, self._scope)] or [State()]
+        known, self._states = self._states, {}
+        for key, manifest in newest_windows(self._store, self._scope):
+            with contextlib.suppress(ValueError):  # damaged, which its readers tell
+                self._states[key] = known[key] if key in known else manifest().after
+        states = [*self._states.values()] or [State()]
         self.wanted = max(self._order.wanted_items(state.sweep, state.cursor) for state in states)
         self._needed = max(self._items_of_next_window(state.sweep, state.cursor) for state in states)
 
