@@ -292,6 +292,4 @@ class RunFile(_Section):
         if given.get("when_behind") == "wait" != ours["when_behind"]:  # which changes how far ahead a server has to be
             found.append(f"when_behind: {ours['when_behind']} in the run file, wait given")
         if found:
-            raise ConfigError(
-                f"a server that reads the run file works for another run. Change it there: {'; '.join(found)}"
-            )
+            raise ConfigError(f"a server that reads the run file works for another run. Change it: {'; '.join(found)}")
