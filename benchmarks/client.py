@@ -29,11 +29,12 @@ import httpx
 from anyio import CapacityLimiter, fail_after
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamdocs.config import GeneratorSection, RunFile
+from streamdocs.config import RunFile
 from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.run import reference_texts
 from streamdocs.recipes import Request
 from streamdocs.run import Run
+from streamdocs.sections import GeneratorSection
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.make import make_endpoints
 from streamdocs_server.engines.pool import Pool

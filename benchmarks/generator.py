@@ -8,11 +8,12 @@ from typing import Any
 
 from anyio import CapacityLimiter
 
-from streamdocs.config import GeneratorSection, MixSection, RunFile
+from streamdocs.config import RunFile
 from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.run import reference_texts
 from streamdocs.run import Run
 from streamdocs.schedule.rounds import BLOCK
+from streamdocs.sections import GeneratorSection, MixSection
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates

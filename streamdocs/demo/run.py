@@ -27,7 +27,7 @@ from streamdocs.errors import StreamdocsError
 log = logging.getLogger(__name__)
 
 BATCHES = 320
-BATCH_SIZE = 8
+BATCH_SIZE = 4
 DEADLINE = 280.0
 #: Of the texts: fewest characters of one, and most of them.
 _LEAST_CHARACTERS = 400

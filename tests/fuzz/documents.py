@@ -18,11 +18,11 @@ from fuzz.target import folder, target
 from streamdocs import Rephrase, Stitch, Stretch
 from streamdocs._base.console import plain_console, printable
 from streamdocs.commands.inspection import segments_table
-from streamdocs.config import GeneratorSection
 from streamdocs.corpus import CorpusTokenizer, document_digest, prepare_corpus, read_documents
 from streamdocs.corpus.sources import Document
 from streamdocs.errors import EngineError
 from streamdocs.recipes.prompts import fill_prompt, load_prompt
+from streamdocs.sections import GeneratorSection
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool

@@ -12,9 +12,9 @@ import httpx
 from anyio import fail_after
 from pydantic import BaseModel, Field
 
-from streamdocs.config import GeneratorSection
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.recipes import Request
+from streamdocs.sections import GeneratorSection
 from streamdocs_server.engines.answers import Tokens
 from streamdocs_server.engines.base import Answer
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint

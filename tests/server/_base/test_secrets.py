@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from conftest import make_loop, make_run
 from streamdocs import Stitch
-from streamdocs.config import GeneratorSection, RunFile
+from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
+from streamdocs.sections import GeneratorSection
 from streamdocs_server._base.secrets import hide_arguments
 from streamdocs_server.cli import app
 from streamdocs_server.engines.make import make_endpoints

@@ -21,12 +21,13 @@ from anyio import CapacityLimiter
 from conftest import make_loop, make_run
 from servers import FakeServer, wait_until
 from streamdocs import Stitch
-from streamdocs.config import GeneratorSection, RunFile
+from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.generations.progress import read_tallies, read_watermark, total
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
+from streamdocs.sections import GeneratorSection
 from streamdocs.store import LmdbStore
 from streamdocs_server import cli
 from streamdocs_server.engines.base import TryAgainError
