@@ -232,9 +232,11 @@ class StreamingMegadocDataset(StreamingDataset):
             "fingerprint": self.run.fingerprint,
         }
         if self.ledger:
-            state["sealed"] = self.ledger.seal_digest(start + sample)
+            window, state["sealed"] = self.ledger.newest_seal(start + sample)
+            if state["sealed"] and window != (start + sample - 1) // self.run.mixture.window:
+                state["sealed_window"] = window
             if self._unique_rank_world.is_leader:
-                self.ledger.mark(start + sample, self._keep_checkpoints)
+                self.ledger.mark(0 if self.evaluation else start + sample, self._keep_checkpoints)
         return state
 
     def load_state_dict(self, obj: dict[str, Any]) -> None:
@@ -248,9 +250,10 @@ class StreamingMegadocDataset(StreamingDataset):
         check_fingerprint(state.fingerprint, self.run.fingerprint, "state")
         state.check(self.epoch_size, self.run.mixture)
         if self.ledger:
-            self.ledger.check_resume(state.position, state.sealed or "", replaced=self._reseal)
+            window = self.run.mixture.window
+            self.ledger.check_resume(state.position, state.seal(window), replaced=self._reseal)
             if self._reseal:
-                reseal_lost(self.ledger, state.position // self.run.mixture.window)
+                reseal_lost(self.ledger, 0 if self.evaluation else state.position // window)
         self.__dict__.pop("_reader", None)  # it may have windows open that were sealed anew, by whomever
         self.cursor.resume(state.epoch, state.sample_in_epoch, state.epoch_start)
 

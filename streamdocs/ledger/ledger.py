@@ -19,6 +19,7 @@ from streamdocs.ledger.windows import (
     Reseal,
     add_reseals,
     count_windows,
+    last_window,
     marks_key,
     read_reseals,
     reseal_of,
@@ -92,29 +93,45 @@ class Ledger:
         with self.store.read() as snapshot:
             return count_windows(snapshot, self.run.ledger_id, reseals)
 
-    def seal_digest(self, position: int) -> str:
-        """Digest of the newest manifest that sequences before ``position`` were read from, "" for none."""
-        packed = self.sealed((position - 1) // self.run.mixture.window) if position else None
-        return digest128(packed).hex() if packed else ""
+    def newest_seal(self, position: int) -> tuple[int, str]:
+        """The newest sealed window that begins before ``position``, and its manifest's digest; -1 and "" for none.
 
-    def check_resume(self, position: int, seal_digest: str, *, replaced: bool = False) -> None:
+        It speaks for all before it. The last window before may be one that only other ranks read from, or hold nothing
+        synthetic: then nobody here has sealed it.
+        """
+        with self.store.read() as snapshot:
+            reseals = read_reseals(snapshot, self.run.ledger_id)
+            window = (position - 1) // self.run.mixture.window
+            if window >= 0 and snapshot.get("windows", window_key(self.run.ledger_id, window, reseals)) is None:
+                window = min(window - 1, last_window(snapshot, self.run.ledger_id, reseals))
+            for each in range(window, -1, -1):
+                packed = snapshot.get("windows", window_key(self.run.ledger_id, each, reseals))
+                if packed is not None:  # one that is missing was lost
+                    return each, digest128(packed).hex()
+        return -1, ""
+
+    def check_resume(self, position: int, seal: tuple[int, str], *, replaced: bool = False) -> None:
         """Make sure that this store sealed what was read before ``position``.
 
         Args:
-            position, seal_digest: Where the state stands, and the newest manifest that it names.
-            replaced: Also go on where that manifest was replaced since, because the run was sealed anew.
+            position, seal: Where the state stands, and the newest window that was sealed for it, with its digest.
+            replaced: Also go on where that window was replaced since, because the run was sealed anew.
 
         Raises:
             StoreError: It did not, sealed something else, or sealed it anew.
         """
-        window = (position - 1) // self.run.mixture.window
-        reads_sealed = position and self.run.mixture.rows(window)[1]
-        if not reads_sealed or (seal_digest and self.seal_digest(position) == seal_digest):
+        window, digest = seal
+        last = self.run.mixture.last_synthetic_before(position)
+        if last < 0:
             return
-        # Only other ranks had read from that window, and their seal was not there yet when the state was saved.
-        if not seal_digest and (self.sealed(window) is not None or reseal_of(window, self.reseals)):
+        window = window if digest else last // self.run.mixture.window
+        packed = self.sealed(window)
+        # Without a digest, only other ranks had read anything synthetic, and their seal was not there yet.
+        if packed is not None and digest in ("", digest128(packed).hex()):
             return
-        reseal = next((each for each in self.reseals if each.replaces(window, seal_digest)), None)
+        if not digest and reseal_of(window, self.reseals):
+            return
+        reseal = next((each for each in self.reseals if each.replaces(window, digest)), None)
         where = f"window {window}"
         if reseal and replaced:
             log.warning(
@@ -126,7 +143,7 @@ class Ledger:
                 f"{where} of the state was replaced: {reseal}. Go back to a checkpoint at or before position "
                 f"{reseal.window * self.run.mixture.window}, or go on from this one with reseal=True"
             )
-        state = "was never sealed" if self.sealed(window) is None else "was sealed differently"
+        state = "was never sealed" if packed is None else "was sealed differently"
         raise StoreError(
             f"{where} {state} in store {self.store.location}: the state comes from another store. Restore that store "
             "(or `streamdocs ledger import` its exported ledger), or start a run of another name"
@@ -243,6 +260,11 @@ class Ledger:
                 return result
             if shelf.watermark > watermark:
                 watermark, progressed = shelf.watermark, time.monotonic()
+            if watermark == self.scope.generation_order.total_items:
+                raise WaitTimeoutError(
+                    f"window {window} needs generations, and all rounds are done without one that could be read: every "
+                    f"generation in store {self.store.location} was rejected. `streamdocs inspect RUN_YAML` names the causes"
+                )
             self._check_wait(window, result, time.monotonic() - progressed, servers.silent_seconds())
             if waited > next_report:
                 next_report += _REPORT_SECONDS

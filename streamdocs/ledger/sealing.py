@@ -183,7 +183,8 @@ class Sealer:
         tokens, place, after = int(lengths[0].sum()), (state.sweep, state.cursor), (state.sweep, state.cursor)
         missing = None
         size, barren = _LOOK[0], 0  # documents to look at next; documents in a row that gave nothing
-        while tokens < wanted and barren < self._order.documents * self._recipe.sweeps:
+        # Between the last that gives something in one pass and the first in the next there are almost two passes.
+        while tokens < wanted and barren < 2 * self._order.documents * self._recipe.sweeps:
             look = self._look(*place, size, shelf)
             found = self._unit_tokens(look.units)
             used = min(int(np.searchsorted(np.cumsum(found), wanted - tokens)) + 1, len(found))
@@ -271,4 +272,8 @@ class Sealer:
         return f"round {round} of document {document} is wanted, {watermark} documents x rounds are resolved"
 
     def _too_little(self, watermark: int) -> str:
-        return f"too little to start on: {watermark} of {self._order.documents} documents have generations"
+        rounds, documents = divmod(watermark, self._order.documents)
+        return (
+            f"too little to start on: {rounds} rounds and {documents} of {self._order.documents} documents of the next "
+            "are resolved"
+        )

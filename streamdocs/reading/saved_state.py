@@ -34,6 +34,7 @@ class SavedState(BaseModel):
         position: In the run: where the epoch began, and so many sequences more.
         fingerprint: Of the run, by field.
         sealed: Digest of the newest manifest that was read from; "" for none, None where a run reads nothing sealed.
+        sealed_window: Its window; None for that of the last sequence before ``position``.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -44,11 +45,17 @@ class SavedState(BaseModel):
     position: Annotated[_Whole, Field(ge=0, lt=1 << 48)]
     fingerprint: dict[str, str | int]
     sealed: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")] | None = None
+    sealed_window: Annotated[_Whole, Field(ge=0, lt=1 << 48)] | None = None
 
     @property
     def epoch_start(self) -> int:
         """The position where the epoch began."""
         return self.position - self.sample_in_epoch
+
+    def seal(self, window: int) -> tuple[int, str]:
+        """The newest window that was sealed for it, with the digest of its manifest; windows have ``window`` sequences."""
+        last = (self.position - 1) // window
+        return last if self.sealed_window is None else self.sealed_window, self.sealed or ""
 
     @classmethod
     def read(cls, state: Any) -> "SavedState":
@@ -76,7 +83,7 @@ class SavedState(BaseModel):
                 f"the state is damaged: position {self.position} contradicts sample {self.sample_in_epoch} of epoch "
                 f"{self.epoch}"
             )
-        # "" is possible anywhere: the last window before the position may be one that only other ranks had read from.
+        # "" is possible anywhere: maybe only other ranks had read anything synthetic.
         if mixture.fraction and self.sealed is None:
             raise FingerprintError("the state is damaged: it does not say which sealed window was read last")
         if start != self.epoch * epoch_sequences:

@@ -76,6 +76,11 @@ class Mixture:
         """Synthetic sequences among the first ``position``: floor(position * fraction)."""
         return position * self.fraction.numerator // self.fraction.denominator
 
+    def last_synthetic_before(self, position: int) -> int:
+        """Position by which the newest of those was counted, -1 for none: that it is in the same window is exact."""
+        count = self.synthetic_before(position)
+        return -(-count * self.fraction.denominator // self.fraction.numerator) - 1 if count else -1
+
     def web_before(self, position: int) -> int:
         """Web sequences among the first ``position``."""
         return position - self.synthetic_before(position)
