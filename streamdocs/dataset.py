@@ -253,7 +253,7 @@ class StreamingMegadocDataset(StreamingDataset):
             window = self.run.mixture.window
             self.ledger.check_resume(state.position, state.seal(window), replaced=self._reseal)
             if self._reseal:
-                reseal_lost(self.ledger, 0 if self.evaluation else state.position // window)
+                reseal_lost(self.ledger, 0 if self.evaluation else state.position // window, retired=True)
         self.__dict__.pop("_reader", None)  # it may have windows open that were sealed anew, by whomever
         self.cursor.resume(state.epoch, state.sample_in_epoch, state.epoch_start)
 

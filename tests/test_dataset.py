@@ -356,7 +356,7 @@ def test_what_is_ready_does_not_wait_for_the_next_window(small_corpus, store):
 
 
 def test_waiting_notices_that_no_generator_runs(small_corpus, store, monkeypatch):
-    monkeypatch.setattr("streamdocs.ledger.ledger.HEARTBEAT_TIMEOUT", 0.2)
+    monkeypatch.setattr("streamdocs.ledger.waiting.HEARTBEAT_TIMEOUT", 0.2)
     dataset = make_dataset(small_corpus, store, wait_timeout=60)
     with pytest.raises(WaitTimeoutError, match=r"no generator of .* is running: start `streamdocs-server`"):
         dataset[0]

@@ -103,7 +103,7 @@ def test_what_is_read_otherwise_of_the_same_generations_may_be_given(run_file, s
 @pytest.mark.parametrize("order", [*ORDERS, {"shuffle_seed": 1}], ids=lambda order: next(iter(order)))
 def test_what_is_only_given_in_code_is_named(small_corpus, full_store, monkeypatch, order):
     """There is no file to compare with, but the server has told the store what it writes for."""
-    monkeypatch.setattr("streamdocs.ledger.ledger.HEARTBEAT_TIMEOUT", 0.2)
+    monkeypatch.setattr("streamdocs.ledger.waiting.HEARTBEAT_TIMEOUT", 0.2)
 
     async def serve(seconds: float) -> None:
         loop = make_loop(make_run(small_corpus, STITCH), full_store)

@@ -13,7 +13,7 @@ from streamdocs.errors import ConfigError
 from streamdocs.generations.heartbeat import register_generator, registered_generators, wait_for_generator
 from streamdocs.ledger.file import LedgerFile, differences, export_ledger, import_ledger, is_ledger_file
 from streamdocs.ledger.ledger import Ledger
-from streamdocs.ledger.verification import WindowReport, reseal_lost
+from streamdocs.ledger.verification import RETIRED, WindowReport, reseal_lost
 from streamdocs.ledger.verification import verify as verify_ledger
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
@@ -70,13 +70,16 @@ def import_(run_file: RunPath, file: LedgerPath) -> None:
 
 @app.command()
 def verify(run_file: RunPath) -> None:
-    """Read all that the sealed windows refer to; exit with 1 where something is missing or damaged."""
+    """Read all that the sealed windows refer to; exit with 1 where something is missing or damaged.
+
+    Rounds that retired are told, and are no fault: no checkpoint that is kept needs them.
+    """
     ledger = open_ledger(run_file)
     reports = list(verify_ledger(ledger))
     plain_console().print(reports_table(reports, ledger.run.mixture.window))
     for reseal in ledger.reseals:
         _say(str(reseal))
-    faults = [(report.window, *fault) for report in reports for fault in report.faults]
+    faults = [(report.window, *fault) for report in reports for fault in report.faults if fault.what != RETIRED]
     for window, document, round, number, what in faults[:_MOST_FAULTS]:
         _say(f"window {window}: document {document}, round {round}, generation {number}: {what}")
     if len(faults) > _MOST_FAULTS:
@@ -113,7 +116,8 @@ def diff(a: RunOrLedger, b: RunOrLedger) -> None:
 def reseal(
     run_file: RunPath,
     window: Annotated[
-        int | None, typer.Option("--from", help="First window; default the first that does not replay.")
+        int | None,
+        typer.Option("--from", help="First window; default the first that lacks more than what retired."),
     ] = None,
     reason: Annotated[str, typer.Option(help="Why, to be noted in the ledger.")] = "asked for",
 ) -> None:
@@ -121,7 +125,7 @@ def reseal(
     ledger = open_ledger(run_file)
     done = reseal_lost(ledger, 0) if window is None else ledger.reseal(window, reason)
     if done is None:
-        _say("every window replays: nothing to seal anew")
+        _say("every window replays, but for rounds that retired: nothing to seal anew")
         return
     position = done.window * ledger.run.mixture.window
     _say(f"{done}\nstates of positions up to {position:,} go on as they are, later ones with reseal=True only")

@@ -70,6 +70,11 @@ class TokenTable:
         return whole & self.intact[records]
 
 
+def short_checksums(checksums: Checksums) -> Ints:
+    """int64: the lower 32 bits of each, which sealed windows keep."""
+    return (checksums & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
 def known_table(lengths: Ints, checksums: Checksums, records: Values, token_bytes: int) -> TokenTable:
     """What ``read_table`` found of some records at another time, where they are now: intact where they are as large."""
     ends = np.cumsum(lengths, axis=1)

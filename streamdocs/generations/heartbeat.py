@@ -1,5 +1,6 @@
 """Signs of life of generators, and who they are, in the store."""
 
+import logging
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -7,11 +8,14 @@ from dataclasses import asdict
 import msgpack
 from pydantic import TypeAdapter
 
+from streamdocs._base.reports import Reports
 from streamdocs._base.untrusted import unpack
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import GenerationScope, differences
 from streamdocs.store import Store
+
+log = logging.getLogger(__name__)
 
 _GENERATOR = TypeAdapter(Generator)
 _FIELDS = TypeAdapter(dict[str, str | int])
@@ -106,9 +110,16 @@ def wait_for_generator(store: Store, timeout: float) -> Generator:
         ConfigError: There are several.
         WaitTimeoutError: None registered within ``timeout`` seconds.
     """
-    deadline = time.monotonic() + timeout
+    started, reports = time.monotonic(), Reports()
     while not (found := registered_generators(store)):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - started
+        if reports.due(waited):
+            log.warning(
+                "waiting for `streamdocs-server` to say which model writes into store %s, for %.0f s now; with "
+                "generator=, or a model in the run file, there is no need to",
+                *(store.location, waited),
+            )
+        if waited > timeout:
             raise WaitTimeoutError(
                 f"no generator registered in store {store.location} in {timeout:.0f} s: start `streamdocs-server`, "
                 "or pass generator="

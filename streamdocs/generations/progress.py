@@ -11,12 +11,14 @@ from pydantic import TypeAdapter
 
 from streamdocs._base.arrays import Count
 from streamdocs._base.untrusted import unpack
+from streamdocs.errors import StoreError
 from streamdocs.run import GenerationScope
 from streamdocs.store import Snapshot, Store
 
 log = logging.getLogger(__name__)
 
 _SAMPLED_BLOCKS = 256
+_COUNT = TypeAdapter(Count)
 _PACKED = TypeAdapter(tuple[Count, Count, Count, Count, dict[str, Count], Count])
 
 
@@ -68,6 +70,27 @@ def read_watermark(snapshot: Snapshot, scope: GenerationScope, known: int = 0) -
     while snapshot.get("blocks", block_key(scope, number)) is not None:
         number += 1
     return scope.generation_order.first_item(number)
+
+
+def retired_key(scope: GenerationScope) -> bytes:
+    """Of the note that says how many rounds left the store."""
+    return b"retired/" + scope.id
+
+
+def read_retired(store: Store, scope: GenerationScope) -> int:
+    """How many rounds left the store, the oldest ones.
+
+    Raises:
+        StoreError: The note of it is damaged.
+    """
+    with store.read() as snapshot:
+        found = snapshot.get("notes", retired_key(scope))
+        try:
+            return 0 if found is None else _COUNT.validate_python(unpack(found))
+        except ValueError as error:
+            raise StoreError(
+                f"how many rounds left store {store.location} cannot be read ({error}): restore the store"
+            ) from error
 
 
 def read_tallies(store: Store, scope: GenerationScope) -> dict[int, Tally]:

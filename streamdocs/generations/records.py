@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamdocs._base.arrays import Ints
-from streamdocs.generations.encoding import Checksums, TokenTable, known_table, read_table
+from streamdocs.generations.encoding import Checksums, TokenTable, known_table, read_table, short_checksums
 from streamdocs.generations.progress import read_watermark
 from streamdocs.generations.record_cache import Found, RecordCache, found_dtype
 from streamdocs.run import GenerationScope
@@ -66,11 +66,17 @@ class Records:
         lengths, checksums = found["lengths"][rows].astype(np.int64), found["checksums"][rows]
         return known_table(lengths, checksums, values, self._scope.corpus.dtype.itemsize)
 
-    def faults(self, units: Units) -> list[str]:
-        """What is wrong with each generation of some units: one of ``FAULTS``."""
+    def faults(self, units: Units, checksums: Ints | None = None) -> list[str]:
+        """What is wrong with each generation of some units: one of ``FAULTS``.
+
+        ``checksums`` are short ones, int64 (generations,), where they are known.
+        """
         found, rows = self._find(units.owners, units.rounds)
         faults = found["faults"][rows, units.numbers]
-        faults[(faults == 0) & (found["lengths"][rows, units.numbers] != units.tokens)] = _OTHER
+        other = found["lengths"][rows, units.numbers] != units.tokens
+        if checksums is not None and len(checksums):
+            other |= short_checksums(found["checksums"][rows, units.numbers]) != checksums
+        faults[(faults == 0) & other] = _OTHER
         return [FAULTS[fault] for fault in faults.tolist()]
 
     def lacks(self, unit: Unit) -> bool:

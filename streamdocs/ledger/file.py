@@ -167,7 +167,7 @@ def import_ledger(ledger: Ledger, file: LedgerFile) -> list[WindowReport]:
     add_reseals(ledger.store, ledger.run.ledger_id, ours, reseals[len(ours) :])
     for window, packed in enumerate(file.windows):  # one by one: whoever seals meanwhile goes on from what is there
         _check_same(ledger, window, ledger.publish(window, packed, reseals), packed)
-    return [report for report in reports if not report.intact]
+    return [report for report in reports if not report.replays]
 
 
 def _check_same(ledger: Ledger, window: int, ours: bytes | None, theirs: bytes) -> None:

@@ -8,13 +8,15 @@ import msgpack
 
 from streamdocs._base.caching import remember
 from streamdocs._base.hashing import canonical, digest128
-from streamdocs.errors import ConfigError, FingerprintError, StoreError, WaitTimeoutError, some
-from streamdocs.generations.heartbeat import Listener, other_scopes, register_scope
+from streamdocs.errors import ConfigError, FingerprintError, StoreError, some
+from streamdocs.generations.heartbeat import register_scope
+from streamdocs.generations.progress import read_retired
 from streamdocs.generations.record_cache import RecordCache
 from streamdocs.generations.records import Records, StoreShelf
 from streamdocs.ledger.consistency import unpack_manifest
 from streamdocs.ledger.meter import MixtureMeter
-from streamdocs.ledger.sealing import Manifest, NotYet, Sealer, State
+from streamdocs.ledger.sealing import Manifest, Sealer, State
+from streamdocs.ledger.waiting import Wait
 from streamdocs.ledger.windows import (
     Reseal,
     add_reseals,
@@ -31,12 +33,6 @@ from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.store import Snapshot, Store
 
 log = logging.getLogger(__name__)
-
-#: Seconds without a sign of life after which no generator is taken to be running.
-HEARTBEAT_TIMEOUT = 60.0
-
-_POLL_SECONDS = (0.02, 1.0)  # first and longest pause between two looks at the store
-_REPORT_SECONDS = 10.0
 
 
 class Ledger:
@@ -65,6 +61,11 @@ class Ledger:
     def records(self, snapshot: Snapshot) -> Records:
         """The records in a snapshot, with what is known of them from other snapshots."""
         return Records(snapshot, self.scope, deep=False, cache=self._cache)
+
+    @property
+    def retired_rounds(self) -> int:
+        """Rounds that left the store."""
+        return read_retired(self.store, self.scope)
 
     @property
     def reseals(self) -> tuple[Reseal, ...]:
@@ -245,42 +246,16 @@ class Ledger:
         return manifest
 
     def _seal(self, window: int, state: State, known_watermark: int, *, deep: bool) -> Manifest:
-        started = progressed = time.monotonic()
-        pause, next_report, watermark = _POLL_SECONDS[0], _REPORT_SECONDS, known_watermark
-        servers = Listener(self.store, self.scope)
+        wait = Wait(self.store, self.scope, self.run.ledger_id, window, self._wait_timeout)
+        watermark = known_watermark
         while True:
             with self.store.read() as snapshot:
                 shelf = StoreShelf(snapshot, self.scope, watermark, deep=deep, cache=None if deep else self._cache)
                 result = self._sealer.seal(state, shelf)
-            waited = time.monotonic() - started
+            watermark = shelf.watermark
             if isinstance(result, Manifest):
-                self.waited_seconds += waited if pause > _POLL_SECONDS[0] else 0
+                self.waited_seconds += wait.seconds
                 if lost := shelf.lost():
                     log.warning("window %d leaves out what is lost or damaged of documents %s", window, some(lost))
                 return result
-            if shelf.watermark > watermark:
-                watermark, progressed = shelf.watermark, time.monotonic()
-            if watermark == self.scope.generation_order.total_items:
-                raise WaitTimeoutError(
-                    f"window {window} needs generations, and all rounds are done without one that could be read: every "
-                    f"generation in store {self.store.location} was rejected. `streamdocs inspect RUN_YAML` names the causes"
-                )
-            self._check_wait(window, result, time.monotonic() - progressed, servers.silent_seconds())
-            if waited > next_report:
-                next_report += _REPORT_SECONDS
-                log.info("waited %.0f s for generations of window %d: %s", waited, window, result.missing)
-            time.sleep(pause)
-            pause = min(2 * pause, _POLL_SECONDS[1])
-
-    def _check_wait(self, window: int, result: NotYet, silent: float, no_server: float) -> None:
-        """Whether to go on waiting, so long after the last sign of progress and of a server."""
-        what = f"window {window} waits for generations in store {self.store.location} ({result.missing})"
-        if silent > self._wait_timeout:
-            raise WaitTimeoutError(f"{what}: none came in {silent:.0f} s; see the server's log, or raise wait_timeout")
-        if min(silent, no_server) > HEARTBEAT_TIMEOUT:
-            others = other_scopes(self.store, self.scope)
-            raise WaitTimeoutError(
-                f"{what} and no generator of this corpus, recipe and seed is running: start `streamdocs-server` "
-                "with the same run file"
-                + "".join(f". What another one wrote there is for another run ({other})" for other in others)
-            )
+            wait.go_on(result.missing, watermark)

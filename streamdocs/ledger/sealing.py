@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from streamdocs._base.arrays import Count, Ints
 from streamdocs._base.untrusted import decompress, unpack
+from streamdocs.generations.encoding import short_checksums
 from streamdocs.run import Run
 from streamdocs.schedule.choosing import Chooser, Shelf
 from streamdocs.schedule.mixture import WhenBehind
@@ -75,6 +76,8 @@ class Manifest:
     Args:
         before, after: State before and after it.
         units: What its synthetic sequences are cut from, after the first ``before.skip`` tokens.
+        checksums: int64 (generations,), 32 bits of the checksum of each one's tokens: what is read is held against it.
+            None at all in a window that was sealed before they were kept.
         unit_rows: Synthetic sequences made of units; the rest of them is filled with web text.
         watermark: What existed: items resolved when it was sealed.
     """
@@ -82,6 +85,7 @@ class Manifest:
     before: State
     after: State
     units: Units
+    checksums: Ints
     unit_rows: int
     watermark: int
 
@@ -93,7 +97,8 @@ class Manifest:
 
     def pack(self) -> bytes:
         """Compressed msgpack."""
-        arrays = {name: array.astype("<u4").tobytes() for name, array in vars(self.units).items()}
+        columns = {**vars(self.units), "checksums": self.checksums}
+        arrays = {name: array.astype("<u4").tobytes() for name, array in columns.items()}
         fields = [vars(self.before), vars(self.after), arrays, self.unit_rows, self.watermark]
         return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(msgpack.packb(fields))
 
@@ -106,11 +111,13 @@ class Manifest:
         """
         try:
             before, after, arrays, *counts = unpack(decompress(data))
-            units = Units(**{name: np.frombuffer(array, "<u4").astype(np.int64) for name, array in arrays.items()})
+            columns = {name: np.frombuffer(array, "<u4").astype(np.int64) for name, array in arrays.items()}
+            checksums = columns.pop("checksums", np.zeros(0, np.int64))
+            units = Units(**columns)
             unit_rows, watermark = _COUNTS.validate_python(counts)
         except (AttributeError, TypeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
-        return cls(State.of(before), State.of(after), units, unit_rows, watermark)
+        return cls(State.of(before), State.of(after), units, checksums, unit_rows, watermark)
 
 
 class NotYet(NamedTuple):
@@ -212,6 +219,7 @@ class Sealer:
         skip = read - (int(taken.ends[done - 1]) if done else 0)
         new_units = taken.units[len(state.carry) :]
         units = taken.units[: done + (skip > 0)]
+        checksums = shelf.all_checksums(units)
         after = State(
             window=state.window + 1,
             sweep=taken.sweep,
@@ -221,9 +229,9 @@ class Sealer:
             filler_rows=state.filler_rows + rows - unit_rows,
             generated_tokens=state.generated_tokens + int(new_units.tokens.sum()),
             synthetic_rows=state.synthetic_rows + unit_rows,
-            history=units.extend(state.history, shelf.all_checksums(units)),
+            history=units.extend(state.history, checksums),
         )
-        return Manifest(state, after, units, unit_rows, shelf.watermark)
+        return Manifest(state, after, units, short_checksums(checksums), unit_rows, shelf.watermark)
 
     def _look(self, sweep: int, cursor: int, size: int, shelf: Shelf) -> _Look:
         """The units of the next ``size`` documents of a sweep; unless with "reuse", up to the first that is missing."""
@@ -269,7 +277,11 @@ class Sealer:
         if taken.missing is None:
             return self._too_little(watermark)
         round, document = taken.missing
-        return f"round {round} of document {document} is wanted, {watermark} documents x rounds are resolved"
+        before = round * self._order.documents + self._order.rank(self._recipe.order_of_round(round))[document]
+        return (
+            f"round {round} of document {document} is wanted: {before + 1:,} documents x rounds, "
+            f"of which {watermark:,} are resolved"
+        )
 
     def _too_little(self, watermark: int) -> str:
         rounds, documents = divmod(watermark, self._order.documents)

@@ -18,10 +18,15 @@ log = logging.getLogger(__name__)
 
 #: The problem of a window whose generations are as long as they were, and read otherwise.
 OTHER_TEXT = "other text than was read"
+#: What is said of a generation whose round left the store since no checkpoint needed it.
+RETIRED = "retired"
 
 
 class Fault(NamedTuple):
-    """A generation of a window that is not there as it was: ``missing``, ``damaged`` or ``another text``."""
+    """A generation of a window that is not there as it was: ``missing``, ``damaged``, ``another text`` or ``retired``.
+
+    One that retired is gone by design, whatever another run may have written in its place since.
+    """
 
     document: int
     round: int
@@ -51,7 +56,12 @@ class WindowReport(NamedTuple):
 
     @property
     def intact(self) -> bool:
-        """Whether the window replays as it was read."""
+        """Whether the window lacks nothing but what retired by design."""
+        return not self.problem and all(fault.what == RETIRED for fault in self.faults)
+
+    @property
+    def replays(self) -> bool:
+        """Whether it can be read as it was."""
         return not self.faults and not self.problem
 
 
@@ -62,7 +72,8 @@ def verify(ledger: Ledger, first: int = 0) -> Iterator[WindowReport]:
     with ledger.store.read() as snapshot:
         packed = (snapshot.get("windows", window_key(ledger_id, window, reseals)) for window in windows)
         records = Records(snapshot, ledger.scope)
-        yield from check_windows(ledger.run, records, reseals, packed, first, None if first else State())
+        state, retired = None if first else State(), ledger.retired_rounds
+        yield from check_windows(ledger.run, records, reseals, packed, first, state, retired)
 
 
 def check_windows(
@@ -72,6 +83,7 @@ def check_windows(
     windows: Iterable[bytes | memoryview | None],
     first: int,
     state: State | None,
+    retired: int = 0,
 ) -> Iterator[WindowReport]:
     """Check packed manifests, of windows ``first`` and on, and that a store holds what they refer to.
 
@@ -80,6 +92,7 @@ def check_windows(
         windows: Packed manifests; None where there is none.
         first: The first of these windows.
         state: Before it; None where that is not known.
+        retired: Rounds that left the store.
     """
     for window, packed in enumerate(windows, first):
         try:
@@ -89,7 +102,7 @@ def check_windows(
             state = None
             continue
         problem = contradiction(run, manifest, window, expected_state(window, state, reseals))
-        faults = [] if problem else find_faults(records, manifest)
+        faults = [] if problem else find_faults(records, manifest, retired)
         if not problem and not faults and not has_its_text(records, manifest):
             problem = OTHER_TEXT
         yield WindowReport(window, len(manifest.units.documents), len(manifest.units.rounds), faults, problem)
@@ -102,11 +115,13 @@ def expected_state(window: int, previous: State | None, reseals: tuple[Reseal, .
     return reseals[number - 1].before if number and reseals[number - 1].window == window else previous
 
 
-def find_faults(records: Records, manifest: Manifest) -> list[Fault]:
-    """The generations of a window that are not there as they were."""
+def find_faults(records: Records, manifest: Manifest, retired: int = 0) -> list[Fault]:
+    """The generations of a window that are not there as they were; the first ``retired`` rounds left the store."""
     units = manifest.units
-    columns = (units.owners.tolist(), units.rounds.tolist(), units.numbers.tolist(), records.faults(units))
-    return [Fault(*fault) for fault in sorted({at for at in zip(*columns, strict=True) if at[3]})]
+    what = records.faults(units, manifest.checksums)
+    columns = (units.owners.tolist(), units.rounds.tolist(), units.numbers.tolist(), what)
+    faults = (Fault(*fault) for fault in sorted({at for at in zip(*columns, strict=True) if at[3]}))
+    return [fault._replace(what=RETIRED) if fault.round < retired else fault for fault in faults]
 
 
 def has_its_text(records: Records, manifest: Manifest) -> bool:
@@ -118,7 +133,7 @@ def has_its_text(records: Records, manifest: Manifest) -> bool:
 
 def lost_generations(ledger: Ledger, snapshot: Snapshot, window: int) -> MissingGenerationError:
     """The error for a sealed window that refers to generations that are gone: which, and what can be done."""
-    faults = find_faults(Records(snapshot, ledger.scope), ledger.manifest(window))
+    faults = find_faults(Records(snapshot, ledger.scope), ledger.manifest(window), ledger.retired_rounds)
     return MissingGenerationError(
         f"window {window} was sealed with {describe_faults(faults)}, which store {ledger.store.location} no longer "
         "holds as they were. Restore the store from a copy; or start a run of another name; or seal anew from here: "
@@ -132,13 +147,17 @@ def describe_faults(faults: list[Fault]) -> str:
     return f"{len(faults):,} generations of {len(documents):,} documents ({some(documents)})"
 
 
-def reseal_lost(ledger: Ledger, first: int) -> Reseal | None:
+def reseal_lost(ledger: Ledger, first: int, *, retired: bool = False) -> Reseal | None:
     """Seal a run anew from the first window on, of those from ``first`` on, that does not replay; None for all do.
 
     Any number of ranks may do this at once with the same state: one reseal is made, and all of them go by it.
+
+    Args:
+        ledger, first: Of which run, and from where on its windows are wanted.
+        retired: Also for what retired by design.
     """
     known = ledger.reseals
-    bad = next((report for report in verify(ledger, first) if not report.intact), None)
+    bad = next((report for report in verify(ledger, first) if not (report.replays if retired else report.intact)), None)
     if bad is None:
         return None
     reason = bad.problem or f"{describe_faults(bad.faults)} gone"

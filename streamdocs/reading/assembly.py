@@ -18,7 +18,6 @@ from streamdocs.run import Run
 from streamdocs.schedule.mixture import WindowPlan
 from streamdocs.schedule.order import Stream
 from streamdocs.schedule.packing import DOCUMENT_PARTS, Packer, Track, Units
-from streamdocs.store import Snapshot
 
 #: Most tokens that are read at a time, 8 or 16 MB of them.
 _READ_AHEAD = 1 << 22
@@ -44,13 +43,14 @@ class Segment(NamedTuple):
 
 
 class OpenWindow(NamedTuple):
-    """A window that is ready to be read: its plan, and the tracks of its sequences."""
+    """A window that is ready to be read: its plan, the tracks of its sequences, and checksums of its generations."""
 
     plan: WindowPlan
     web: Track
     units: Track | None
     filler: Track | None
     unit_rows: int
+    checksums: Ints
 
     def locate(self, places: Ints) -> Iterator[tuple[Track, Ints, Ints]]:
         """For each track, which of ``places`` it serves and with which of its rows, in the order of the rows."""
@@ -106,14 +106,12 @@ class Assembler:
             for number, window in windows.items():
                 here = np.flatnonzero(numbers == number)
                 for track, at, rows in window.locate(places[here]):
-                    self._fill(found, into[here[at]], track, rows, number, snapshot)
+                    copier = Copier(self._run, track, number, self._ledger, snapshot, window.checksums)
+                    self._fill(found, into[here[at]], track, rows, copier)
         return found
 
-    def _fill(
-        self, found: Sequences, at: Ints, track: Track, rows: Ints, window: int, snapshot: Snapshot | None
-    ) -> None:
+    def _fill(self, found: Sequences, at: Ints, track: Track, rows: Ints, copier: Copier) -> None:
         spans = track.spans(rows)
-        copier = Copier(self._run, track, window, self._ledger, snapshot)
         copier.copy(spans, at[spans.row] * self._length + spans.start, found.tokens)
         found.synthetic[at] = track.stream == "synthetic"
         if found.document is not None:
@@ -144,14 +142,14 @@ class Assembler:
         web_rows, synthetic_rows = mixture.rows(number)
         web = self._web_track("web", web_rows)
         units = filler = None
-        unit_rows = 0
+        unit_rows, checksums = 0, np.zeros(0, np.int64)
         if synthetic_rows and self._ledger:
             manifest = self._ledger.manifest(number)
-            unit_rows = manifest.unit_rows
+            unit_rows, checksums = manifest.unit_rows, manifest.checksums
             units = self._track("synthetic", self._run.unit_packer, manifest.units, manifest.before.skip)
             filled = manifest.before.filler_rows
             filler = self._web_track("filler", range(filled, filled + len(synthetic_rows) - unit_rows))
-        return OpenWindow(mixture.plan(number), web, units, filler, unit_rows)
+        return OpenWindow(mixture.plan(number), web, units, filler, unit_rows, checksums)
 
     def _track(self, stream: Stream, packer: Packer, units: Units, skip: int) -> Track:
         pieces = packer.pieces(units, self._run.corpus.tokens_per_document[units.documents])

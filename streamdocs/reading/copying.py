@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from streamdocs._base.arrays import Ints, Tokens, runs
-from streamdocs.generations.encoding import Buffer, TokenTable
+from streamdocs.generations.encoding import Buffer, TokenTable, short_checksums
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.verification import lost_generations
 from streamdocs.recipes.layout import Part
@@ -26,14 +26,24 @@ class Copier:
         track: What is copied from.
         window: Number of the window, for errors.
         ledger, snapshot: Where its generations are; None where nothing synthetic is read.
+        checksums: int64 (generations,), those that the window was sealed with; none at all where it does not say.
     """
 
-    def __init__(self, run: Run, track: Track, window: int, ledger: Ledger | None, snapshot: Snapshot | None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        track: Track,
+        window: int,
+        ledger: Ledger | None,
+        snapshot: Snapshot | None,
+        checksums: Ints,
+    ) -> None:
         self._run = run
         self._track = track
         self._window = window
         self._ledger = ledger
         self._snapshot = snapshot
+        self._checksums = checksums
 
     def copy(self, spans: Spans, places: Ints, out: Tokens) -> None:
         """Copy each span to ``places``: int64 (spans,), the index of its first token in a flat ``out``.
@@ -72,6 +82,8 @@ class Copier:
         def look() -> tuple[TokenTable, bool]:
             table = records.table(documents[first], rounds[first])
             as_sealed = table.lengths[item, numbers] == units.tokens[used]
+            if len(self._checksums):
+                as_sealed &= short_checksums(table.checksums[item, numbers]) == self._checksums[used]
             return table, bool((as_sealed & table.whole(item, numbers)).all())
 
         table, intact = look()

@@ -53,7 +53,7 @@ class SavedState(BaseModel):
         return self.position - self.sample_in_epoch
 
     def seal(self, window: int) -> tuple[int, str]:
-        """The newest window that was sealed for it, with the digest of its manifest; windows have ``window`` sequences."""
+        """The newest window, of ``window`` sequences, that was sealed for it, and the digest of its manifest."""
         last = (self.position - 1) // window
         return last if self.sealed_window is None else self.sealed_window, self.sealed or ""
 

@@ -82,7 +82,7 @@ class Store(Protocol):
         """Replace a note by ``change(note)``, as if alone. None deletes it. What it is now."""
 
     def delete(self, table: Table, keys: Iterable[bytes]) -> int:
-        """Delete these; how many there were."""
+        """Delete these; how many there were. They are asked for when the store is locked for writing."""
 
     def size(self) -> int:
         """Bytes in use."""

@@ -162,7 +162,8 @@ def test_wait_wants_all_generations_and_says_what_is_missing():
         result = sealer.seal(State(), FakeShelf(recipe, watermark))
         assert isinstance(result, NotYet)
         first = sealer._order.order("synthetic", 0)[0]
-        assert f"round 3 of document {first} is wanted, {watermark} " in result.missing
+        assert f"round 3 of document {first} is wanted: " in result.missing
+        assert f"of which {watermark} are resolved" in result.missing
     manifest = sealer.seal(State(), FakeShelf(recipe, 4 * DOCUMENTS))
     assert (manifest.units.counts == 4).all()
 

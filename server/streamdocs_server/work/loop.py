@@ -13,6 +13,7 @@ from streamdocs.errors import StoreError
 from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
 from streamdocs.ledger.sealing import State
+from streamdocs.ledger.waiting import wanted_beyond
 from streamdocs.ledger.windows import newest_windows
 from streamdocs.run import Run
 from streamdocs.schedule.mixture import WhenBehind
@@ -180,6 +181,8 @@ class GenerationLoop:
         states = [*self._states.values()] or [State()]
         self.wanted = max(self._order.wanted_items(state.sweep, state.cursor) for state in states)
         self._needed = max(self._items_of_next_window(state.sweep, state.cursor) for state in states)
+        if wanted_beyond(self._store, self._scope) >= self.watermark:  # that was estimated too low
+            self._needed = max(self._needed, self.watermark + max(self._max_lead, BLOCK))
 
     def _items_of_next_window(self, sweep: int, cursor: int) -> int:
         """What is wanted until the end of the next window, rather too much: without it training would never go on."""

@@ -2,17 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgpack
 import numpy as np
-from pydantic import TypeAdapter
 
-from streamdocs._base.arrays import Count
-from streamdocs._base.untrusted import unpack
-from streamdocs.errors import StoreError
 from streamdocs.generations.heartbeat import is_only_scope
-from streamdocs.generations.progress import read_watermark
+from streamdocs.generations.progress import read_retired, read_watermark, retired_key
 from streamdocs.generations.records import token_keys
 from streamdocs.ledger.windows import windows_in_use
 from streamdocs.run import GenerationScope
@@ -20,7 +16,6 @@ from streamdocs.store import Store
 
 log = logging.getLogger(__name__)
 
-_COUNT = TypeAdapter(Count)
 _CHUNK = 4096
 # A trainer may just be publishing a window that it sealed when the newer round was not complete yet.
 _GRACE_SECONDS = 5.0
@@ -49,15 +44,7 @@ class Retirer:
     @property
     def retired_rounds(self) -> int:
         """How many rounds are gone; StoreError where the note of it is damaged."""
-        with self._store.read() as snapshot:
-            found = snapshot.get("notes", b"retired/" + self._scope.id)
-            found = None if found is None else bytes(found)
-        try:
-            return 0 if found is None else _COUNT.validate_python(unpack(found))
-        except ValueError as error:
-            raise StoreError(
-                f"how many rounds left store {self._store.location} cannot be read ({error}): restore the store"
-            ) from error
+        return read_retired(self._store, self._scope)
 
     def retire(self) -> int:
         """Delete what can be deleted; how many rounds that was.
@@ -86,7 +73,7 @@ class Retirer:
         for number, round in enumerate(retired):
             if not self._delete(round):
                 return number
-            self._store.update(b"retired/" + self._scope.id, _replace_by(round + 1))
+            self._store.update(retired_key(self._scope), _replace_by(round + 1))
             log.info("round %d retired", round)
         return len(retired)
 
@@ -105,14 +92,22 @@ class Retirer:
         """Delete a round, in steps that others can write between; whether all of it."""
         total = self._scope.order.documents
         for start in range(0, total, _CHUNK):
-            if self._stopped:
+            if self._stopped or self._shared:
                 return False
             documents = np.arange(start, min(start + _CHUNK, total))
             digests = self._scope.corpus.document_digests(documents)
             keys = self._scope.keyring.digests(digests, [round] * len(documents))
-            self._store.delete("tokens", token_keys(self._scope, keys))
-            self._store.delete("texts", keys)
-        return True
+            self._store.delete("tokens", self._unless_shared(token_keys(self._scope, keys)))
+            self._store.delete("texts", self._unless_shared(keys))
+        return not self._shared
+
+    def _unless_shared(self, keys: list[bytes]) -> Iterator[bytes]:
+        """None of them, where another scope uses the store by now: it may have found what is still there.
+
+        Asked when the store is locked for writing, so that none can be registered between this and the deletion.
+        """
+        self._shared = self._shared or not is_only_scope(self._store, self._scope)
+        yield from () if self._shared else keys
 
 
 def _replace_by(number: int) -> Callable[[bytes | None], bytes]:
