@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import groupby, repeat
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,9 @@ from streamdocs.ledger.meter import describe_run
 from streamdocs.ledger.verification import reseal_lost
 from streamdocs.reading.assembly import Reader, Segment
 from streamdocs.reading.batch import Sample
-from streamdocs.reading.cursor import Cursor
+from streamdocs.reading.cursor import Cursor, Dealt
+from streamdocs.reading.dealing import Dealer
+from streamdocs.reading.ranks import Ranks
 from streamdocs.reading.saved_state import SavedState
 from streamdocs.reading.shared_arrays import SharedArrays
 from streamdocs.reading.watchdog import end_with_parent
@@ -71,6 +73,8 @@ class StreamingMegadocDataset(StreamingDataset):
         name: Keeps the sealed windows of runs apart that are the same in everything else.
         reseal: When a state is loaded, seal anew from the first window on whose generations are gone, and go on also
             where a window that the state names was replaced in this way.
+        rank, ranks: Which rank this is, of how many; default what torch.distributed or the environment (RANK,
+            WORLD_SIZE) say. ``rank=0, ranks=1`` where somebody else deals a loader out, as accelerate does.
 
     Raises:
         ConfigError: Arguments that cannot mean what was asked.
@@ -109,6 +113,8 @@ class StreamingMegadocDataset(StreamingDataset):
         keep_checkpoints: int = 2,
         name: str = "",
         reseal: bool = False,
+        rank: int | None = None,
+        ranks: int | None = None,
     ) -> None:
         # Not super().__init__(): all that it would set up is named shared memory, and threads that poll it.
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
@@ -124,12 +130,7 @@ class StreamingMegadocDataset(StreamingDataset):
         self._wait_timeout = mix.wait_timeout
         self._keep_checkpoints = file.server.keep_checkpoints
         self._reseal = reseal
-        self._unique_rank_world = World.detect()
-        ranks = self._unique_rank_world.num_ranks
-        if replication is not None and (replication < 1 or ranks % replication):
-            raise ConfigError(f"replication={replication} does not divide the {ranks} ranks of this run")
-        self._parallel_rank_world = self._unique_rank_world.replicate(replication or 1)
-
+        Ranks.detect(rank, ranks)  # first of all: what is wrong with these is known at once
         self.store: Store | None = open_store(store) if isinstance(store, str | os.PathLike) else store
         writer = file.generator.generator() if file.synthetic else None
         if file.synthetic and writer is None and self.store:
@@ -140,10 +141,9 @@ class StreamingMegadocDataset(StreamingDataset):
             self.run.order.share(SharedArrays().get)
         self.shuffle_seed = mix.shuffle_seed
         self.num_samples = len(self.corpus.documents)
-        self.epoch_size = self._epoch_sequences(mix.epoch_size)
-        self.length = self.epoch_size // self._parallel_rank_world.num_ranks
-        self.cursor = Cursor(self.epoch_size, self._global_batch)
-        if self._unique_rank_world.is_leader and log.isEnabledFor(logging.INFO):
+        epoch_size = mix.epoch_size or self.run.mixture.epoch_sequences(self.run.web_tokens)
+        self._dealer = Dealer(batch_size, replication, (rank, ranks), epoch_size, evaluation=mix.evaluation)
+        if self._dealer.is_leader and log.isEnabledFor(logging.INFO):
             log.info("%s", self.describe())
 
     @classmethod
@@ -156,11 +156,23 @@ class StreamingMegadocDataset(StreamingDataset):
         return cls(**RunFile.load(path).dataset_arguments(**arguments))
 
     def __getstate__(self) -> dict[str, Any]:
+        self._dealer.look()  # whoever unpickles this may not be able to
         return {name: value for name, value in vars(self).items() if name not in ("ledger", "_reader")}
 
     def __len__(self) -> int:
         """Sequences an epoch and rank."""
-        return self.length
+        self._dealer.look()
+        return self.epoch_size // self._dealer.world.num_ranks
+
+    @property
+    def epoch_size(self) -> int:
+        """Sequences an epoch, over all ranks that read different ones."""
+        return self._dealer.epoch_size
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where iteration stands."""
+        return self._dealer.cursor
 
     def __getitem__(self, position: Any) -> Sample:
         """The sequence at a position of the run."""
@@ -170,19 +182,13 @@ class StreamingMegadocDataset(StreamingDataset):
         """This worker's sequences of the next epoch, from where a loaded state says."""
         if get_worker_info():
             end_with_parent()  # before anything is asked of it: a trainer that is killed now never will
-        return self._epoch()
+        return self._epoch(self._dealer.epoch(self.run.mixture.window))
 
-    def _epoch(self) -> Iterator[Sample]:
-        world = self._parallel_rank_world.detect_workers()
-        worker = world.worker_of_rank
-        position, stop = self.cursor.begin_epoch(worker, os.getpid() if get_worker_info() else 0)
-        if self.evaluation:
-            position, stop = 0, self.epoch_size
-        first = position + world.rank * self.batch_size + worker * self._global_batch
-        starts = range(first, stop, self._global_batch * world.workers_per_rank)
-        # By the window of the last row: batches that are ready do not wait for one that reaches into the next window.
-        for _, group in groupby(starts, key=lambda start: (start + self.batch_size - 1) // self.run.mixture.window):
-            yield from self._samples(np.add.outer(list(group), np.arange(self.batch_size)).ravel())
+    def _epoch(self, dealt: Iterator[Ints]) -> Iterator[Sample]:
+        for positions in dealt:
+            for sample in self._samples(positions, self._dealer.dealt):
+                self._dealer.count()
+                yield sample
 
     @cached_property
     def ledger(self) -> Ledger | None:
@@ -215,28 +221,28 @@ class StreamingMegadocDataset(StreamingDataset):
         manifest = self.ledger.manifest((position - 1) // self.run.mixture.window)
         return {**self.ledger.meter.until(manifest), "waited_seconds": self.waited_seconds}
 
-    def state_dict(self, num_samples: int, from_beginning: bool) -> dict[str, Any]:
+    def state_dict(self, num_samples: int | None = None, from_beginning: bool = False) -> dict[str, Any]:
         """Where the run stands: JSON of less than 4,096 bytes.
 
         Args:
             num_samples: Sequences read in this epoch, over all ranks; those that ``replication`` gives to several
-                ranks count once.
+                ranks count once. Default what this process was handed, which DataLoader workers would be ahead of; in
+                such a worker, what it alone has read (as torchdata's StatefulDataLoader asks).
             from_beginning: Whether they are counted from the start of the epoch, or from where it was resumed.
+
+        Raises:
+            ConfigError: It cannot be known from that.
         """
-        epoch, sample = self.cursor.locate(num_samples, from_beginning)
-        start = self.cursor.epoch_start(epoch)
-        state = {
-            "epoch": epoch,
-            "sample_in_epoch": sample,
-            "position": start + sample,
-            "fingerprint": self.run.fingerprint,
-        }
+        self._dealer.look()
+        place = self._dealer.place(num_samples, from_beginning)
+        state = {name: value for name, value in place._asdict().items() if value is not None}
+        state["fingerprint"] = self.run.fingerprint
         if self.ledger:
-            window, state["sealed"] = self.ledger.newest_seal(start + sample)
-            if state["sealed"] and window != (start + sample - 1) // self.run.mixture.window:
+            window, state["sealed"] = self.ledger.newest_seal(place.position)
+            if state["sealed"] and window != (place.position - 1) // self.run.mixture.window:
                 state["sealed_window"] = window
-            if self._unique_rank_world.is_leader:
-                self.ledger.mark(0 if self.evaluation else start + sample, self._keep_checkpoints)
+            if self._dealer.is_leader and not place.worker:
+                self.ledger.mark(0 if self.evaluation else place.position, self._keep_checkpoints)
         return state
 
     def load_state_dict(self, obj: dict[str, Any]) -> None:
@@ -255,34 +261,23 @@ class StreamingMegadocDataset(StreamingDataset):
             if self._reseal:
                 reseal_lost(self.ledger, 0 if self.evaluation else state.position // window, retired=True)
         self.__dict__.pop("_reader", None)  # it may have windows open that were sealed anew, by whomever
-        self.cursor.resume(state.epoch, state.sample_in_epoch, state.epoch_start)
+        self._dealer.resume(state)
 
     @property
     def waited_seconds(self) -> float:
         """Seconds that this rank waited for generations so far."""
         return self.cursor.waited_seconds
 
-    @property
-    def _global_batch(self) -> int:
-        """Sequences a batch, over all ranks that read different ones."""
-        return self.batch_size * self._parallel_rank_world.num_ranks
-
     @cached_property
     def _reader(self) -> Reader:
-        return Reader(
-            self.run, self.ledger, self.batch_size, self._global_batch, documents=self.block_cross_document_attention
-        )
+        documents = self.block_cross_document_attention
+        return Reader(self.run, self.ledger, self.batch_size, self._dealer.global_batch, documents=documents)
 
-    def _samples(self, positions: Ints) -> Iterator[Sample]:
+    def _samples(self, positions: Ints, dealt: Dealt | None = None) -> Iterator[Sample]:
         waited = self.ledger.waited_seconds if self.ledger else 0.0
         for sequences in self._reader.read(positions):
             if self.ledger and self.ledger.waited_seconds > waited:
                 self.cursor.add_waited(World.detect().worker_of_rank, self.ledger.waited_seconds - waited)
                 waited = self.ledger.waited_seconds
-            yield from map(Sample, repeat(sequences), sequences.rows.tolist())
+            yield from map(Sample, repeat(sequences._replace(dealt=dealt)), sequences.rows.tolist())
             del sequences  # the next ones lie in the same memory
-
-    def _epoch_sequences(self, epoch_size: int | None) -> int:
-        """Sequences an epoch, rounded up to whole global batches: the run is endless, so nothing is repeated for it."""
-        size = epoch_size or self.run.mixture.epoch_sequences(self.run.web_tokens)
-        return -(-size // self._global_batch) * self._global_batch

@@ -14,6 +14,8 @@ from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from streamdocs._base.arrays import Bools, Tokens
+from streamdocs.errors import ConfigError
+from streamdocs.reading.cursor import Dealt, deliver
 from streamdocs.reading.exchange import Address, Sequences, SequencesShape, attach
 
 
@@ -44,6 +46,11 @@ class Sample(Mapping[str, torch.Tensor]):
         """Number of columns."""
         return len(self._columns)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent by a DataLoader worker without being collated, it arrives as a ``dict``."""
+        columns = {name: column.numpy() for name, column in self._columns.items()}
+        return _arrive, (columns, self.sequences.dealt)
+
     @property
     def _columns(self) -> dict[str, torch.Tensor]:
         columns = _columns(*_rows(self.sequences, slice(self.row, self.row + 1)))
@@ -61,28 +68,47 @@ class _Sent:
 
 
 def _take(
-    address: tuple[int, int, int], shape: tuple[int, int, str, bool], first: int, count: int
+    address: tuple[int, int, int], shape: tuple[int, int, str, bool], first: int, count: int, dealt: Dealt | None
 ) -> dict[str, torch.Tensor]:
     """A batch of sequences that lie where the trainer can read them."""
     segment = attach(Address(*address))
     columns = _columns(*SequencesShape(*shape).over(segment.body, first, count)[:3])
     segment.taken[0] += 1  # last: from now on it may be written
+    deliver(dealt, count)
     return columns
+
+
+def _arrive(columns: dict[str, Any], dealt: Dealt | None) -> dict[str, torch.Tensor]:
+    """A sequence that was sent as it is."""
+    deliver(dealt, 1)
+    return {name: torch.from_numpy(np.array(column)) for name, column in columns.items()}
+
+
+def _widen(dealt: Dealt | None, *columns: Any) -> dict[str, torch.Tensor]:
+    """A batch that was sent as it is stored."""
+    deliver(dealt, len(columns[0]))
+    return _columns(*columns)
 
 
 def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> Any:
     sequences, first = samples[0].sequences, samples[0].row
     rows = range(first, first + len(samples))
+    dealt = sequences.dealt
+    if dealt and len(samples) != dealt.batch_size:
+        raise ConfigError(
+            f"the DataLoader makes batches of {len(samples)} sequences, and the dataset deals them out in batches of "
+            f"{dealt.batch_size}: give both the same batch_size, or some would be read twice after a resume"
+        )
     in_worker = get_worker_info() is not None
     if all(sample.sequences is sequences for sample in samples) and [sample.row for sample in samples] == [*rows]:
         if in_worker and sequences.lease:
             lease = sequences.lease
-            return _Sent(_take, tuple(lease.send(first)), tuple(lease.shape), first, len(rows))
+            return _Sent(_take, tuple(lease.send(first)), tuple(lease.shape), first, len(rows), dealt)
         arrays = _rows(sequences, slice(first, rows.stop))
     else:
         apart = [_rows(sample.sequences, slice(sample.row, sample.row + 1)) for sample in samples]
         arrays = tuple(None if column[0] is None else np.concatenate(column) for column in zip(*apart, strict=True))
-    return _Sent(_columns, *arrays) if in_worker else _columns(*arrays)
+    return _Sent(_widen, dealt, *arrays) if in_worker else _columns(*arrays)
 
 
 def _rows(sequences: Sequences, rows: slice) -> tuple[Any, ...]:

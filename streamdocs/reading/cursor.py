@@ -1,7 +1,12 @@
 """Where iteration stands, shared between a trainer process and its DataLoader workers."""
 
+import secrets
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
 import numpy as np
 import torch
+from torch.utils.data import get_worker_info
 
 from streamdocs._base.unfinished import is_alive
 from streamdocs.errors import ConfigError
@@ -11,6 +16,29 @@ MAX_WORKERS = 1024
 
 _EPOCH, _SAMPLE, _START, _END = range(4)
 _PROCESS_BITS = 32  # of an entry of ``_begun``; the others count epochs, so that both change at once
+
+
+class Dealt(NamedTuple):
+    """Of sequences that a dataset handed out: whose they are, and in batches of how many they should come.
+
+    cursor: Its name. attempt: How often epochs were begun, since one may be begun again. epoch, batch_size: Theirs.
+    look: With so many sequences at most, the trainer only had a look: one batch, and what workers read ahead of it.
+    """
+
+    cursor: int
+    attempt: int
+    epoch: int
+    batch_size: int
+    look: int
+
+
+class Delivery(NamedTuple):
+    """What the trainer was handed last: in which attempt and epoch, how many sequences, and how many are but a look."""
+
+    attempt: int
+    epoch: int
+    sequences: int
+    look: int
 
 
 class Cursor:
@@ -25,24 +53,66 @@ class Cursor:
     """
 
     def __init__(self, epoch_sequences: int, global_batch: int) -> None:
-        self._epoch_sequences = epoch_sequences
-        self._global_batch = global_batch
+        self.name = secrets.randbits(63)
+        _cursors[self.name] = self
+        self._dealt = torch.tensor([epoch_sequences, global_batch]).share_memory_()  # type: ignore[no-untyped-call]
         self._resume = torch.tensor([0, 0, 0, epoch_sequences]).share_memory_()  # type: ignore[no-untyped-call]
         self._begun = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._waited = torch.zeros(MAX_WORKERS, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
+        self._delivered = torch.zeros(4, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        # The same, as it goes along with a fork: all workers of a loader know what it was when the first one began.
+        self._inherited: Delivery | None = None
 
-    def begin_epoch(self, worker: int, process: int) -> tuple[int, int]:
-        """Begin the next epoch in a worker: the positions that it spans, from where it goes on.
+    def deal(self, epoch_sequences: int, global_batch: int) -> bool:
+        """Go on with another number of ranks; False where an epoch was begun with what it was before.
+
+        Every worker of a loader may do this, with the same result.
+        """
+        begun = int(self._begun.max()) >> _PROCESS_BITS  # first: what another worker of this loader began comes after
+        if self._dealt.tolist() != [epoch_sequences, global_batch]:
+            if begun > int(self._resume[_EPOCH]):
+                return False
+            self._dealt[:] = torch.tensor([epoch_sequences, global_batch])
+            self._set_resume(*self._resume[:_END].tolist())
+        return True
+
+    def deliver(self, dealt: Dealt, sequences: int) -> None:
+        """Note in the trainer that it is handed some sequences."""
+        last = self._inherited or Delivery(0, 0, 0, 0)
+        before = last.sequences if last[:2] == (dealt.attempt, dealt.epoch) else 0
+        self._inherited = Delivery(dealt.attempt, dealt.epoch, before + sequences, dealt.look)
+        self._delivered.numpy()[:] = self._inherited
+
+    def last_delivery(self) -> Delivery:
+        """What the trainer was handed before an epoch begins."""
+        found = self._inherited or Delivery(*self._delivered.tolist())
+        if get_worker_info():
+            self._inherited = None  # of the next epoch of a worker that stays
+        return found
+
+    @property
+    def is_read_by_workers(self) -> bool:
+        """Whether DataLoader workers have begun an epoch."""
+        return bool((self._begun.numpy() % (1 << _PROCESS_BITS)).any())
+
+    def is_in(self, epoch: int) -> bool:
+        """Whether that is the epoch that was begun last."""
+        return int(self._begun[0]) >> _PROCESS_BITS == epoch + 1
+
+    def begin_epoch(self, worker: int, process: int, again: int | None = None) -> tuple[int, int, int]:
+        """Begin the next epoch in a worker: its number, and the positions that it spans, from where it goes on.
 
         Args:
             worker: Number of the worker within its rank.
             process: Process id of a DataLoader worker, 0 for the trainer itself.
+            again: An epoch that is begun once more instead of the one after it.
         """
         if worker >= MAX_WORKERS:
             raise ConfigError(f"num_workers={worker + 1} or more; at most {MAX_WORKERS} are supported")
         epoch = self._next_epoch(worker)
+        epoch -= epoch - 1 == again
         self._begun[worker] = (epoch + 1 << _PROCESS_BITS) + process
-        return self.epoch_start(epoch) + self._offset(epoch), self.epoch_start(epoch + 1)
+        return epoch, self.epoch_start(epoch) + self._offset(epoch), self.epoch_start(epoch + 1)
 
     def _next_epoch(self, worker: int) -> int:
         """The epoch that begins: the same for all workers, also where some never began one that was broken off."""
@@ -55,7 +125,11 @@ class Cursor:
     def epoch_start(self, epoch: int) -> int:
         """First position of an epoch."""
         resumed, _, start, end = self._resume.tolist()
-        return start if epoch <= resumed else end + (epoch - resumed - 1) * self._epoch_sequences
+        return start if epoch <= resumed else end + (epoch - resumed - 1) * int(self._dealt[0])
+
+    def sequences_in(self, epoch: int) -> int:
+        """Sequences that an epoch has, or had from where it was resumed."""
+        return self.epoch_start(epoch + 1) - self.epoch_start(epoch) - self._offset(epoch)
 
     def locate(self, num_samples: int, from_beginning: bool) -> tuple[int, int]:
         """Epoch and samples in it, after ``num_samples`` of the current epoch (or of its resumed part).
@@ -72,15 +146,19 @@ class Cursor:
         sample = self._offset(epoch) + num_samples
         return (epoch, sample) if self.epoch_start(epoch) + sample < self.epoch_start(epoch + 1) else (epoch + 1, 0)
 
-    def resume(self, epoch: int, sample: int, start: int) -> None:
-        """Go on at ``sample`` of ``epoch``, which began at position ``start``.
+    def resume(self, epoch: int, sample: int, start: int, worker: int | None = None) -> None:
+        """Go on at ``sample`` of ``epoch``, which began at position ``start``: all workers, or one that is told so.
 
         What is left of the epoch is rounded up to whole global batches, which may have another size than before.
         """
-        batches_left = -(-max(self._epoch_sequences - sample, 0) // self._global_batch)
-        end = start + sample + batches_left * self._global_batch
-        self._resume[:] = torch.tensor([epoch, sample, start, end])
-        self._begun[:] = epoch << _PROCESS_BITS
+        self._set_resume(epoch, sample, start)
+        self._begun[slice(None) if worker is None else worker] = epoch << _PROCESS_BITS
+        self._inherited = Delivery(0, 0, 0, 0)
+
+    def _set_resume(self, epoch: int, sample: int, start: int) -> None:
+        epoch_sequences, global_batch = self._dealt.tolist()
+        batches_left = -(-max(epoch_sequences - sample, 0) // global_batch)
+        self._resume[:] = torch.tensor([epoch, sample, start, start + sample + batches_left * global_batch])
 
     def add_waited(self, worker: int, seconds: float) -> None:
         """Note that a worker waited for generations."""
@@ -93,3 +171,13 @@ class Cursor:
 
     def _offset(self, epoch: int) -> int:
         return int(self._resume[_SAMPLE]) if epoch == int(self._resume[_EPOCH]) else 0
+
+
+#: Those of this process, by name: batches that arrive from workers say whose they are.
+_cursors: "WeakValueDictionary[int, Cursor]" = WeakValueDictionary()
+
+
+def deliver(dealt: Dealt | None, sequences: int) -> None:
+    """Note in the trainer that sequences arrived from a worker."""
+    if dealt and (cursor := _cursors.get(dealt.cursor)):
+        cursor.deliver(dealt, sequences)

@@ -15,6 +15,7 @@ import numpy as np
 
 from streamdocs._base.arrays import Bools, Ints, Tokens
 from streamdocs.errors import WorkerGoneError
+from streamdocs.reading.cursor import Dealt
 
 #: Before the rows of a segment: how many of the batches that were sent the trainer has taken.
 _HEADER_BYTES = 64
@@ -26,6 +27,7 @@ class Sequences(NamedTuple):
     tokens: uint16 or uint32 (sequences, max_seq_len). synthetic: bool (sequences,).
     document: uint16 or uint32 (sequences, max_seq_len), each token's document, counted within its sequence; None unless
         asked.
+    dealt: Which epoch of which dataset they are; None where they were asked for by position.
     lease: Of the rows that they lie in, where a trainer shares them; there are others around them then.
     """
 
@@ -33,6 +35,7 @@ class Sequences(NamedTuple):
     synthetic: Bools
     document: Tokens | None = None
     lease: "Lease | None" = None
+    dealt: Dealt | None = None
 
     @property
     def rows(self) -> Ints:

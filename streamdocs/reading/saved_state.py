@@ -2,7 +2,7 @@
 
 import logging
 import operator
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -26,6 +26,15 @@ def _whole(value: Any) -> int:
 _Whole = Annotated[int, BeforeValidator(_whole)]
 
 
+class Place(NamedTuple):
+    """Where a run, or one DataLoader worker of it, stands: as in SavedState."""
+
+    epoch: int
+    sample_in_epoch: int
+    position: int
+    worker: tuple[int, int] | None = None
+
+
 class SavedState(BaseModel):
     """Where a run stands.
 
@@ -34,6 +43,7 @@ class SavedState(BaseModel):
         position: In the run: where the epoch began, and so many sequences more.
         fingerprint: Of the run, by field.
         sealed: Digest of the newest manifest that was read from; "" for none, None where a run reads nothing sealed.
+        worker: Number of the DataLoader worker whose state it is, and of how many; None for the whole run.
         sealed_window: Its window; None for that of the last sequence before ``position``.
     """
 
@@ -45,6 +55,7 @@ class SavedState(BaseModel):
     position: Annotated[_Whole, Field(ge=0, lt=1 << 48)]
     fingerprint: dict[str, str | int]
     sealed: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")] | None = None
+    worker: tuple[_Whole, _Whole] | None = None
     sealed_window: Annotated[_Whole, Field(ge=0, lt=1 << 48)] | None = None
 
     @property
