@@ -8,6 +8,7 @@ Run it again after it was stopped, even by SIGKILL: it goes on from its newest c
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
+    os.environ.setdefault("NODE_RANK", os.environ.get("GROUP_RANK", "0"))  # Composer wants it, torchrun does not set it
     # Before any dataset: streaming must not be the first to touch torch.distributed.
     dist.initialize_dist(get_device(None), timeout=300)
     dataset = StreamingMegadocDataset.from_run_file(

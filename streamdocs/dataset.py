@@ -30,7 +30,7 @@ from streamdocs.reading.shared_arrays import SharedArrays
 from streamdocs.reading.watchdog import end_with_parent
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import Generator
-from streamdocs.run import Run, check_fingerprint
+from streamdocs.run import Run, check_fingerprint, shortened
 from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.store import Store, open_store
 
@@ -132,10 +132,7 @@ class StreamingMegadocDataset(StreamingDataset):
         self._reseal = reseal
         Ranks.detect(rank, ranks)  # first of all: what is wrong with these is known at once
         self.store: Store | None = open_store(store) if isinstance(store, str | os.PathLike) else store
-        writer = file.generator.generator() if file.synthetic else None
-        if file.synthetic and writer is None and self.store:
-            writer = wait_for_generator(self.store, mix.wait_timeout)
-        self.run = Run.of(file, writer)
+        self.run = Run.of(file, lambda: self._find_generator(file) if file.synthetic else None)
         self.corpus = self.run.corpus
         if len(self.corpus.documents) >= _MANY:
             self.run.order.share(SharedArrays().get)
@@ -145,6 +142,10 @@ class StreamingMegadocDataset(StreamingDataset):
         self._dealer = Dealer(batch_size, replication, (rank, ranks), epoch_size, evaluation=mix.evaluation)
         if self._dealer.is_leader and log.isEnabledFor(logging.INFO):
             log.info("%s", self.describe())
+
+    def _find_generator(self, file: RunFile) -> Generator | None:
+        named = file.generator.generator()
+        return named or (wait_for_generator(self.store, file.mix.wait_timeout) if self.store else None)
 
     @classmethod
     def from_run_file(cls, path: str | os.PathLike[str], **arguments: Any) -> "StreamingMegadocDataset":
@@ -236,7 +237,7 @@ class StreamingMegadocDataset(StreamingDataset):
         self._dealer.look()
         place = self._dealer.place(num_samples, from_beginning)
         state = {name: value for name, value in place._asdict().items() if value is not None}
-        state["fingerprint"] = self.run.fingerprint
+        state["fingerprint"] = shortened(self.run.fingerprint)
         if self.ledger:
             window, state["sealed"] = self.ledger.newest_seal(place.position)
             if state["sealed"] and window != (place.position - 1) // self.run.mixture.window:

@@ -3,7 +3,8 @@
 Trainer and server each build one from the same run file, and so agree without talking.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +22,9 @@ from streamdocs.schedule.mixture import Mixture, exact_fraction
 from streamdocs.schedule.order import DocumentOrder
 from streamdocs.schedule.packing import Packer, Units
 from streamdocs.schedule.rounds import GenerationOrder
+
+#: Most bytes of JSON that a name takes in a state.
+_LONGEST = 256
 
 
 class GenerationScope:
@@ -84,12 +88,13 @@ class Run:
         self.ledger_id = digest128(canonical(self.fingerprint))
 
     @classmethod
-    def of(cls, file: RunFile, generator: Generator | None) -> "Run":
+    def of(cls, file: RunFile, generator: Generator | Callable[[], Generator | None] | None) -> "Run":
         """The run of a run file: the only way from configuration to arithmetic, for trainer, server and every command.
 
         Args:
             file: What is to be read.
-            generator: Who writes, as the file, the server or the store says; None where nothing synthetic is read.
+            generator: Who writes, as the file, the server or the store says; None where nothing synthetic is read. A
+                function is asked once the corpus is known to be there.
 
         Raises:
             ConfigError: It says what cannot be.
@@ -103,7 +108,7 @@ class Run:
             download_retry=file.download_retry,
             cache_limit=file.cache_limit,
         )
-        return cls(file, corpus, generator)
+        return cls(file, corpus, generator() if callable(generator) else generator)
 
     @property
     def synthetic(self) -> bool:
@@ -138,13 +143,21 @@ class Run:
         return fields
 
 
+def shortened(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A fingerprint that fits a state of few bytes: long names in it by their beginning and a digest."""
+    return {
+        field: f"{value[:16]}… {fingerprint(value)}" if len(json.dumps(value)) > _LONGEST else value
+        for field, value in fields.items()
+    }
+
+
 def check_fingerprint(theirs: Mapping[str, str | int], ours: Mapping[str, str | int], what: str) -> None:
-    """Make sure that two fingerprints are of one run, ``what`` being where theirs comes from.
+    """Make sure that two fingerprints, shortened or not, are of one run, ``what`` being where theirs comes from.
 
     Raises:
         FingerprintError: They are not; the message names each field that differs.
     """
-    if found := differences(theirs, ours, what):
+    if found := differences(shortened(theirs), shortened(ours), what):
         raise FingerprintError(f"the {what} belongs to another run: {found}")
 
 

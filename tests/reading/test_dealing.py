@@ -132,7 +132,7 @@ def test_torch_distributed_and_an_environment_of_another_mind(make, monkeypatch,
     try:
         monkeypatch.setenv("RANK", "1")
         monkeypatch.setenv("WORLD_SIZE", "2")
-        with pytest.raises(ConfigError, match=r"rank 0 of 1 for torch\.distributed, and rank 1 of 2 for the environment"):
+        with pytest.raises(ConfigError, match=r"rank 0 of 1 for torch\.distributed, and rank 1 of 2 for the env"):
             next(iter(dataset))
         assert len(make(rank=0, ranks=1)) == EPOCH
     finally:
