@@ -215,17 +215,22 @@ def test_composers_checkpoints_at_the_end_of_an_epoch(small_corpus):
 
 def test_an_epoch_that_was_broken_off_is_over_for_every_worker(small_corpus):
     expected = make_dataset(small_corpus, epoch_size=48)
-    next(iter(StreamingDataLoader(expected, batch_size=4)))
+    read_some(StreamingDataLoader(expected, batch_size=4), 2)
     second = tokens_of(batches_of(expected))
     for options in ({}, {"persistent_workers": True}, {"prefetch_factor": 1}):
         dataset = make_dataset(small_corpus, epoch_size=48)
-        loader = StreamingDataLoader(dataset, batch_size=4, num_workers=4, **options)
-        for _ in loader:  # before all of its workers have begun
-            break
+        loader = StreamingDataLoader(dataset, batch_size=4, num_workers=2, **options)
+        read_some(loader, 8)
         assert tokens_of(loader) == second
     dataset = make_dataset(small_corpus, epoch_size=48)
-    next(iter(StreamingDataLoader(dataset, batch_size=4)))
-    assert tokens_of(batches_of(dataset, workers=3)) == second  # other workers than before
+    read_some(StreamingDataLoader(dataset, batch_size=4), 2)  # before some of the workers have begun an epoch
+    assert tokens_of(batches_of(dataset, workers=3)) == second
+
+
+def read_some(loader, batches: int) -> None:
+    for number, _ in enumerate(loader, 1):
+        if number == batches:
+            return
 
 
 def test_a_state_goes_into_a_loader_that_was_used(small_corpus):
