@@ -106,6 +106,8 @@ BEFORE = [
     "以下是改写后的文章：\n\n",
     "好的，以下是改写后的文章：\n\n",
     "---\n\n",
+    "Write an encyclopedia-style article that carries everything the document says:\n\n",
+    "Here is the article:\n\nAnswer with the article alone, without an introduction or a closing remark.\n\n",
 ]
 
 #: After a sound text; taken off.
@@ -143,6 +145,7 @@ AFTER = [
     "\n\n[End of article]",
     "\n\nI have rewritten the text in my own words and kept the facts.",
     "\n\n---",
+    "\n\nAnswer with the article alone, without an introduction or a closing remark.",
 ]
 
 #: Instead of a text, and the cause under which it is rejected.
@@ -185,7 +188,7 @@ INSTEAD = [
     (f"The document describes a lighthouse. {ARTICLE}", "speaks of the text"),
     (f"{ARTICLE} The above text is about a lighthouse.", "speaks of the text"),
     (f"{ARTICLE[:-1]}, as the original document explains.", "speaks of the text"),
-    (PROMPT.replace("{document}", DOCUMENT), "prompt echo"),
+    (PROMPT.replace("{document}", DOCUMENT), "copy"),
     (f"Write an encyclopedia-style article that carries everything the document says. {ARTICLE}", "prompt echo"),
     (DOCUMENT, "copy"),
     (f"Article: {DOCUMENT}", "copy"),

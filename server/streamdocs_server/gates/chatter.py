@@ -50,11 +50,11 @@ def speaks_of_the_text(text: str, source: Source) -> bool:
 
 
 def _without_introduction(text: str, source: Source) -> str:
-    for _ in range(4):
-        rest = _after_introduction(text, source)
-        if rest == text:
+    for _ in range(5):
+        before = text
+        text = phrases.RULE.sub("", _after_introduction(text, source), count=1)
+        if text == before:
             break
-        text = rest
     if (fence := phrases.FENCE.fullmatch(text)) and "```" not in fence["inside"] and not source.says("```"):
         text = fence["inside"].strip()
     return text
@@ -62,9 +62,9 @@ def _without_introduction(text: str, source: Source) -> str:
 
 def _after_introduction(text: str, source: Source) -> str:
     """The text without the first thing that introduces it."""
-    if rule := phrases.RULE.match(text):
-        return text[rule.end() :]
     line = text[:_LONGEST_LINE].partition("\n")[0]
+    if source.asks(line):
+        return text[len(line) :].lstrip()
     if phrases.INTRODUCTION.match(line) and phrases.TASK.search(line) and not source.says(line):
         head, colon, tail = line.partition(":" if ":" in line else "：")
         if colon and phrases.TASK.search(head):
@@ -75,6 +75,10 @@ def _after_introduction(text: str, source: Source) -> str:
         rest = text[len(line) :].strip()
         if rest and not tail.strip() and line.rstrip(" *_")[-1:] in (".", "!", "…") and phrases.CHAT.match(line):
             return rest
+    return _after_label(text, source)
+
+
+def _after_label(text: str, source: Source) -> str:
     label = phrases.LABEL.match(text)
     if label and not source.says(label[0].strip(' *#_\n"')):
         return text[label.end() :].lstrip()
@@ -95,6 +99,11 @@ def _without_postscript(text: str, source: Source) -> str:
     if closing and not source.says(closing["said"]):
         text = text[: closing.start()]
     text = text.rstrip()
-    while len(rule := text.rpartition("\n")[2].strip()) > 2 and set(rule) <= set("-*_=") and len(set(rule)) == 1:
-        text = text.rpartition("\n")[0].rstrip()
+    while "\n" in text and _is_no_line(text[text.rindex("\n") :].strip(), source):
+        text = text[: text.rindex("\n")].rstrip()
     return text
+
+
+def _is_no_line(line: str, source: Source) -> bool:
+    """Whether the last line of a text is a rule, or the prompt's."""
+    return (len(line) > 2 and line[0] in "-*_=" and len(set(line)) == 1) or source.asks(line)

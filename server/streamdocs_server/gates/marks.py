@@ -115,8 +115,8 @@ def without_markup(text: str, source: Source) -> tuple[str, bool]:
         rest = text[mark.end() :]
         text = (rest[role.end() :] if (role := _ROLE.match(rest)) else rest).lstrip()
     for mark in chain(_marks(text, _CONTROL), _SPEAKER.finditer(text)):
-        ends = mark.re is _SPEAKER or (_TURN.search(mark[0]) and not is_mention(text, mark))
-        if ends and not source.says(mark[0]):
+        turns = mark.re is _SPEAKER or (_TURN.search(mark[0]) and not is_mention(text, mark))
+        if turns and not source.says(mark[0]):
             return text[: mark.start()].rstrip(), True
     return text, False
 

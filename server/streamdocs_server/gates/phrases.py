@@ -71,7 +71,7 @@ LABEL = _pattern(
     r"[#*_]{1,6}\s?(?:article|text|document|passage|rewrite|output|response|answer)[*_#]{0,4}\s*(?:\n\s*|$)",
     r"(?:改写后的?(?:文章|文本)?|文章|回答|答案)[:：]\s*",
 )
-RULE = re.compile(r"\s*(?:-{3,}|\*{3,}|_{3,}|={3,})\s*\n\s*")
+RULE = re.compile(r"\A\s*(?:-{3,}|\*{3,}|_{3,}|={3,})\s*\n\s*")
 FENCE = _pattern(r"```(?:markdown|md|text|txt|plaintext)?[ \t]*\n(?P<inside>.*)\n```", flags=re.DOTALL)
 
 # --- behind a text
@@ -152,6 +152,7 @@ REFUSAL = re.compile(
         r"|re-?phrase|continue|answer|write|do (?:that|this)|process|engage)",
         r"As an? (?:AI|artificial intelligence|(?:large )?language model)(?: model| assistant| language model)?, I\b",
         r"As an AI language model\b",
+        r"I['’]m sorry for (?:any|the) (?:confusion|inconvenience)",
         r"(?:this|the|your) (?:request|content|text|document|prompt) (?:violates|goes against"
         r"|contains (?:harmful|inappropriate|explicit|sensitive))",
         r"(?:I['’]m|I am) (?:designed|programmed|just an? (?:AI|language))",

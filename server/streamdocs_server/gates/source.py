@@ -20,7 +20,7 @@ class Source:
 
     def __init__(self, template: str, fields: Mapping[str, str]) -> None:
         self.document = "\n\n".join(fields.values())
-        self._template = template
+        self._template = template.lower()
         self._said: dict[str, bool] = {}
 
     @cached_property
@@ -42,6 +42,11 @@ class Source:
     def repeats_instructions(self) -> bool:
         """Whether the document has words of the prompt around it."""
         return common(self.words, self.instructions) > 0
+
+    def asks(self, line: str) -> bool:
+        """Whether a line of several words is the prompt's, and not the document's."""
+        line = line.strip(' #*_>"“”:.-').lower()
+        return line.count(" ") >= 3 and line in self._template and not self.says(line)
 
     def says(self, fragment: str) -> bool:
         """Whether the document has it, in either case."""
