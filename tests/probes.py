@@ -106,6 +106,7 @@ BEFORE = [
     "以下是改写后的文章：\n\n",
     "好的，以下是改写后的文章：\n\n",
     "---\n\n",
+    "Rewrite this text in your own words, with the same information as before:\n\n",
     "Write an encyclopedia-style article that carries everything the document says:\n\n",
     "Here is the article:\n\nAnswer with the article alone, without an introduction or a closing remark.\n\n",
 ]
@@ -325,4 +326,104 @@ SOUND = [
     "south-west "
     "of Tiree in the sea, where a storm swept the barrack away in the first year. On a reef twelve miles south-west of "
     "Tiree in the sea, where a storm swept the barrack away, a fire damaged the tower in 1954.",
+]
+
+#: More of them, of many kinds: a document, and a rewriting.
+PAIRS = [
+    (
+        "To reverse a list in Python, call its reverse method, which changes the list itself and returns None. To keep "
+        "the list, use the built-in reversed, or a slice with a step of minus one.",
+        "Python reverses a list in two ways.\n\n```python\nitems.reverse()     # changes the list, returns None\n"
+        "items[::-1]         # a slice: a new list, the old one is kept\nlist(reversed(items))\n```\n\nThe built-in "
+        "`reversed` keeps the list, too.",
+    ),
+    (
+        "Iron melts at 1538 degrees, copper at 1085, silver at 962, tin at 232 and mercury at -39 degrees Celsius. Of "
+        "these metals only mercury is liquid at room temperature.",
+        "| metal | melting point (Celsius) |\n|---|---|\n| iron | 1538 |\n| copper | 1085 |\n| silver | 962 |\n| tin | "
+        "232 |\n| mercury | -39 |\n\nAt room temperature mercury alone of these metals is liquid.",
+    ),
+    (
+        "What is a glacier? It is ice that moves under its own weight. Why does it move? Because ice yields under "
+        "pressure, and because water lets it slide over rock. How fast? Mostly less than a metre a day.",
+        "**Question:** What makes ice a glacier?\n**Answer:** That it moves under its own weight.\n\n**Question:** "
+        "Why does "
+        "it?\n**Answer:** Ice yields to pressure, and slides over rock on water.\n\n**Question:** At which pace?\n"
+        "**Answer:** As a rule, under one metre a day.",
+    ),
+    (
+        '"Will you come?" asked Mary. John said that he could not, for the harvest was not in, and the rain was '
+        "near. "
+        "She went to the fair alone and came home late.",
+        'Mary asked John to come to the fair. "I can\'t," he told her; with rain near, the harvest had to be brought '
+        "in. So "
+        "Mary went alone, and it was late when she was home again.",
+    ),
+    (
+        "Let n be odd. Then n = 2k + 1 for some integer k, and n squared is 4k^2 + 4k + 1, which is 2(2k^2 + 2k) + 1. "
+        "Hence the square of an odd number is odd.",
+        "The square of an odd number is odd. Write the number as n = 2k + 1 with an integer k. Its square is 4k^2 + "
+        "4k + 1 = "
+        "2(2k^2 + 2k) + 1, which is one more than an even number.",
+    ),
+    (
+        "Der Dom zu Köln wurde 1248 begonnen und erst 1880 vollendet. Er ist 157 Meter hoch und war vier Jahre lang "
+        "das "
+        "höchste Gebäude der Welt. Im Krieg wurde er von vierzehn Bomben getroffen, aber er blieb stehen.",
+        "An dem Kölner Dom wurde von 1248 bis 1880 gebaut. Mit seinen 157 Metern war er vier Jahre lang höher als "
+        "jedes "
+        "andere Gebäude der Welt. Vierzehn Bomben trafen ihn im Krieg, und doch blieb der Dom stehen.",
+    ),
+    (
+        "La tour Eiffel fut construite par Gustave Eiffel pour l'exposition de 1889. Elle mesure 330 mètres et elle "
+        "est en "
+        "fer. On voulait la démonter après vingt ans, mais elle servait à la radio et elle est restée.",
+        "Pour l'exposition de 1889, Gustave Eiffel a construit une tour de fer qui mesure 330 mètres. Elle devait "
+        "être démontée "
+        "au bout de vingt ans ; parce que la radio s'en servait, la tour est restée à Paris.",
+    ),
+    (
+        "长城是中国古代的防御工程,修建的历史超过两千年。现存的城墙大多建于明朝,用砖石砌成,全长八千多公里。今天它是著名的旅游景点。",
+        "作为古代中国的防御建筑,长城前后修建了两千多年。如今人们看到的城墙多为明代所建,材料是砖和石,总长八千余公里,已成为闻名的旅游胜地。",
+    ),
+    (
+        "富士山は日本で一番高い山で、高さは3776メートルです。最後の噴火は1707年でした。夏には多くの人が登ります。",
+        "日本の最高峰である富士山の高さは3776メートルに達する。1707年を最後に噴火していない。多くの登山者が夏に訪れる。",
+    ),
+    (
+        "แม่น้ำเจ้าพระยาเป็นแม่น้ำสายสำคัญของประเทศไทย เกิดจากแม่น้ำปิงและแม่น้ำน่านไหลมารวมกันที่นครสวรรค์ และไหลลงสู่อ่าวไทย",
+        "แม่น้ำปิงกับแม่น้ำน่านไหลมารวมกันที่จังหวัดนครสวรรค์เป็นแม่น้ำเจ้าพระยา ซึ่งเป็นแม่น้ำสำคัญของไทยและไหลออกสู่อ่าวไทย",
+    ),
+    (
+        "Москва была впервые упомянута в 1147 году. Город стоит на реке, имя которой он носит, и с 1918 года снова "
+        "столица "
+        "страны. В нём живёт больше двенадцати миллионов человек.",
+        "Впервые о Москве упоминается в 1147 году. На реке с тем же именем стоит город, который с 1918 года снова "
+        "является "
+        "столицей страны и где живёт более двенадцати миллионов человек.",
+    ),
+    (
+        "Türkiye'nin başkenti Ankara'dır. Şehir 1923 yılında başkent oldu. Nüfusu beş milyondan fazladır ve ülkenin "
+        "ikinci "
+        "büyük şehridir. Anıtkabir burada bulunur ve her yıl çok sayıda insan tarafından ziyaret edilir.",
+        "Ankara, 1923 yılından beri Türkiye'nin başkentidir. Beş milyonu aşan nüfusuyla ülkenin ikinci büyük şehri "
+        "olan Ankara'da "
+        "Anıtkabir bulunur; burayı her yıl çok sayıda insan ziyaret eder.",
+    ),
+    (
+        "Contact the office between nine and five. Please provide your name and the number of your order, and let us "
+        "know "
+        "if the goods arrived damaged. We answer within two working days.",
+        "The office can be reached from nine to five. It needs your name, the number of the order, and word of "
+        "whether the "
+        "goods came damaged; an answer takes two working days at most.",
+    ),
+    (
+        "The user of the system has a home directory. The system asks the user for a password at login, and the user "
+        "can "
+        "change it with passwd. If the user forgets it, the administrator sets a new one.",
+        "The user is asked for a password when logging in, and finds a home directory afterwards. With passwd the "
+        "user can "
+        "change the password; for one that was forgotten, the administrator sets another.",
+    ),
 ]

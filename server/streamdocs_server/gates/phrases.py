@@ -69,6 +69,8 @@ LABEL = _pattern(
     r"[*_\"”]{0,3}\s?[:：][*_\"”]{0,3}\s*",
     rf"{_LEAD}(?:(?:the|your|my|an?) )?(?:{_ADJECTIVE}[ -]){{1,4}}{_NOUN}[*_#\s\"”]{{0,6}}(?:\n\s*|$)",
     r"[#*_]{1,6}\s?(?:article|text|document|passage|rewrite|output|response|answer)[*_#]{0,4}\s*(?:\n\s*|$)",
+    rf"{_LEAD}(?:please )?(?:re-?write|re-?phrase|paraphrase|re-?word) (?:this|the)\b[^\n:]{{0,120}}"
+    r"[:.][*\s]{0,4}\n\s*",
     r"(?:改写后的?(?:文章|文本)?|文章|回答|答案)[:：]\s*",
 )
 RULE = re.compile(r"\A\s*(?:-{3,}|\*{3,}|_{3,}|={3,})\s*\n\s*")
@@ -194,7 +196,9 @@ REQUEST = re.compile(
 
 # --- about a text: on lower case, and from a few letters on, which is many times faster
 
-_META_NOUN = "(?:text|document|passage|article|excerpt|paragraph|content|author|writer|prompt|instructions?)"
+_META_NOUN = (
+    "(?:text|explanation|document|passage|article|excerpt|paragraph|content|author|writer|prompt|instructions?)"
+)
 META = re.compile(
     r"th(?:e|is) (?:above|given|provided|original|re-?written|re-?phrased|input|source|aforementioned) "
     rf"{_META_NOUN}\b"

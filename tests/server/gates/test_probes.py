@@ -1,11 +1,14 @@
 """What models say besides the text that was asked for: all of it is caught, and nothing of a document's own is."""
 
 import dataclasses
+import json
 from itertools import product
+from pathlib import Path
 
 import pytest
+import zstandard
 
-from probes import AFTER, ARTICLE, BEFORE, DOCUMENT, INSTEAD, KEPT, PROMPT, REASONING, SOUND, THOUGHT
+from probes import AFTER, ARTICLE, BEFORE, DOCUMENT, INSTEAD, KEPT, PAIRS, PROMPT, REASONING, SOUND, THOUGHT
 from streamdocs.recipes import Request
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
 
@@ -80,3 +83,25 @@ def test_the_language_is_that_of_the_document():
     of = dataclasses.replace(REQUEST, fields={"document": spanish.replace("En el norte", "Al norte")})
     assert check(ARTICLE, of=of) == Rejected(cause)
     assert Gates(same_language=False, min_shared=0).check(ARTICLE, "stop", of) == Accepted(ARTICLE)
+
+
+@pytest.mark.parametrize(("document", "text"), PAIRS)
+def test_a_rewriting_of_any_kind_and_language_is_kept(document, text):
+    of = dataclasses.replace(REQUEST, fields={"document": document})
+    assert check(text, of=of) == Accepted(text)
+    assert check(document, of=of) == Rejected("copy")
+
+
+def test_what_a_small_model_wrote_well_is_kept():
+    """Texts of SmolLM2-135M-Instruct (Apache-2.0) about free documents, all that a reader found sound."""
+    template = "Rewrite this text in your own words. Keep every fact, name and number.\n\n{document}\n"
+    lines = zstandard.decompress(Path(__file__).with_name("smollm2.jsonl.zst").read_bytes()).splitlines()
+    read = 0
+    for entry in map(json.loads, lines):
+        fields = {"document": entry["document"]}
+        of = dataclasses.replace(REQUEST, template=template, fields=fields, max_tokens=230)
+        for answer in entry["answers"]:
+            verdict = check(answer["text"], answer["finish_reason"], of)
+            assert isinstance(verdict, Accepted), (verdict, answer)
+            read += 1
+    assert read >= 60
