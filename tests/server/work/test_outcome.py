@@ -2,18 +2,23 @@
 
 import asyncio
 import dataclasses
+import json
 import logging
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from conftest import OPEN_GATES, make_loop, make_run
 from streamdocs import Stitch, Stretch
+from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.generations.encoding import TextRecord, decode_text
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.generations.records import StoreShelf
 from streamdocs.generations.rejected import MOST_CHARS, MOST_TEXTS, RejectedText, keep_rejected, read_rejected
 from streamdocs.recipes.keys import Generator
+from streamdocs_server.cli import app, serve_run
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
@@ -195,3 +200,18 @@ def test_an_outcome_counts_what_it_is_told():
     outcome.add(TextRecord([None], ["empty"]))
     outcome.add(TextRecord([None], ["empty"]))  # not from the first on: others may be accepted again
     assert (outcome.documents, outcome.accepted, outcome.rejected) == (4, 1, {"empty": 3})
+
+
+def test_the_command_asks_again(small_corpus, tmp_path, monkeypatch):
+    fields = {"corpus": str(small_corpus), "store": "store", "recipe": {"name": "stitch", "generations": 2}}
+    run_file = tmp_path / "run.yaml"
+    run_file.write_text(yaml.safe_dump({**fields, "mix": {"window": 32}, "server": {"attempts": 1}}))
+    saying = Saying(lambda text, number: "" if number else text)
+    monkeypatch.setattr("streamdocs_server.cli.make_engine", lambda *_: saying)
+    served = CliRunner().invoke(app, [str(run_file)])
+    assert served.exit_code == 0 and json.loads(served.stdout.splitlines()[-1])["rejected"] == {"empty": 100}
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="There is 'empty' \\(100\\)"):
+        asyncio.run(serve_run(RunFile.load(run_file), ["refusal"]))
+    served = CliRunner().invoke(app, [str(run_file), "--again", "empty"])
+    assert served.exit_code == 0 and json.loads(served.stdout.splitlines()[-1])["generations_written"] >= 150
