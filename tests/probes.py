@@ -411,6 +411,14 @@ PAIRS = [
         "Anıtkabir bulunur; burayı her yıl çok sayıda insan ziyaret eder.",
     ),
     (
+        "Knead flour, water and yeast into a dough, and let it rest for an hour. Bake the loaf for forty minutes at "
+        "220 "
+        "degrees. There is no hidden information in a recipe like this: anybody who has an oven can follow it.",
+        "### Ingredients:\n\nflour, water, yeast\n\n### Instructions:\n\n1. **Dough:** knead the ingredients into one, "
+        "which rests for an hour.\n2. **Baking:** forty minutes at 220 degrees.\n\nThere is no other information that "
+        "somebody with an oven would need for such a recipe.",
+    ),
+    (
         "Contact the office between nine and five. Please provide your name and the number of your order, and let us "
         "know "
         "if the goods arrived damaged. We answer within two working days.",

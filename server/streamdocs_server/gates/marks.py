@@ -53,7 +53,7 @@ _CONTROL = re.compile(
     r"|</?(?:user|assistant|system|human|bot|ai)>|<reserved_\d+>|\[(?:BEGIN|END) FINAL RESPONSE\]|<0x0A>"
 )
 # The same in words: somebody else begins to speak.
-_SPEAKER = re.compile(r"\n\n(?:### ?)?(?:Human|Instructions?|Input|### ?(?:User|Assistant|Response)) ?:")
+_SPEAKER = re.compile(r"\n\n(?:Human ?:|### ?(?:Instruction|Input|Human|User|Assistant|Response) ?:)")
 _BRACKETS = ("<", "[", "◁", "＜", "【")
 # Those between the turns of a chat: what follows is another one.
 _TURN = re.compile(r"end|eo[tsmd]|return|/s>|start|user|human|instruct|input|pad|inst\b|sys", re.IGNORECASE)

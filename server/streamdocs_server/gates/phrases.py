@@ -36,7 +36,7 @@ _NOUN = _any(
     *("texts?", "articles?", "documents?", "versions?", "passages?", "answers?", "outputs?", "responses?"),
     *(r"re-?writes?", r"re-?writings?", r"re-?phrasings?", r"re-?phrases?", "paraphrases?", "summary", "content"),
     *("entry", "drafts?", "results?", "thoughts?", "rationale", "reply", "completion", "explanation", "paragraphs?"),
-    *("assistant", "ai(?: assistant)?"),
+    *("assistant", "ai(?: assistant)?", "a"),
 )
 ASSENT = _pattern(rf"{_SURE}\s*")
 INTRODUCTION = re.compile(
@@ -95,7 +95,7 @@ POSTSCRIPT = re.compile(
         "is there anything else",
         r"if you(?:['’]d| would)? (?:like|need|want|have)\b[^\n]{0,80}\b"
         r"(?:let me know|feel free|I can|I['’]ll|just (?:ask|say)|please)",
-        rf"(?:please )?note:?\s?\**:?\s?(?:that )?(?:I\b|this (?:re|{_TEXT})"
+        rf"(?:please )?note:?\s?\**:?\s?(?:that )?(?:I(?:['’]ve| have| kept| made| did| tried|['’]m| am| used)\b|this (?:re|{_TEXT})"
         r"|the (?:above|original|rewritten|rephrased|re)|all )",
         rf"(?:this|the|my|the above) (?:above |re-?written |re-?phrased |revised |new |final )*{_TEXT} "
         r"(?:has been|was|is|now|aims?|strives?|attempts?|tries|maintains?|preserves?|retains?|captures?|keeps?"
@@ -111,6 +111,7 @@ POSTSCRIPT = re.compile(
         r"\(?\d+ words\)?$",
         rf"(?:the )?end of (?:the )?(?:re-?written |re-?phrased |encyclopedia )?{_TEXT}\b",
         r"\W?end\W?$",
+        rf"this is (?:a|the|an|my) (?:\w+ )?{_TEXT} of (?:the|this|your)\b",
         r"thank(?:s| you) for (?:your|the)\b",
         r"best regards\b",
         *("希望(?:这|能|对)", "如果您", "注[:：]", "如有"),
@@ -179,7 +180,7 @@ REQUEST = re.compile(
         rf"please (?:provide|share|paste|send|give) (?:me )?(?:with )?(?:the|your|a|some) (?:\w+ )?{_WANTED}[.!:]",
         rf"I (?:do{_NOT}|did{_NOT}|cannot|can['’]t|could{_NOT})(?: \w+)? (?:see|find|have|detect|receive|notice"
         rf"|access)\b[^.\n]{{0,40}}\b{_WANTED}\b",
-        rf"(?:there (?:is|was|are|seems to be)|I see) no \w{{0,12}} ?{_WANTED}\b",
+        r"(?:there (?:is|was|are|seems to be)|I see) no (?:\w{1,12} )?(?:document|text|passage|article)s?\b",
         rf"no {_WANTED} (?:was|is|has been|were) (?:provided|given|included|attached|shared)",
         rf"you (?:have{_NOT}|did{_NOT}|forgot to|have yet to)(?: yet)? (?:provide|include|share|paste|attach|give"
         r"|specif)\w*",
@@ -211,9 +212,34 @@ META_PHRASES = (
 )
 #: At the beginning alone.
 ABOUT = re.compile(
-    rf"\W*(?:the|this) {_META_NOUN} (?:is about|discusses|describes|provides|explains|states|mentions|says|outlines"
-    r"|highlights|emphasizes|presents|covers|talks about|appears|seems|begins|you|offers|focuses on|details|is an?"
-    r"|delves|explores|also)\b"
+    rf"\W*(?:the|this|your) {_META_NOUN} (?:[a-z]+ly )?"
+    + _any(
+        *(
+            "is about",
+            "is an?",
+            "is designed",
+            "appears",
+            "begins",
+            "captures",
+            "conveys",
+            "covers",
+            "delves",
+            "describes",
+        ),
+        *(
+            "details",
+            "discusses",
+            "emphasizes",
+            "explains",
+            "explores",
+            "focuses on",
+            "highlights",
+            "mentions",
+            "needs",
+        ),
+        *("offers", "outlines", "presents", "provides", "says", "seems", "states", "talks about", "you", "also"),
+    )
+    + r"\b"
 )
 
 # --- to itself
