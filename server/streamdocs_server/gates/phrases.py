@@ -95,7 +95,8 @@ POSTSCRIPT = re.compile(
         "is there anything else",
         r"if you(?:['’]d| would)? (?:like|need|want|have)\b[^\n]{0,80}\b"
         r"(?:let me know|feel free|I can|I['’]ll|just (?:ask|say)|please)",
-        rf"(?:please )?note:?\s?\**:?\s?(?:that )?(?:I(?:['’]ve| have| kept| made| did| tried|['’]m| am| used)\b|this (?:re|{_TEXT})"
+        r"(?:please )?note:?\s?\**:?\s?(?:that )?"
+        rf"(?:I(?:['’]ve| have| kept| made| did| tried|['’]m| am| used)\b|this (?:re|{_TEXT})"
         r"|the (?:above|original|rewritten|rephrased|re)|all )",
         rf"(?:this|the|my|the above) (?:above |re-?written |re-?phrased |revised |new |final )*{_TEXT} "
         r"(?:has been|was|is|now|aims?|strives?|attempts?|tries|maintains?|preserves?|retains?|captures?|keeps?"
