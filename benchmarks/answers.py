@@ -8,14 +8,15 @@ JSON object a line. ``judge`` needs neither a model nor a store: it counts cause
 random, beside their documents, for somebody to read who does not know which gates let them through. Check out another
 commit, with this file kept, to judge the same answers by its gates.
 
-A small model over 300 documents with two recipes:
+A small model over 300 documents (a line of documents.jsonl each) with two recipes:
 
-    python shared/tools/make_corpus.py documents.jsonl --documents 300
     streamdocs prepare documents.jsonl --out corpus --train-tokenizer 2000
-    # rephrase.yaml and stretch.yaml: preset: small, generator: {engine: sglang, server_arguments: [--device, cpu]}
+    # both run files: preset: small, and generator: {engine: sglang, server_arguments: [--device, cpu]}
     python benchmarks/answers.py record rephrase.yaml rephrase.jsonl --model smollm2
     python benchmarks/answers.py record stretch.yaml stretch.jsonl --model smollm2
     python benchmarks/answers.py judge rephrase.jsonl --pick 50 > read-me.md
+
+Lines have the times at which a request began and ended, for the rate of generation.
 """
 
 import argparse

@@ -33,10 +33,10 @@ class Source:
         """Those of the document."""
         return Words(self.document)
 
-    @cached_property
+    @property
     def instructions(self) -> Words:
         """The words of the prompt without its document."""
-        return Words(_PLACEHOLDER.sub("\n", self._template))
+        return _instructions(self._template)
 
     @cached_property
     def repeats_instructions(self) -> bool:
@@ -64,3 +64,8 @@ def source_of(request: Request) -> Source:
 @lru_cache(maxsize=64)
 def _source(template: str, fields: tuple[tuple[str, str], ...]) -> Source:
     return Source(template, dict(fields))
+
+
+@lru_cache(maxsize=16)
+def _instructions(template: str) -> Words:
+    return Words(_PLACEHOLDER.sub("\n", template))
