@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlparse
 
 from pydantic import BeforeValidator, Field, InstanceOf, TypeAdapter, ValidationError, ValidationInfo, model_validator
@@ -14,7 +14,7 @@ from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.keys import Generator
-from streamdocs.recipes.prompts import load_prompt
+from streamdocs.recipes.prompts import PACKAGED, load_prompt
 from streamdocs.schedule.mixture import exact_fraction
 from streamdocs.sections import FilePath, GeneratorSection, MixSection, Number, Section, ServerSection
 
@@ -35,7 +35,8 @@ def _make_recipe(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(prompt, str):
         raise ValueError("prompt is the name of a file")
     if prompt:
-        fields["prompt"] = load_prompt((info.context or Path()) / prompt)
+        packaged = prompt in PACKAGED and not ((info.context or Path()) / prompt).exists()
+        fields["prompt"] = load_prompt(prompt if packaged else (info.context or Path()) / prompt)
     try:
         return TypeAdapter(RECIPES[name]).validate_python(fields)
     except ValidationError as error:
@@ -45,9 +46,12 @@ def _make_recipe(value: Any, info: ValidationInfo) -> Any:
 class RunFile(Section):
     """A run: corpus, store, recipe, generator and mix. Relative paths are relative to the file's folder.
 
+    ``preset``: ``small`` for small models, up to some billion parameters: a short prompt, temperature 0.5 and top_p 0.9
+    where the file does not say others.
     ``split``, ``remote``, ``download_retry``, ``download_timeout``, ``cache_limit``: as the dataset's arguments.
     """
 
+    preset: Literal["small"] | None = None
     corpus: FilePath
     remote: FilePath | None = None
     split: str = "train"
@@ -59,6 +63,19 @@ class RunFile(Section):
     generator: GeneratorSection = GeneratorSection()
     mix: MixSection = MixSection()
     server: ServerSection = ServerSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, fields: Any) -> Any:
+        """A preset fills in what the file leaves out; anything that is wrong is told by the fields themselves."""
+        if not isinstance(fields, dict) or fields.get("preset") != "small":
+            return fields
+        recipe, generator = fields.get("recipe"), fields.get("generator", {})
+        if isinstance(recipe, dict) and recipe.get("name") in [*RECIPES]:
+            recipe = {"prompt": f"short-{RECIPES[recipe['name']].kind}", **recipe}
+        if isinstance(generator, dict):
+            generator = {"temperature": 0.5, "top_p": 0.9, **generator}
+        return {**fields, "recipe": recipe, "generator": generator}
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "RunFile":
@@ -140,7 +157,7 @@ class RunFile(Section):
             ConfigError: With what is given, no server that reads this file writes what such a dataset reads.
         """
         given = {name: value for name, value in given.items() if value is not None}
-        sections = {"corpus", "mix", "server"}
+        sections = {"preset", "corpus", "mix", "server"}
         ours = {name: value for name, value in [*self, *self.mix] if name not in sections}
         ours |= {"local": self.corpus, "generator": self.generator.generator()}
         ours |= {"keep_checkpoints": self.server.keep_checkpoints}

@@ -25,7 +25,18 @@ from streamdocs_server.work.resolve import Resolver
 TEMPLATE = Generator(model="template", revision="1")
 STITCH = Stitch(generations=2)
 #: Accepts whatever is text: tests of mixing should not depend on what the template engine writes.
-OPEN_GATES = Gates(min_ratio=None, max_ratio=None, min_thought=0, max_repeated_lines=1, max_repeated_ngrams=1)
+OPEN_GATES = Gates(
+    chat=False,
+    min_ratio=None,
+    max_ratio=None,
+    min_thought=0,
+    max_repeated_lines=1,
+    max_repeated_ngrams=1,
+    max_copied=1,
+    same_language=False,
+    min_shared=0,
+    distinct=False,
+)
 
 WORDS = "the of and river mountain city light under north old people water small first green stone when".split()  # noqa: SIM905
 

@@ -3,6 +3,7 @@ import yaml
 
 from streamdocs import RunFile, Stitch, Stretch
 from streamdocs.errors import ConfigError
+from streamdocs.recipes.prompts import load_prompt
 
 RUN = {"corpus": "corpus", "store": "store", "recipe": {"name": "stitch", "generations": 4}}
 
@@ -66,3 +67,23 @@ def test_a_file_that_is_none(tmp_path):
     (tmp_path / "list.yaml").write_text("[1]")
     with pytest.raises(ConfigError, match=r"list\.yaml"):
         RunFile.load(tmp_path / "list.yaml")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("stitch", "rephrase"), ("rephrase", "rephrase"), ("stretch", "thought")])
+def test_the_preset_for_small_models_fills_in_what_the_file_leaves_out(tmp_path, name, kind):
+    def load(**more) -> RunFile:
+        path = tmp_path / "run.yaml"
+        fields = {"corpus": "c", "store": "s", "recipe": {"name": name, "generations": 2}, "preset": "small", **more}
+        path.write_text(yaml.safe_dump(fields))
+        return RunFile.load(path)
+
+    run = load()
+    assert run.recipe.prompt == load_prompt(f"short-{kind}") and len(run.recipe.prompt) < 200
+    assert (run.generator.temperature, run.generator.top_p) == (0.5, 0.9)
+    assert "preset" not in run.dataset_arguments()
+    (tmp_path / "mine.txt").write_text("Mine: {document} {before} {after}")
+    run = load(recipe={"name": name, "generations": 2, "prompt": "mine.txt"}, generator={"temperature": 0.8})
+    assert run.recipe.prompt.startswith("Mine") and (run.generator.temperature, run.generator.top_p) == (0.8, 0.9)
+    for wrong in ({"preset": "huge"}, {"recipe": []}, {"recipe": {"name": ["x"]}}, {"generator": 3}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            load(**wrong)

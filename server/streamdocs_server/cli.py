@@ -6,6 +6,7 @@ import json
 import logging
 import shlex
 import signal
+from collections.abc import Collection
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Annotated
@@ -29,9 +30,12 @@ from streamdocs_server.gates.gates import Gates
 from streamdocs_server.show_prompts import show_prompts
 from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.telling.view import View
+from streamdocs_server.work.again import reopen
 from streamdocs_server.work.leases import server_name
 from streamdocs_server.work.loop import GenerationLoop
+from streamdocs_server.work.outcome import Outcome
 from streamdocs_server.work.resolve import Resolver
+from streamdocs_server.work.statistics import Statistics
 
 
 class _ServeByDefault(TyperGroup):
@@ -58,6 +62,12 @@ def serve(
     sglang_python: Annotated[str | None, typer.Option(help="Python of the environment that has SGLang.")] = None,
     sglang_arguments: Annotated[str | None, typer.Option(help="More flags for SGLang, as one string.")] = None,
     tokens_per_second: Annotated[float | None, typer.Option(help="Hold the template engine back to this.")] = None,
+    again: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ask again for what was rejected for this cause, or `all`; may be repeated. Stop training first."
+        ),
+    ] = None,
 ) -> None:
     """Write the generations of a run, in the order in which training will read them. Safe to kill at any time."""
     set_up_logging()
@@ -72,7 +82,7 @@ def serve(
             "tokens_per_second": tokens_per_second,
         }
         generator = with_options(run.generator, {name: value for name, value in given.items() if value is not None})
-        asyncio.run(serve_run(run.model_copy(update={"generator": generator})))
+        asyncio.run(serve_run(run.model_copy(update={"generator": generator}), again or ()))
     except StreamdocsError as error:
         error_exit(error)
 
@@ -80,8 +90,10 @@ def serve(
 app.command("show-prompts")(show_prompts)
 
 
-async def serve_run(file: RunFile) -> None:
+async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
     """Serve a run until all its rounds are done, or SIGINT or SIGTERM. Prints a last status, as JSON, on stdout.
+
+    ``again``: causes of rejection; what was rejected for one of them is asked for again.
 
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
@@ -98,7 +110,9 @@ async def serve_run(file: RunFile) -> None:
         if file.generator.model is None:
             _check_same_model(store, run.scope.generator)
         told = file.server
-        resolver = Resolver(run.scope, store, engine, gates, told.attempts)
+        causes = reopen(store, run.scope, again) if again else frozenset[str]()
+        counts = Statistics(outcome=Outcome(told.failure_budget))
+        resolver = Resolver(run.scope, store, engine, gates, told.attempts, counts, causes)
         loop = GenerationLoop(
             run, store, resolver, server_name(), slots=slots, max_lead=told.max_lead, when_behind=file.mix.when_behind
         )

@@ -17,7 +17,7 @@ from streamdocs.ledger.verification import RETIRED, WindowReport, reseal_lost
 from streamdocs.ledger.verification import verify as verify_ledger
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
-from streamdocs.store import open_store
+from streamdocs.store import Store, open_store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,19 +33,24 @@ LedgerPath = Annotated[Path, typer.Argument(metavar="FILE", help="The exported l
 RunOrLedger = Annotated[Path, typer.Argument(help="A run file or an exported ledger.")]
 
 
-def open_ledger(run_file: Path, generator: Generator | None = None) -> Ledger:
-    """The ledger of a run file's run; of ``generator`` where neither the file nor the store names one.
+def open_run(run_file: Path, generator: Generator | None = None) -> tuple[Run, Store]:
+    """The run of a run file and its store; of ``generator`` where neither the file nor the store names one.
 
     Raises:
-        ConfigError: Nothing is ever sealed, because nothing synthetic is read.
+        ConfigError: Nothing is ever written or sealed, because nothing synthetic is read.
     """
     file = RunFile.load(run_file)
     if not (file.synthetic and file.store):
-        raise ConfigError(f"{run_file}: nothing is sealed where synthetic_fraction is 0")
+        raise ConfigError(f"{run_file}: nothing is written or sealed where synthetic_fraction is 0")
     store = open_store(file.store)
     known = None if registered_generators(store) else generator
-    generator = file.generator.generator() or known or wait_for_generator(store, 5)
-    return Ledger(Run.of(file, generator), store, file.mix.when_behind, 5)
+    return Run.of(file, file.generator.generator() or known or wait_for_generator(store, 5)), store
+
+
+def open_ledger(run_file: Path, generator: Generator | None = None) -> Ledger:
+    """The ledger of a run file's run, as for ``open_run``."""
+    run, store = open_run(run_file, generator)
+    return Ledger(run, store, RunFile.load(run_file).mix.when_behind, 5)
 
 
 @app.command()

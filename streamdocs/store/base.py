@@ -78,6 +78,9 @@ class Store(Protocol):
     def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
         """The same for several tables at once."""
 
+    def replace(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> None:
+        """Write entries of several tables, also over those whose key is there, all or nothing; durable on return."""
+
     def update(self, key: bytes, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a note by ``change(note)``, as if alone. None deletes it. What it is now."""
 

@@ -134,6 +134,14 @@ class LmdbStore:
         with self._writing(opened) as transaction:
             return sum(opened.packs.add(transaction, opened.tables[table], values) for table, values in entries.items())
 
+    def replace(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> None:
+        """Write entries of several tables, also over those whose key is there, at once."""
+        opened = self._open()
+        with self._writing(opened) as transaction:
+            for table, values in entries.items():
+                opened.packs.delete(transaction, opened.tables[table], values)
+                opened.packs.add(transaction, opened.tables[table], values)
+
     def update(self, key: bytes, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Replace a note by ``change(note)``."""
         opened = self._open()

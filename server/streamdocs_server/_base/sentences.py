@@ -9,6 +9,18 @@ _SENTENCE_END = re.compile(
 )
 
 
-def sentence_ends(text: str) -> Iterator[int]:
-    """Index after each sentence of ``text``, rising. Takes time linear in the text."""
-    return (match.end() for match in _SENTENCE_END.finditer(text))
+#: Nearly always, a sentence ends within so many characters of any place.
+_TAIL = 1000
+
+
+def sentence_ends(text: str, start: int = 0) -> Iterator[int]:
+    """Index after each sentence of ``text`` that ends behind ``start``, rising. Takes time linear in the text."""
+    return (match.end() for match in _SENTENCE_END.finditer(text, start))
+
+
+def last_sentence_end(text: str) -> int:
+    """Index after the last whole sentence of ``text``, 0 where it has none."""
+    for start in (max(len(text) - _TAIL, 0), 0):
+        if end := max(sentence_ends(text, start), default=0):
+            return end
+    return 0

@@ -10,8 +10,16 @@ from streamdocs.recipes import Request
 RetryCause = Literal["connection", "timeout", "overloaded", "server error", "malformed answer", "hang"]
 
 
+#: Why a request is not answered; these are the causes under which its generations are recorded as rejected.
+RefusalCause = Literal["refused by the server", "filtered by the server", "too long for the context"]
+
+
 class RequestRefusedError(EngineError):
     """The server will not answer this one request, now or later; others may go on."""
+
+    def __init__(self, message: str, cause: RefusalCause = "refused by the server") -> None:
+        super().__init__(message)
+        self.cause: RefusalCause = cause
 
 
 class TryAgainError(EngineUnavailableError):
@@ -25,11 +33,19 @@ class TryAgainError(EngineUnavailableError):
 
 @dataclass(frozen=True)
 class Completion:
-    """One generation as it came from the engine, before any gate. ``completion_tokens`` are the engine's own."""
+    """One generation as it came from the engine, before any gate.
+
+    Args:
+        text: What was written.
+        finish_reason: ``stop`` where that is all of it, ``length`` where it was cut off.
+        completion_tokens: As the engine counts them.
+        reasoned: Whether the model also reasoned, in a field of its own; with an empty text that is all it did.
+    """
 
     text: str
     finish_reason: Literal["stop", "length"]
     completion_tokens: int
+    reasoned: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,43 @@
-"""First gates on a generation: what is plainly no rephrase or thought never becomes training text."""
+"""Gates on a generation: what is plainly no rewriting of its document, or no thought, never becomes training text."""
 
 import math
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Annotated, Literal
 
 import pydantic
 from pydantic import Field
 
 from streamdocs.recipes import Request
-from streamdocs_server._base.sentences import sentence_ends
+from streamdocs_server._base.sentences import last_sentence_end
+from streamdocs_server.gates import chatter, marks
+from streamdocs_server.gates.likeness import is_another_language, is_copy, is_off_topic, repeats_instructions
+from streamdocs_server.gates.repetition import repeats, repeats_lines, without_loop
+from streamdocs_server.gates.source import Source, source_of
+from streamdocs_server.gates.words import NGRAM, Words
 
-Cause = Literal["invalid text", "empty", "cut off", "refusal", "too short", "too long", "repetition"]
+Cause = Literal[
+    "invalid text",
+    "empty",
+    "only reasoning",
+    "cut off",
+    "chat markup",
+    "refusal",
+    "asks for the document",
+    "speaks of the text",
+    "prompt echo",
+    "too short",
+    "too long",
+    "repetition",
+    "copy",
+    "another language",
+    "off topic",
+    "duplicate",
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-_NGRAM = 10
 # With three characters to a token, more than this cannot be expected of `max_tokens`.
 _CHARS_PER_TOKEN = 3
-
-# Every pattern is anchored, or bounded after its first character, so that the time is linear in the text.
-_CHATTY = re.compile(
-    r"\W*(?:(?:sure|certainly|of course|absolutely|okay|ok)\W+)?"
-    r"(?:here(?:['’]s| is| are)|below is|the following is|I(?: have|['’]ve) (?:rewritten|rephrased))\b",
-    re.IGNORECASE,
-)
-_TASK = re.compile(r"rewrit|rephras|encyclop|article\b|version\b|thoughts\b|rationale\b", re.IGNORECASE)
-_CANNOT = r"I(?: can(?:['’]t|not| not)|(?:['’]m| am) (?:unable|not able)| won['’]t| will not| must decline)\b"
-_REFUSAL = re.compile(
-    rf"(?:I['’]m sorry|I am sorry|sorry|my apologies|I apologi[sz]e|unfortunately)\b[^\n]{{0,80}}?\b{_CANNOT}"
-    rf"|{_CANNOT} (?:to )?(?:assist|comply|fulfil|help (?:you|with)|provide|create|generate|produce|rewrite|rephrase)"
-    r"|As an AI(?: model| assistant)?, I\b|As an AI language model\b",
-    re.IGNORECASE,
-)
-# Chinese, Japanese and Korean have no spaces to go by: there, a character is a word.
-_WORD = re.compile(r"[぀-ヿ㐀-鿿가-힣]|[^\W぀-ヿ㐀-鿿가-힣]+")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Rejected:
 class Gates:
     """Limits for a generation. Lengths are in characters; a limit out of range raises ``pydantic.ValidationError``.
 
+    - ``chat``: whether a model's reasoning, chat tokens, labels and remarks are taken off, and what refuses, asks for
+      the document, speaks of it or repeats the prompt is rejected. What the document says itself is never touched.
     - ``cut_off``: a text that ran into ``max_tokens`` is trimmed to its last whole sentence, rejected, or kept.
     - ``min_ratio``, ``max_ratio``: length of a rephrase against its document; None switches a limit off. The lower one
       looks at no more of the document than ``max_tokens`` can hold; to the upper one ``slack`` is added, so that
@@ -62,9 +67,16 @@ class Gates:
     - ``min_thought``: a thought is not compared with anything, it only has to be this long.
     - ``max_repeated_lines``: share of the characters that are in lines seen before.
     - ``max_repeated_ngrams``: share of the 10-word sequences that were seen before. Both defaults are limits of
-      Rae et al. 2021 (Gopher, arXiv:2112.11446, table A1), where the second counts characters; 1 switches off.
+      Rae et al. 2021 (Gopher, arXiv:2112.11446, table A1), where the second counts characters; 1 switches off. A line
+      or clause that comes twice is no repetition, however short the text. What ends in a loop is kept up to it.
+    - ``max_copied``: share of the 10-word sequences that are the document's own; 1 switches off.
+    - ``same_language``: whether a text has to be in the language of its document.
+    - ``min_shared``: share of a rephrase's words of four letters and more (each once, by their beginnings) that the
+      document has, too: below it is off topic. 0 switches off.
+    - ``distinct``: whether the generations of a document have to differ from each other; who asks for them compares.
     """
 
+    chat: bool = True
     cut_off: Literal["trim", "reject", "keep"] = "trim"
     min_ratio: Annotated[float, Field(ge=0)] | None = 0.2
     max_ratio: Annotated[float, Field(gt=0)] | None = 3.0
@@ -72,65 +84,84 @@ class Gates:
     min_thought: Annotated[int, Field(ge=0)] = 20
     max_repeated_lines: Share = 0.20
     max_repeated_ngrams: Share = 0.10
+    max_copied: Share = 0.80
+    same_language: bool = True
+    min_shared: Share = 0.15
+    distinct: bool = True
 
-    def check(self, text: str, finish_reason: str, request: Request) -> Accepted | Rejected:
-        """Accept the text, without chat before it, or say why not. Never raises, and takes time linear in the text.
+    def check(self, text: str, finish_reason: str, request: Request, *, reasoned: bool = False) -> Accepted | Rejected:
+        """Accept the text, or the part of it that is a rewriting, or say why not.
 
-        A leading ``<think>…</think>`` is dropped, for it talks about the task; from thoughts too, whose own marks are
-        the recipe's business. A leading "Here is the rewritten article:" is dropped if more follows.
+        Never raises, and takes time linear in the text.
+
+        Args:
+            text: What was generated.
+            finish_reason: ``"length"`` where it ran into ``max_tokens``.
+            request: What was asked for.
+            reasoned: Whether the model reasoned elsewhere, so that a text without content is no accident.
         """
         try:
             text.encode()
         except UnicodeEncodeError:
             return Rejected("invalid text")
-        text = _without_chat(text.strip())
-        if _REFUSAL.match(text):
-            return Rejected("refusal")
-        if finish_reason == "length" and self.cut_off != "keep":
-            end = max(sentence_ends(text), default=0)
-            if self.cut_off == "reject" or not end:
-                return Rejected("cut off")
-            text = text[:end]
-        fault = self._fault(text, request)
+        source = source_of(request)
+        if self.chat:
+            text, fault, ended = _answer(text.strip(), source, request, reasoned)
+        else:
+            text, fault, ended = text.strip(), None, False
+        words = Words(text)
+        if not fault:
+            text, words, fault = self._whole(text, words, cut=finish_reason == "length" and not ended)
+        fault = fault or self._fault(text, words, source, request)
         return Rejected(fault) if fault else Accepted(text)
 
-    def _fault(self, text: str, request: Request) -> Cause | None:
-        if not any(map(str.isalnum, text)):
-            return "empty"
+    def _whole(self, text: str, words: Words, *, cut: bool) -> tuple[str, Words, Cause | None]:
+        """As much of a text as is whole, its words, and what is wrong with it."""
+        if repeats(words, self.max_repeated_ngrams):
+            kept = without_loop(text, words)
+            if kept == text:
+                return text, words, "repetition"
+            text, words = kept, Words(kept)
+            said = len(words.listed) > NGRAM and not repeats(words, self.max_repeated_ngrams)
+            return text, words, None if said else "repetition"
+        if cut and self.cut_off != "keep":
+            text = text[: last_sentence_end(text)]
+            return text, Words(text), "cut off" if self.cut_off == "reject" or not text else None
+        return text, words, None
+
+    def _fault(self, text: str, words: Words, source: Source, request: Request) -> Cause | None:
         document = len(request.fields.get("document", ""))
         if request.kind == "thought":
-            shortest, longest = float(self.min_thought), math.inf
+            shortest, longest, shared = float(self.min_thought), math.inf, 0.0
         else:
             shortest = (self.min_ratio or 0) * min(document, _CHARS_PER_TOKEN * request.max_tokens)
             longest = math.inf if self.max_ratio is None else self.max_ratio * document + self.slack
-        if len(text) < shortest:
-            return "too short"
-        if len(text) > longest:
-            return "too long"
-        if _repeated_lines(text) > self.max_repeated_lines or _repeated_ngrams(text) > self.max_repeated_ngrams:
-            return "repetition"
-        return None
+            shared = self.min_shared
+        checks: tuple[tuple[Cause, Callable[[], bool]], ...] = (
+            ("empty", lambda: not any(map(str.isalnum, text))),
+            ("too short", lambda: len(text) < shortest),
+            ("too long", lambda: len(text) > longest),
+            ("repetition", lambda: repeats_lines(text, self.max_repeated_lines)),
+            ("prompt echo", lambda: self.chat and repeats_instructions(words, source)),
+            ("copy", lambda: is_copy(words, source, self.max_copied)),
+            ("another language", lambda: self.same_language and is_another_language(words, source)),
+            ("off topic", lambda: is_off_topic(words, source, shared)),
+        )
+        return next((cause for cause, found in checks if found()), None)
 
 
-def _without_chat(text: str) -> str:
-    if text.startswith("<think>"):
-        text = text.partition("</think>")[2].strip()
-    head, colon, _ = text[:200].partition(":")
-    if colon and "\n" not in head and _CHATTY.match(head) and _TASK.search(head):
-        rest = text[len(head) + 1 :].removeprefix("**")
-        # The space tells a preamble's colon from that of a URL or a time of day.
-        if rest[:1].isspace() and rest.strip():
-            return rest.strip()
-    return text
-
-
-def _repeated_lines(text: str) -> float:
-    lines = [line for line in map(str.strip, text.splitlines()) if line]
-    return 1 - sum(map(len, set(lines))) / sum(map(len, lines))
-
-
-def _repeated_ngrams(text: str) -> float:
-    words = _WORD.findall(text)
-    # Hashes, for the tuples themselves would take a hundred times the memory of the text.
-    ngrams = [hash(ngram) for ngram in zip(*(islice(words, i, None) for i in range(_NGRAM)), strict=False)]
-    return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
+def _answer(text: str, source: Source, request: Request, reasoned: bool) -> tuple[str, Cause | None, bool]:
+    """A text without what surrounds it, what is wrong with that, and whether it was ended by a mark."""
+    answer = marks.without_reasoning(text, source)
+    if (text or reasoned) and not answer:
+        return "", "only reasoning", False
+    answer, ended = marks.without_markup(answer, source)
+    answer = chatter.without_chatter(answer, source)
+    faults: tuple[tuple[Cause, bool], ...] = (
+        ("chat markup", marks.left_over(answer, source)),
+        ("refusal", chatter.is_refusal(answer, source)),
+        ("asks for the document", chatter.asks_for_document(answer, source)),
+        ("only reasoning", chatter.talks_to_itself(answer, source, thought=request.kind == "thought")),
+        ("speaks of the text", chatter.speaks_of_the_text(answer, source)),
+    )
+    return answer, next((cause for cause, found in faults if found), None), ended

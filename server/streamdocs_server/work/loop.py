@@ -9,9 +9,10 @@ from math import ceil
 
 from anyio import CapacityLimiter
 
-from streamdocs.errors import StoreError
+from streamdocs.errors import EngineError, StoreError
 from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
+from streamdocs.generations.rejected import keep_rejected
 from streamdocs.ledger.sealing import State
 from streamdocs.ledger.waiting import wanted_beyond
 from streamdocs.ledger.windows import newest_windows
@@ -20,6 +21,7 @@ from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
 from streamdocs_server.work.leases import Leases
+from streamdocs_server.work.outcome import small_model_warning
 from streamdocs_server.work.resolve import Resolved, Resolver
 from streamdocs_server.work.retire import Retirer
 
@@ -81,7 +83,7 @@ class GenerationLoop:
         #: When what is being asked for has to be there (monotonic seconds); None for as long as it takes.
         self._deadline: float | None = None
         self._beating = threading.Lock()
-        self._stopped = False
+        self._stopped = self._useless = False
 
     @property
     def finished(self) -> bool:
@@ -92,7 +94,7 @@ class GenerationLoop:
     def state(self) -> str:
         """What it is about."""
         if self.finished:
-            return "all rounds are done"
+            return "all rounds are done, and nothing is of use" if self._useless else "all rounds are done"
         return "waits for the trainer" if self.waits_for_trainer else "generating"
 
     @property
@@ -123,9 +125,11 @@ class GenerationLoop:
         """Generate until all rounds are done, or drained.
 
         Raises:
-            EngineError: The engine cannot be used any more; what was committed stays.
+            EngineError: The engine cannot be used any more, or nothing that it writes can; what was committed stays.
             StoreError: The store cannot be written.
         """
+        if warning := small_model_warning(self._scope.generator):
+            log.warning("%s", warning)
         register_generator(self._store, self._scope.generator)
         register_scope(self._store, self._scope)
         helpers = [asyncio.create_task(self._beat()), asyncio.create_task(self._retire())]
@@ -140,8 +144,10 @@ class GenerationLoop:
                     documents = self._order.documents_of(self._order.block(number)).tolist()
                     self._unfinished += len(documents)
                     blocks.add(asyncio.create_task(self._resolve_block(number, documents)))
-                if self.finished or self._drained:
-                    return
+                if self.finished:
+                    return await asyncio.to_thread(self._check_outcome)
+                if self._drained:
+                    return None
                 done, _ = await asyncio.wait(
                     {*blocks, *helpers}, timeout=_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -153,10 +159,29 @@ class GenerationLoop:
             await _cancel({*blocks, *helpers})
             await self._committer.flush()
             await asyncio.to_thread(self._leave)
+            self._tell_outcome()
 
     @property
     def _drained(self) -> bool:
         return self._deadline is not None and (not self._asking or time.monotonic() >= self._deadline)
+
+    def _check_outcome(self) -> None:
+        """Raise EngineError where all rounds are done and nothing came of them."""
+        stored, few = sample_tally(self._store, self._scope)
+        if fault := self.statistics.outcome.fault(stored.generations):
+            self._useless = True
+            raise EngineError(fault)
+        if few and not stored.generations:
+            self._useless = True
+            causes = ", ".join(f"{cause} {count:,}" for cause, count in stored.rejected.most_common())
+            raise EngineError(
+                f"all rounds are done, and no generation was accepted ({causes}): mend the cause, and ask again with "
+                "--again CAUSE"
+            )
+
+    def _tell_outcome(self) -> None:
+        told, odd = self.statistics.outcome.account()
+        log.log(logging.WARNING if odd else logging.INFO, "%s", told)
 
     def _leave(self) -> None:
         """Leave what was begun to others."""
@@ -166,6 +191,7 @@ class GenerationLoop:
                 for number in list(self.leases.held):
                     self.leases.release(number)
                 stop_beating(self._store, self._scope, self._server)
+                self._keep_samples()
             except StoreError as error:
                 log.warning("others take over when the leases of this server run out: %s", error)
 
@@ -251,6 +277,10 @@ class GenerationLoop:
             if not self._stopped:
                 beat(self._store, self._scope, self._server)
                 self.leases.renew()
+                self._keep_samples()
+
+    def _keep_samples(self) -> None:
+        keep_rejected(self._store, self._scope, self.statistics.outcome.take_samples())
 
     async def _retire(self) -> None:
         if self._order.total_items == self._scope.recipe.cycle * self._order.documents:

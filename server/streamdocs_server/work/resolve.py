@@ -3,16 +3,12 @@
 import asyncio
 import logging
 import threading
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from typing import NamedTuple, TypeVar
-
-import numpy as np
-from prometheus_client import Histogram
 
 from streamdocs.generations.encoding import (
     Buffer,
@@ -26,55 +22,24 @@ from streamdocs.generations.encoding import (
 )
 from streamdocs.generations.progress import Tally
 from streamdocs.generations.records import token_key
+from streamdocs.generations.rejected import RejectedText
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
 from streamdocs.run import GenerationScope
 from streamdocs.store import Store, Table
-from streamdocs_server.engines import Answer, Engine, RequestRefusedError
-from streamdocs_server.gates.gates import Accepted, Gates
+from streamdocs_server.engines import Completion, Engine, RequestRefusedError
+from streamdocs_server.gates.gates import Accepted, Gates, Rejected
 from streamdocs_server.work.commit import Committer
+from streamdocs_server.work.statistics import Statistics, tally
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _Record = TypeVar("_Record", TextRecord, TokenRecord)
+Judge = Callable[[Completion], Accepted | Rejected]
 
-
-def _latency() -> Histogram:
-    seconds = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)
-    text = "Seconds from asking for the generations of a document to having them, retries included"
-    return Histogram("streamdocs_request_seconds", text, buckets=seconds, registry=None)
-
-
-@dataclass
-class Statistics:
-    """Counts.
-
-    Args:
-        written: What was stored.
-        found: (round, document) items that needed nothing to be asked.
-        asked: Items that something was asked for.
-        answers: Requests that the engine answered.
-        prompt_tokens, cached_tokens: As the engine reports them; the second are those of the first in its cache.
-        completion_tokens: Likewise, rejected generations included.
-        latency: Of requests.
-    """
-
-    written: Tally = field(default_factory=Tally)
-    found: int = 0
-    asked: int = 0
-    answers: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    latency: Histogram = field(default_factory=_latency)
-
-    def add_answer(self, answer: Answer) -> None:
-        """Count an answer's tokens."""
-        self.answers += 1
-        self.prompt_tokens += answer.prompt_tokens
-        self.cached_tokens += answer.cached_tokens
-        self.completion_tokens += sum(each.completion_tokens for each in answer.completions)
+#: Between the seeds of two attempts.
+_NEXT_ATTEMPT = 0x9E3779B9
 
 
 class Resolved(NamedTuple):
@@ -96,6 +61,7 @@ class Resolver:
         gates: What is accepted.
         attempts: How often a generation is asked for before its rejection is final.
         statistics: Where what the engine answers is counted.
+        again: Causes of rejection that are not final: what the store has of them is asked for again.
     """
 
     scope: GenerationScope
@@ -104,17 +70,21 @@ class Resolver:
     gates: Gates
     attempts: int
     statistics: Statistics = field(default_factory=Statistics)
+    again: Set[str] = frozenset()
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def write(self, document: int, round: int) -> tuple[TextRecord, bool]:
         """The texts of an item, and whether they are new: of the engine, and not of the store.
 
         Raises:
-            EngineError: The engine cannot be used.
+            EngineError: The engine cannot be used, or nothing that it writes can.
         """
-        key = self._key(document, round)
-        stored = self._stored("texts", key, key.digest, decode_text)
-        return (stored, False) if stored else (await self._generate(document, round), True)
+        stored = self._texts(document, round)
+        if stored and self.again.isdisjoint(stored.causes):
+            return stored, False
+        new = await self._generate(document, round, stored)
+        self.statistics.outcome.add(new)
+        return new, True
 
     async def resolve(self, document: int, round: int, text: TextRecord, new: bool) -> Resolved:
         """Keep what ``write`` returned, and make tokens of it where the store has none.
@@ -124,7 +94,9 @@ class Resolver:
         """
         key = self._key(document, round)
         where = token_key(self.scope, key.digest)
-        if new:
+        if new and self.again:
+            await self._replace(key, where, text)
+        elif new:
             await self.committer.add({"texts": {key.digest: encode_text(key, text)}})
             # Tokens are those of the text that everybody will find: another server may have been faster.
             text = self._stored("texts", key, key.digest, decode_text) or text
@@ -134,6 +106,15 @@ class Resolver:
         encoded = self.scope.corpus.tokenizer.encode_batch([each or "" for each in text.texts])
         return Resolved({where: encode_tokens(key, encoded)}, tally(text, list(map(len, encoded))), new)
 
+    async def _replace(self, key: Key, where: bytes, text: TextRecord) -> None:
+        """Keep texts, and their tokens with them, also where the store has some of them."""
+        encoded = self.scope.corpus.tokenizer.encode_batch([each or "" for each in text.texts])
+        records: dict[Table, dict[bytes, bytes]] = {
+            "texts": {key.digest: encode_text(key, text)},
+            "tokens": {where: encode_tokens(key, encoded)},
+        }
+        await asyncio.to_thread(self.store.replace, records)
+
     @cached_property
     def committer(self) -> Committer:
         """What writes, for many items together."""
@@ -141,6 +122,10 @@ class Resolver:
 
     def _key(self, document: int, round: int) -> Key:
         return self.scope.keyring.key(self.scope.corpus.document_digest(document), round)
+
+    def _texts(self, document: int, round: int) -> TextRecord | None:
+        key = self._key(document, round)
+        return self._stored("texts", key, key.digest, decode_text)
 
     def _stored(
         self, table: Table, key: Key, where: bytes, decode: Callable[[Key, Buffer | None], _Record | None]
@@ -155,23 +140,42 @@ class Resolver:
             self.store.delete(table, [where])
         return record
 
-    async def _generate(self, document: int, round: int) -> TextRecord:
-        texts: list[str | None] = []
-        causes: list[str | None] = []
-        attempts = cut = 0
-        for whole, seed in await self._requests(document, round):
-            accepted: list[str] = []
+    async def _generate(self, document: int, round: int, known: TextRecord | None) -> TextRecord:
+        """All generations of an item; those that are ``known``, and not to be asked for again, are as they were."""
+        asked = await self._requests(document, round)
+        total = sum(request.n for request, _ in asked)
+        texts: list[str | None] = list(known.texts) if known else [None] * total
+        causes: list[str | None] = list(known.causes) if known else [None] * total
+        attempts = cut = tries = 0
+        seen = {*self._earlier(document, round), *filter(None, texts)} if self.gates.distinct else set()
+        first = 0
+        for whole, seed in asked:
+            slots = [slot for slot in range(first, first + whole.n) if not texts[slot]]
+            slots = [slot for slot in slots if known is None or causes[slot] in self.again]
+            first += whole.n
+            if not slots:
+                continue
+            wanted = replace(whole, n=len(slots))
             try:
-                request = await self.engine.fit(whole)
+                request = await self.engine.fit(wanted)
             except RequestRefusedError as error:
-                rejected, tries = _refused(error, whole.n), 1
+                accepted, rejected, tries = list[str](), _refused(error, wanted.n), 1
             else:
                 cut = max(cut, _characters(whole) - _characters(request))
-                accepted, rejected, tries = await self._ask(request, seed)
-            texts += [*accepted, *[None] * len(rejected)]
-            causes += [*[None] * len(accepted), *rejected]
+                judge = partial(self._judge, document, round, request, seen)
+                accepted, rejected, tries = await self._ask(request, _reseeded(seed, known), judge)
+            for slot, text, cause in zip_longest(slots, accepted, [*[None] * len(accepted), *rejected]):
+                texts[slot], causes[slot] = text, cause
             attempts = max(attempts, tries)
-        return TextRecord(texts, causes, attempts, cut)
+        return TextRecord(
+            texts, causes, attempts + (known.attempts if known else 0), max(cut, known.cut if known else 0)
+        )
+
+    def _earlier(self, document: int, round: int) -> set[str]:
+        """Texts of the rounds before, as far back as units draw on them together with this one."""
+        rounds = range(max(0, round - self.scope.recipe.cycle + 1), round)
+        found = (self._texts(document, each) for each in rounds)
+        return {text for record in found if record for text in record.texts if text}
 
     async def _requests(self, document: int, round: int) -> list[tuple[Request, int]]:
         make = partial(requests, self.scope, document, round)
@@ -180,7 +184,7 @@ class Resolver:
         async with self._reading:  # one at a time: a shard that many documents wait for is downloaded once
             return await _in_thread(make)
 
-    async def _ask(self, request: Request, seed: int) -> tuple[list[str], list[str], int]:
+    async def _ask(self, request: Request, seed: int, judge: Judge) -> tuple[list[str], list[str], int]:
         """Accepted texts, causes of the final rejections, and attempts, for one request."""
         accepted: list[str] = []
         causes: list[str] = []
@@ -189,21 +193,35 @@ class Resolver:
             try:
                 with self.statistics.latency.time():
                     answer = await self.engine.generate(
-                        replace(request, n=missing), (seed + attempt * 0x9E3779B9) % (1 << 32)
+                        replace(request, n=missing), (seed + attempt * _NEXT_ATTEMPT) % (1 << 32)
                     )
             except RequestRefusedError as error:
                 return accepted, _refused(error, missing), attempt + 1
             self.statistics.add_answer(answer)
-            causes = []
-            for completion in answer.completions:
-                verdict = self.gates.check(completion.text, completion.finish_reason, request)
-                if isinstance(verdict, Accepted):
-                    accepted.append(verdict.text)
-                else:
-                    causes.append(verdict.cause)
+            verdicts = [judge(completion) for completion in answer.completions]
+            accepted += [verdict.text for verdict in verdicts if isinstance(verdict, Accepted)]
+            causes = [verdict.cause for verdict in verdicts if isinstance(verdict, Rejected)]
             if not causes:
                 break
         return accepted, causes, attempt + 1
+
+    def _judge(
+        self, document: int, round: int, request: Request, seen: set[str], completion: Completion
+    ) -> Accepted | Rejected:
+        """What the gates say, and whether the document has the same text already; what is accepted is ``seen``."""
+        verdict = self.gates.check(completion.text, completion.finish_reason, request, reasoned=completion.reasoned)
+        if isinstance(verdict, Accepted):
+            if verdict.text not in seen:
+                seen |= {verdict.text} if self.gates.distinct else set()
+                return verdict
+            verdict = Rejected("duplicate")
+        self.statistics.outcome.reject(RejectedText(document, round, verdict.cause, completion.text))
+        return verdict
+
+
+def _reseeded(seed: int, known: TextRecord | None) -> int:
+    """Another seed than those of the attempts before."""
+    return seed + known.attempts * _NEXT_ATTEMPT if known else seed
 
 
 def requests(scope: GenerationScope, document: int, round: int) -> list[tuple[Request, int]]:
@@ -232,23 +250,10 @@ def _in_thread(work: Callable[[], _T]) -> "asyncio.Future[_T]":
     return asyncio.wrap_future(done)
 
 
-def tally(record: TextRecord, lengths: list[int]) -> Tally:
-    """What one item holds."""
-    texts = [text for text in record.texts if text is not None]
-    return Tally(
-        items=1,
-        generations=len(texts),
-        tokens=int(np.sum(lengths)),
-        text_bytes=sum(len(text.encode()) for text in texts),
-        rejected=Counter(cause for cause in record.causes if cause),
-        cut=int(record.cut > 0),
-    )
-
-
 def _refused(error: RequestRefusedError, n: int) -> list[str]:
     """The causes of ``n`` generations that there will not be."""
     log.debug("a document was refused: %s", error)
-    return ["refused by the server"] * n
+    return [error.cause] * n
 
 
 def _characters(request: Request) -> int:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from streamdocs.errors import ConfigError
 
-PACKAGED = ("rephrase", "thought")
+PACKAGED = ("rephrase", "thought", "short-rephrase", "short-thought")
 
 _FOLDER = Path(__file__).parent
 
 
 def load_prompt(name_or_path: str | Path) -> str:
-    """Text of a packaged prompt (``"rephrase"``, ``"thought"``) or of a file of the user's own.
+    """Text of a packaged prompt (one of ``PACKAGED``) or of a file of the user's own.
 
     Raises:
         ConfigError: There is no such file, or it is not text.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -217,7 +218,7 @@ def test_rejected_generations_are_asked_for_again_and_then_recorded(small_corpus
 
     run, engine = make_run(small_corpus, Stitch(generations=3)), Stubborn()
     loop = make_loop(run, store, engine=engine)
-    loop._resolver = type(loop._resolver)(run.scope, store, engine, OPEN_GATES, attempts=3)
+    loop._resolver = type(loop._resolver)(run.scope, store, engine, replace(OPEN_GATES, chat=True), attempts=3)
     serve(loop)
     held = total(read_tallies(store, run.scope).values())
     assert held.generations == 200 and held.rejected == {"refusal": 100}

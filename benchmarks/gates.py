@@ -1,0 +1,65 @@
+"""What the gates cost: processor milliseconds for 1,000 generated tokens, all of them together.
+
+usage: python benchmarks/gates.py [--json] [--repeats 7] [--words 700] [--n 4]
+
+Texts are made of some 250 words, with a document of as many; four characters count as a token. ``first`` is the
+first generation of a document, for which the document has to be looked at too, ``mean`` is over ``n`` of each document.
+It takes the gates of any commit.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from itertools import product
+
+from streamdocs.recipes import Request, Stitch
+from streamdocs_server.gates.gates import Accepted, Gates
+
+# As many distinct ones as a text of that length has.
+_SYLLABLES = "ka lo mi ten ra sul".split()  # noqa: SIM905
+_WORDS = [*"the of and to in a is that for it".split(), *map("".join, product(_SYLLABLES, repeat=3))]  # noqa: SIM905
+
+
+def text(rng: random.Random, words: int) -> str:
+    """Sentences and paragraphs."""
+    chosen = [rng.choice(_WORDS) for _ in range(words)]
+    lines = [" ".join(chosen[at : at + 15]).capitalize() + "." for at in range(0, words, 15)]
+    return "\n\n".join(" ".join(lines[at : at + 5]) for at in range(0, len(lines), 5))
+
+
+def measure(words: int, n: int, documents: int = 40) -> tuple[float, float]:
+    """Milliseconds for 1,000 tokens: of the first generation of each document, and over all ``n``."""
+    rng, gates, prompt = random.Random(17), Gates(), Stitch(generations=1).prompt
+    took, tokens = [0.0] * n, 0.0
+    for _ in range(documents):
+        fields = {"document": text(rng, words)}
+        request = Request(kind="rephrase", template=prompt, fields=fields, n=n, max_tokens=4096)
+        texts = [text(rng, words) for _ in range(n)]
+        for number, each in enumerate(texts):
+            began = time.process_time()
+            verdict = gates.check(each, "stop", request)
+            took[number] += time.process_time() - began
+            assert isinstance(verdict, Accepted), verdict
+            tokens += len(each) / 4 / n
+    return 1e6 * took[0] / tokens, 1e6 * sum(took) / n / tokens
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--words", type=int, default=700)
+    parser.add_argument("--n", type=int, default=4)
+    arguments = parser.parse_args()
+    measure(arguments.words, arguments.n, documents=4)
+    pairs = [measure(arguments.words, arguments.n) for _ in range(arguments.repeats)]
+    first, mean = (statistics.median(column) for column in zip(*pairs, strict=True))
+    result = {"first_ms_per_1k_tokens": first, "mean_ms_per_1k_tokens": mean}
+    lines = [f"{name:24} {value:.3f}" for name, value in result.items()]
+    print(json.dumps(result) if arguments.json else "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""``streamdocs generations``: what was written about each document, accepted or not, and why not."""
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import typer
+
+from streamdocs._base.console import plain_console, printable
+from streamdocs.commands.ledger import open_run
+from streamdocs.generations.encoding import decode_text
+from streamdocs.generations.rejected import read_rejected
+from streamdocs.run import GenerationScope
+from streamdocs.store import Snapshot, Store
+
+_EXCERPT = 600
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A generation and what was made of it.
+
+    Args:
+        document, round: What it was written for.
+        number: Which of the round, where it is stored; None for a text of the sample of rejected ones.
+        cause: Why it was rejected; None where it was accepted.
+        text: As it is read, or as it came where it was rejected; None where that was not kept.
+    """
+
+    document: int
+    round: int
+    number: int | None
+    cause: str | None
+    text: str | None
+
+
+def generations_of(store: Store, scope: GenerationScope) -> Iterator[Generation]:
+    """What is stored, in the order in which it was written, then the sample of rejected texts."""
+    with store.read() as snapshot:
+        for key, _ in snapshot.scan("blocks", scope.id):
+            block = scope.generation_order.block(int.from_bytes(key[-8:], "big"))
+            for document in scope.generation_order.documents_of(block).tolist():
+                yield from _stored(snapshot, scope, document, block.round)
+    for each in read_rejected(store, scope):
+        yield Generation(each.document, each.round, None, each.cause, each.text)
+
+
+def _stored(snapshot: Snapshot, scope: GenerationScope, document: int, round: int) -> Iterator[Generation]:
+    key = scope.keyring.key(scope.corpus.document_digest(document), round)
+    if record := decode_text(key, snapshot.get("texts", key.digest)):  # it may have retired
+        for number, (text, cause) in enumerate(zip(record.texts, record.causes, strict=True)):
+            yield Generation(document, round, number, cause, text)
+
+
+def show_generations(
+    run_file: Path,
+    accepted: bool | None,
+    causes: Collection[str],
+    document: int | None,
+    round: int | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Print up to ``limit`` generations beside their documents; None and no causes are any.
+
+    Raises:
+        StreamdocsError: The run file, the corpus or the store cannot be read.
+    """
+    run, store = open_run(run_file)
+    assert run.scope is not None
+
+    def wanted(each: Generation) -> bool:
+        return (
+            (accepted is None or accepted == (each.cause is None))
+            and (not causes or each.cause in causes)
+            and document in (None, each.document)
+            and round in (None, each.round)
+            # Without a text it only matters where somebody asks for the whole of a document.
+            and (each.text is not None or document is not None)
+        )
+
+    console = plain_console()
+    for each in islice(filter(wanted, generations_of(store, run.scope)), limit):
+        source = run.corpus.text(each.document)
+        if as_json:
+            typer.echo(json.dumps({**asdict(each), "verdict": _verdict(each), "source": source}))
+            continue
+        number = "" if each.number is None else f", generation {each.number}"
+        console.print(f"--- document {each.document}, round {each.round}{number}: {_verdict(each)}", highlight=False)
+        for name, text in (("document", source), ("text", each.text)):
+            shown = "(not kept)" if text is None else printable(text[:_EXCERPT]) + " …" * (len(text) > _EXCERPT)
+            console.print(f"[{name}] {shown}", highlight=False, soft_wrap=True)
+
+
+def _verdict(generation: Generation) -> str:
+    return "accepted" if generation.cause is None else f"rejected: {generation.cause}"

@@ -1,0 +1,217 @@
+"""What comes of a run is watched: one that gives nothing ends with an error that says why, and can be mended."""
+
+import asyncio
+import dataclasses
+import json
+import logging
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from conftest import OPEN_GATES, make_loop, make_run
+from streamdocs import Stitch, Stretch
+from streamdocs.config import RunFile
+from streamdocs.errors import ConfigError, EngineError
+from streamdocs.generations.encoding import TextRecord, decode_text
+from streamdocs.generations.progress import read_tallies, total
+from streamdocs.generations.records import StoreShelf
+from streamdocs.generations.rejected import MOST_CHARS, MOST_TEXTS, RejectedText, keep_rejected, read_rejected
+from streamdocs.recipes.keys import Generator
+from streamdocs_server.cli import app, serve_run
+from streamdocs_server.engines import Answer, Completion, RequestRefusedError
+from streamdocs_server.engines.template import TemplateEngine
+from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.again import reopen
+from streamdocs_server.work.outcome import Outcome, small_model_warning
+from streamdocs_server.work.resolve import Resolver
+
+
+def serve(loop) -> None:
+    asyncio.run(asyncio.wait_for(loop.run(), 60))
+
+
+GATES = Gates(min_shared=0, same_language=False, min_ratio=None, max_copied=1)
+
+
+class Saying(TemplateEngine):
+    """Says what ``say`` makes of a text of the template engine: a text, a completion, or an error."""
+
+    def __init__(self, say) -> None:
+        super().__init__()
+        self.say, self.asked = say, []
+
+    async def generate(self, request, seed):
+        self.asked.append((request.prompt, request.n))
+        answer = await super().generate(request, seed)
+        said = [self.say(each.text, number) for number, each in enumerate(answer.completions)]
+        if isinstance(said[0], Exception):
+            raise said[0]
+        completions = [each if isinstance(each, Completion) else Completion(each, "stop", 1) for each in said]
+        return Answer(tuple(completions), answer.prompt_tokens)
+
+
+@pytest.mark.parametrize(
+    ("say", "told"),
+    [
+        (lambda text, _: Completion("", "length", 9, reasoned=True), "only reasoning .*enable_thinking"),
+        (lambda text, _: f"<think>\n{text}", "only reasoning .*enable_thinking"),
+        (lambda text, _: Completion("never a whole sen", "length", 9), "cut off .*max_tokens"),
+        (lambda text, _: "I'm sorry, but I can't help with that.", "refusal .*recipe.prompt"),
+        (lambda text, _: RequestRefusedError("no", "too long for the context"), "too long for the context .*context"),
+    ],
+)
+def test_a_run_of_which_nothing_is_accepted_stops_and_says_why(small_corpus, store, say, told):
+    run, engine = make_run(small_corpus, Stitch(generations=2)), Saying(say)
+    loop = make_loop(run, store, engine=engine, gates=GATES, max_in_flight=4)
+    with pytest.raises(EngineError, match=f"No generation of 30 documents was accepted: rejected: {told}"):
+        serve(loop)
+    assert len(engine.asked) < 60 and not loop.finished
+
+
+def test_one_text_for_all_documents_stops_too(small_corpus, store):
+    run = make_run(small_corpus, Stitch(generations=1))
+    with pytest.raises(EngineError, match="are the same one"):
+        serve(make_loop(run, store, engine=Saying(lambda *_: "The same text, whatever the document says.")))
+
+
+def test_a_small_run_without_a_generation_does_not_end_as_if_all_were_well(small_corpus, store):
+    run = make_run(small_corpus, Stitch(generations=1))
+    loop = make_loop(run, store, engine=Saying(lambda *_: "..."), gates=GATES)
+    loop.statistics.outcome = Outcome(patience=1000)
+    with pytest.raises(EngineError, match=r"No generation of 100 documents was accepted: rejected: empty 100"):
+        serve(loop)
+    assert loop.finished and loop.state == "all rounds are done, and nothing is of use"
+    with pytest.raises(EngineError, match="--again"):  # nor is it when it is started again
+        serve(make_loop(run, store))
+
+
+def test_the_closing_account_tells_what_is_odd(small_corpus, store, caplog):
+    caplog.set_level(logging.INFO)
+
+    def say(text, number):
+        return "" if number else f"As everybody knows, and as was said before: {text}"
+
+    serve(make_loop(make_run(small_corpus, Stitch(generations=4)), store, engine=Saying(say)))
+    (told,) = [each for each in caplog.records if "generations of 100 documents accepted" in each.getMessage()]
+    assert told.levelname == "WARNING"
+    for expected in ("25% of 400", "100% of them distinct", "100% begin with the same words", "empty 300"):
+        assert expected in told.getMessage()
+
+
+@pytest.mark.parametrize("distinct", [True, False])
+def test_a_document_gets_no_text_twice(small_corpus, store, distinct):
+    run = make_run(small_corpus, Stitch(generations=4, per_round=2))
+
+    class Cold(TemplateEngine):
+        """As a model at temperature 0."""
+
+        async def generate(self, request, seed):
+            answer = await super().generate(request, 7)
+            return Answer(answer.completions[:1] * request.n, answer.prompt_tokens)
+
+    gates = dataclasses.replace(OPEN_GATES, distinct=distinct)
+    serve(make_loop(run, store, engine=Cold(), gates=gates))
+    held = total(read_tallies(store, run.scope).values())
+    # But for a few, where two rounds of a document are asked for at the same time.
+    assert 100 <= held.generations < 116 if distinct else held.generations == 400
+    assert held.rejected["duplicate"] == 400 - held.generations
+
+
+@pytest.mark.parametrize("recipe", [Stitch(generations=4), Stretch(generations=4, per_round=2)])
+def test_what_was_rejected_is_asked_for_again_and_what_was_accepted_stays(small_corpus, store, recipe):
+    run = make_run(small_corpus, recipe)
+    first = Saying(lambda text, number: "" if len(text) % 3 else text)
+    serve(make_loop(run, store, engine=first))
+    before, kept = total(read_tallies(store, run.scope).values()), texts(run, store)
+    assert before.rejected["empty"] > 50 and before.generations > 50
+    with pytest.raises(ConfigError, match=r"'refusal': nothing was rejected for that. There is 'empty' \(\d+\)"):
+        reopen(store, run.scope, ["refusal"])
+    causes = reopen(store, run.scope, ["all"])
+    assert causes == {"empty"}
+    second = Saying(lambda text, _: f"Again: {text}")
+    loop = make_loop(run, store, engine=second)
+    loop._resolver = Resolver(run.scope, store, second, OPEN_GATES, 1, again=causes)
+    serve(loop)
+    after, now = total(read_tallies(store, run.scope).values()), texts(run, store)
+    assert after.generations == before.generations + before.rejected["empty"] and not after.rejected
+    assert sum(n for _, n in second.asked) == before.rejected["empty"]
+    assert all(new == old or (old is None and new.startswith("Again: ")) for new, old in zip(now, kept, strict=True))
+    with store.read() as snapshot:  # tokens are those of the texts
+        shelf = StoreShelf(snapshot, run.scope, 0, deep=True)
+        assert not shelf.lost() and shelf.watermark == run.scope.generation_order.total_items
+    serve(make_loop(run, store, engine=(idle := Saying(lambda text, _: text))))
+    assert not idle.asked
+
+
+def texts(run, store) -> list[str | None]:
+    found = []
+    with store.read() as snapshot:
+        for round in range(run.recipe.cycle):
+            for document in range(100):
+                key = run.scope.keyring.key(run.corpus.document_digest(document), round)
+                found += decode_text(key, snapshot.get("texts", key.digest)).texts
+    return found
+
+
+def test_a_sample_of_rejected_texts_is_kept(small_corpus, store):
+    run = make_run(small_corpus, Stitch(generations=2))
+
+    def say(text, number):
+        return f"I'm sorry, but I can't help with that. {text}" if number else text
+
+    serve(make_loop(run, store, engine=Saying(say), gates=GATES))
+    sample = list(read_rejected(store, run.scope))
+    assert len(sample) == MOST_TEXTS and {each.cause for each in sample} == {"refusal"}
+    assert all(each.text.startswith("I'm sorry") and 0 <= each.document < 100 for each in sample)
+    newer = [RejectedText(1, 0, cause, "\ud800" + "x" * 9999) for cause in ("empty", "refusal")]
+    outcome = Outcome()
+    for each in newer:
+        outcome.reject(each)
+    keep_rejected(store, run.scope, outcome.take_samples())
+    sample = list(read_rejected(store, run.scope))
+    assert len(sample) == MOST_TEXTS + 1 and [len(s.text) for s in sample if s.document == 1][-1] == MOST_CHARS
+    assert not outcome.take_samples()
+    store.update(b"rejected/" + run.scope.id + b"/empty", lambda _: b"damaged")
+    assert len(list(read_rejected(store, run.scope))) == MOST_TEXTS
+
+
+@pytest.mark.parametrize(
+    ("model", "temperature", "warned"),
+    [
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", 1.0, True),
+        ("Qwen/Qwen3-0.6B", 1.0, True),
+        ("Qwen/Qwen3-0.6B", 0.5, False),
+        ("Qwen/Qwen3-8B", 1.0, False),
+        ("Qwen/Qwen3-30B-A3B", 1.0, False),
+        ("template", 1.0, False),
+    ],
+)
+def test_a_small_model_that_is_sampled_hotly_is_warned_of(model, temperature, warned):
+    said = small_model_warning(Generator(model=model, temperature=temperature))
+    assert ("preset: small" in (said or "")) == warned
+
+
+def test_an_outcome_counts_what_it_is_told():
+    outcome = Outcome(patience=2)
+    assert outcome.account() == ("nothing had to be asked for", False)
+    outcome.add(TextRecord([None], ["empty"]))
+    outcome.add(TextRecord(["A text."], [None]))
+    outcome.add(TextRecord([None], ["empty"]))
+    outcome.add(TextRecord([None], ["empty"]))  # not from the first on: others may be accepted again
+    assert (outcome.documents, outcome.accepted, outcome.rejected) == (4, 1, {"empty": 3})
+
+
+def test_the_command_asks_again(small_corpus, tmp_path, monkeypatch):
+    fields = {"corpus": str(small_corpus), "store": "store", "recipe": {"name": "stitch", "generations": 2}}
+    run_file = tmp_path / "run.yaml"
+    run_file.write_text(yaml.safe_dump({**fields, "mix": {"window": 32}, "server": {"attempts": 1}}))
+    saying = Saying(lambda text, number: "" if number else text)
+    monkeypatch.setattr("streamdocs_server.cli.make_engine", lambda *_: saying)
+    served = CliRunner().invoke(app, [str(run_file)])
+    assert served.exit_code == 0 and json.loads(served.stdout.splitlines()[-1])["rejected"] == {"empty": 100}
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="There is 'empty' \\(100\\)"):
+        asyncio.run(serve_run(RunFile.load(run_file), ["refusal"]))
+    served = CliRunner().invoke(app, [str(run_file), "--again", "empty"])
+    assert served.exit_code == 0 and json.loads(served.stdout.splitlines()[-1])["generations_written"] >= 150
