@@ -61,7 +61,8 @@ class StreamingMegadocDataset(StreamingDataset):
         when_behind: Where generations are missing: ``"wait"``, ``"reuse"`` what there is, or fill with ``"web"`` text.
         window: Sequences that are sealed together.
         batch_size: Sequences a batch and rank, as given to the DataLoader.
-        block_cross_document_attention: Also give ``sequence_id``.
+        block_cross_document_attention: Also give ``sequence_id``, which numbers the documents of a sequence from 0. The
+            model has to make a mask of it: those of Hugging Face take it as any keyword, and ignore it.
         shuffle, shuffle_seed, shuffle_algo, shuffle_block_size, num_canonical_nodes: Order of documents, as in
             StreamingDataset; ``num_canonical_nodes`` is 1 by default, so that it does not follow the machine.
         evaluation: Every epoch reads the same sequences.

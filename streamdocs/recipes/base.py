@@ -56,7 +56,7 @@ class Recipe:
         generations: Generations a unit draws on, G.
         per_round: Generations asked for at once, a divisor of G; default G.
         rounds: Rounds in all; ``"enough"`` (default) is as many as G needs, ``None`` endless: always fresh ones.
-        prompt: Text of the prompt, with its placeholders.
+        prompt: Text of the prompt, with its placeholders; in a run file, the name of a file with it.
         max_tokens: Most new tokens of one generation.
 
     Raises:

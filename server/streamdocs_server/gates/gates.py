@@ -56,9 +56,9 @@ class Gates:
     """Limits for a generation. Lengths are in characters; a limit out of range raises ``pydantic.ValidationError``.
 
     - ``cut_off``: a text that ran into ``max_tokens`` is trimmed to its last whole sentence, rejected, or kept.
-    - ``min_ratio``, ``max_ratio``: length of a rephrase against its document; None switches a limit off. The lower one
-      looks at no more of the document than ``max_tokens`` can hold; to the upper one ``slack`` is added, so that
-      a rephrase of one line may be a paragraph.
+    - ``min_ratio``, ``max_ratio``, ``slack``: length of a rephrase against its document; None switches a limit off. The
+      lower one looks at no more of the document than ``max_tokens`` can hold; to the upper one ``slack`` is added, so
+      that a rephrase of one line may be a paragraph.
     - ``min_thought``: a thought is not compared with anything, it only has to be this long.
     - ``max_repeated_lines``: share of the characters that are in lines seen before.
     - ``max_repeated_ngrams``: share of the 10-word sequences that were seen before. Both defaults are limits of
