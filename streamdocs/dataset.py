@@ -59,6 +59,8 @@ class StreamingMegadocDataset(StreamingDataset):
         synthetic_fraction: Share of synthetic sequences, 0 to 1.
         max_seq_len: Tokens a sequence.
         when_behind: Where generations are missing: ``"wait"``, ``"reuse"`` what there is, or fill with ``"web"`` text.
+        max_reuse: How often the tokens of the generations that exist may have been read, on average, while more are to
+            come; beyond it a window waits for them, or with ``when_behind="web"`` is filled. None for any number.
         window: Sequences that are sealed together.
         batch_size: Sequences a batch and rank, as given to the DataLoader.
         block_cross_document_attention: Also give ``sequence_id``, which numbers the documents of a sequence from 0. The
@@ -96,6 +98,7 @@ class StreamingMegadocDataset(StreamingDataset):
         synthetic_fraction: float | str = 0.0,
         max_seq_len: int = 2048,
         when_behind: WhenBehind = "reuse",
+        max_reuse: float | None = None,
         window: int = 2048,
         batch_size: int | None = None,
         block_cross_document_attention: bool = False,
@@ -126,6 +129,7 @@ class StreamingMegadocDataset(StreamingDataset):
         self.batch_size = batch_size
         self.replication = replication
         self.when_behind = mix.when_behind
+        self._max_reuse = mix.max_reuse
         self.evaluation = mix.evaluation
         self.block_cross_document_attention = mix.block_cross_document_attention
         self._wait_timeout = mix.wait_timeout
@@ -197,7 +201,7 @@ class StreamingMegadocDataset(StreamingDataset):
         """The sealed windows of this run; None where nothing synthetic is read."""
         if not self.run.synthetic or self.store is None:
             return None
-        return Ledger(self.run, self.store, self.when_behind, self._wait_timeout)
+        return Ledger(self.run, self.store, self.when_behind, self._wait_timeout, self._max_reuse)
 
     def explain(self, position: int) -> list[Segment]:
         """Where every token of a sequence comes from."""

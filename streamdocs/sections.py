@@ -105,6 +105,7 @@ class MixSection(Section):
     synthetic_fraction: float | str = 0.75
     max_seq_len: int = 2048
     when_behind: WhenBehind = "reuse"
+    max_reuse: float | None = Field(default=None, gt=0)
     window: int = 2048
     shuffle: bool = True
     shuffle_seed: int = 9176
