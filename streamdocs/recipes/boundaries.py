@@ -5,44 +5,49 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from streamdocs._base.arrays import Bools, Ints, Tokens
+from streamdocs._base.arrays import Ints, Tokens
 
 #: A cut goes to a word at most so many tokens away. Otherwise (Chinese has no spaces) it only spares the character.
 REACH = 16
 
 _JOINER = "\u200d"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
-_CONTINUATION = range(0x80, 0xC0)  # of the bytes of a character in UTF-8, all but the first
+_CONTINUATIONS = [bytes([byte]) for byte in range(0x80, 0xC0)]  # of a character in UTF-8, all bytes but the first
 _FAR = 1 << 60
+
+
+# What is known of a token by itself. The upper two are of what follows it, as the lower two are of itself: shifted onto
+# the next token, all that is known of a place is in two bits.
+_WITHIN, _WORD, _JOINS, _CLOSES = 1, 2, 4, 8
 
 
 @dataclass(frozen=True)
 class TokenBoundaries:
-    """What of a tokenizer's tokens can be told apart at their ends, by token: bool (vocabulary,).
+    """What of a tokenizer's tokens can be told apart at their ends.
 
     Args:
-        continues: It begins within a character, or with what belongs to the one before (accents, joined emoji).
-        joins: What follows it belongs to its last character.
-        opens, closes: It begins, or ends, with whitespace.
+        ends: uint8 (vocabulary,), of each token, added up: 1, it begins within a character, or with what belongs to the
+            one before (accents, joined emoji); 2, it begins with whitespace; 4, what follows belongs to its last
+            character; 8, it ends with whitespace.
     """
 
-    continues: Bools
-    joins: Bools
-    opens: Bools
-    closes: Bools
+    ends: npt.NDArray[np.uint8]
 
     @classmethod
     def of(cls, texts: Mapping[int, bytes]) -> "TokenBoundaries":
         """Of what each token stands for, by its id."""
-        size = max(texts, default=-1) + 1
-        table = cls(*(np.zeros(size, np.bool_) for _ in range(4)))
+        ends = np.zeros(max(texts, default=-1) + 1, np.uint8)
         for token, text in texts.items():
             chars = text.decode(errors="ignore")
-            table.continues[token] = bool(text) and (text[0] in _CONTINUATION or _belongs(chars[:1]))
-            table.joins[token] = chars.endswith(_JOINER)
-            table.opens[token], table.closes[token] = chars[:1].isspace(), chars[-1:].isspace()
-        return table
+            ends[token] = (
+                _WITHIN * (text[:1] in _CONTINUATIONS or _belongs(chars[:1]))
+                + _WORD * chars[:1].isspace()
+                + _JOINS * chars.endswith(_JOINER)
+                + _CLOSES * chars[-1:].isspace()
+            )
+        return cls(ends)
 
     def nearest(self, tokens: Tokens, lengths: Ints, cuts: Ints, counts: Ints) -> Ints:
         """Each cut where it is nearest to a boundary: int64 (cuts,), tokens from the start of its document.
@@ -57,17 +62,18 @@ class TokenBoundaries:
             counts: int64 (documents,), cuts of each.
         """
         firsts = np.cumsum(lengths) - lengths
-        within = self.continues[tokens]
-        within[1:] |= self.joins[tokens[:-1]]
-        word = self.opens[tokens]
-        word[1:] |= self.closes[tokens[:-1]]
-        word &= ~within
-        word[firsts] = within[firsts] = False
+        places = self.ends[tokens]
+        places[1:] |= places[:-1] >> 2
+        places &= _WITHIN | _WORD
+        places[firsts] = 0
         first, last = np.repeat(firsts, counts), np.repeat(firsts + lengths, counts)
         at = first + cuts
-        words = _nearest(np.flatnonzero(word), at, first, last)
-        characters = _nearest(np.append(np.flatnonzero(~within), len(tokens)), at, first, last)
-        return np.where(np.abs(words - at) <= REACH, words, characters) - first
+        moved = _nearest(np.flatnonzero(places == _WORD), at, first, last)
+        far = np.abs(moved - at) > REACH
+        if far.any():
+            characters = np.append(np.flatnonzero(places & _WITHIN == 0), len(tokens))
+            moved[far] = _nearest(characters, at[far], first[far], last[far])
+        return moved - first
 
 
 def _nearest(places: Ints, at: Ints, first: Ints, last: Ints) -> Ints:
