@@ -63,7 +63,7 @@ class TokenBoundaries:
         """
         firsts = np.cumsum(lengths) - lengths
         places = self.ends[tokens]
-        places[1:] |= places[:-1] >> 2
+        places[1:] |= places[:-1] >> np.uint8(2)
         places &= _WITHIN | _WORD
         places[firsts] = 0
         first, last = np.repeat(firsts, counts), np.repeat(firsts + lengths, counts)
