@@ -122,7 +122,10 @@ def main() -> None:
         progress_bar=not arguments.record,
         seed=17,
     )
-    trainer.fit()
+    if trainer.state.timestamp.batch < arguments.batches:
+        trainer.fit()
+    else:
+        print(f"all {arguments.batches} batches are done: give more by --batches, or another --folder to begin anew")
     trainer.close()
 
 

@@ -20,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from model import LanguageModel, next_token_loss
 from streamdocs import StreamingMegadocDataset
 
+FINISHED = "all batches are done: give more by --batches, or another --checkpoint to begin anew"
+
 
 def record(path: Path, batch: int, rank: int, input_ids: torch.Tensor) -> None:
     """Note what was read."""
@@ -72,7 +74,7 @@ def main() -> None:
         done = state["batches"]
     trained = DistributedDataParallel(model) if ranks > 1 else model
     if rank == 0:
-        print(dataset.describe(), flush=True)
+        print(dataset.describe() if done < arguments.batches else FINISHED, flush=True)
 
     while done < arguments.batches:
         for batch in loader:

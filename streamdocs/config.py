@@ -46,9 +46,17 @@ def _make_recipe(value: Any, info: ValidationInfo) -> Any:
 class RunFile(Section):
     """A run: corpus, store, recipe, generator and mix. Relative paths are relative to the file's folder.
 
-    ``preset``: ``small`` for small models, up to some billion parameters: a short prompt, temperature 0.5 and top_p 0.9
-    where the file does not say others.
-    ``split``, ``remote``, ``download_retry``, ``download_timeout``, ``cache_limit``: as the dataset's arguments.
+    Args:
+        preset: ``small`` for small models, up to some billion parameters: a short prompt, temperature 0.5 and top_p 0.9
+            where the file does not say others.
+        corpus: Folder of the corpus (``streamdocs prepare``).
+        store: Folder of the store; not needed where ``synthetic_fraction`` is 0.
+        download_retry: Further tries for one file of ``remote``.
+        download_timeout: Seconds for one file of ``remote``.
+        cache_limit: Most bytes of shards that are kept of ``remote``, also as ``"64gb"``; default all of them.
+        generator: Who writes.
+        mix: What the trainer reads.
+        server: How the server works.
     """
 
     preset: Literal["small"] | None = None

@@ -59,9 +59,12 @@ class StreamingMegadocDataset(StreamingDataset):
         synthetic_fraction: Share of synthetic sequences, 0 to 1.
         max_seq_len: Tokens a sequence.
         when_behind: Where generations are missing: ``"wait"``, ``"reuse"`` what there is, or fill with ``"web"`` text.
+        max_reuse: How often the tokens of the generations that exist may have been read, on average, while more are to
+            come; beyond it a window waits for them, or with ``when_behind="web"`` is filled. None for any number.
         window: Sequences that are sealed together.
         batch_size: Sequences a batch and rank, as given to the DataLoader.
-        block_cross_document_attention: Also give ``sequence_id``.
+        block_cross_document_attention: Also give ``sequence_id``, which numbers the documents of a sequence from 0. The
+            model has to make a mask of it: those of Hugging Face take it as any keyword, and ignore it.
         shuffle, shuffle_seed, shuffle_algo, shuffle_block_size, num_canonical_nodes: Order of documents, as in
             StreamingDataset; ``num_canonical_nodes`` is 1 by default, so that it does not follow the machine.
         evaluation: Every epoch reads the same sequences.
@@ -95,6 +98,7 @@ class StreamingMegadocDataset(StreamingDataset):
         synthetic_fraction: float | str = 0.0,
         max_seq_len: int = 2048,
         when_behind: WhenBehind = "reuse",
+        max_reuse: float | None = None,
         window: int = 2048,
         batch_size: int | None = None,
         block_cross_document_attention: bool = False,
@@ -125,6 +129,7 @@ class StreamingMegadocDataset(StreamingDataset):
         self.batch_size = batch_size
         self.replication = replication
         self.when_behind = mix.when_behind
+        self._max_reuse = mix.max_reuse
         self.evaluation = mix.evaluation
         self.block_cross_document_attention = mix.block_cross_document_attention
         self._wait_timeout = mix.wait_timeout
@@ -196,7 +201,7 @@ class StreamingMegadocDataset(StreamingDataset):
         """The sealed windows of this run; None where nothing synthetic is read."""
         if not self.run.synthetic or self.store is None:
             return None
-        return Ledger(self.run, self.store, self.when_behind, self._wait_timeout)
+        return Ledger(self.run, self.store, self.when_behind, self._wait_timeout, self._max_reuse)
 
     def explain(self, position: int) -> list[Segment]:
         """Where every token of a sequence comes from."""

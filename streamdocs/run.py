@@ -5,7 +5,7 @@ Trainer and server each build one from the same run file, and so agree without t
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import FingerprintError
 from streamdocs.recipes import Recipe, Rephrase
+from streamdocs.recipes.boundaries import TokenBoundaries
 from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring
 from streamdocs.recipes.layout import WEB_LAYOUT, Part
 from streamdocs.schedule.mixture import Mixture, exact_fraction
@@ -55,6 +56,16 @@ class GenerationScope:
             **order.fields,
         }
 
+    def cut_places(self, text: str, round: int) -> list[int]:
+        """The characters of a document at which the generations of a round go in, in the order of their slots."""
+        tokens, offsets = self.corpus.tokenizer.encode_offsets(text)
+        slots = np.array(self.recipe.slots_of_round(round))
+        cuts = self.recipe.cuts(np.array(len(tokens)), slots)
+        if self.recipe.cuts_at_boundaries:
+            cuts = self.corpus.boundaries.nearest(tokens, np.array([len(tokens)]), cuts, np.array([len(cuts)]))
+        starts = [start for start, _ in offsets] + [len(text)]
+        return [starts[cut] for cut in cuts.tolist()]
+
 
 class Run:
     """One run: what is read, what becomes of it, in which order, and who writes.
@@ -80,7 +91,8 @@ class Run:
         self.scope = GenerationScope(corpus, recipe, generator, self.order) if generator else None
         self.mixture = Mixture(exact_fraction(mix.synthetic_fraction), mix.max_seq_len, mix.window, mix.shuffle_seed)
         self.constants = _constants(corpus, recipe)
-        self.unit_packer = Packer(recipe, recipe.layout, self.constants)
+        move = partial(_moved_cuts, corpus, corpus.boundaries) if recipe.cuts_at_boundaries else None
+        self.unit_packer = Packer(recipe, recipe.layout, self.constants, move)
         self.web_packer = Packer(recipe, WEB_LAYOUT, self.constants)
         self._ends = sum(len(self.constants[part]) for part in (Part.BOS, Part.EOS))
         self.web_tokens = int(corpus.tokens_per_document.sum()) + self._ends * len(corpus.tokens_per_document)
@@ -137,8 +149,7 @@ class Run:
             "name": name,
         }
         if self.scope:
-            recipe = {key: value for key, value in asdict(self.recipe).items() if key != "rounds"}
-            fields["recipe"] = f"{self.recipe.name} {fingerprint(recipe)}"
+            fields["recipe"] = f"{self.recipe.name} {fingerprint(self.recipe.identity)}"
             fields["generator"] = f"{self.scope.generator.model} {self.scope.generator.fingerprint}"
         return fields
 
@@ -165,6 +176,12 @@ def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], what: str) -
     """The fields in which two runs differ, ``what`` being where theirs come from; "" for none."""
     fields = [field for field in sorted({*theirs, *ours}) if theirs.get(field) != ours.get(field)]
     return "; ".join(f"{field}: {theirs.get(field)} in the {what}, {ours.get(field)} here" for field in fields)
+
+
+def _moved_cuts(corpus: Corpus, boundaries: TokenBoundaries, documents: Ints, counts: Ints, cuts: Ints) -> Ints:
+    """The cuts of some documents, ``counts`` (documents,) of each, where they are nearest to a boundary."""
+    documents, counts = documents[counts > 0], counts[counts > 0]
+    return boundaries.nearest(corpus.tokens_of(documents), corpus.tokens_per_document[documents], cuts, counts)
 
 
 def _constants(corpus: Corpus, recipe: Recipe) -> dict[Part, Tokens]:

@@ -37,14 +37,19 @@ class Section(BaseModel):
 class GeneratorSection(Section):
     """Who writes. What is not part of a generation's identity (engine, endpoint, rates) may change at any time.
 
-    ``engine``: ``template`` (built in, no model, for trying out), ``openai`` (any compatible endpoint) or ``sglang``
-    (an SGLang server at ``endpoint``, or started for ``model_path``, a folder or a hub's name).
-    ``model``: its name; where it is left out, the server asks the endpoint, and the trainer looks into the store.
-    ``server_arguments``, ``server_log``: more flags for an SGLang that is started, and where its output goes.
-    ``endpoint``: a URL, or a list of URLs of servers with the same model.
-    ``context``: tokens that prompt and generation may have together, where the server does not say or should get less.
-    ``timeout``: seconds for one request.
-    ``sglang_python``: Python of the environment that has SGLang; default a ``.venv-sglang`` here or beside this one.
+    Args:
+        engine: ``template`` (built in, no model, for trying out), ``openai`` (any compatible endpoint) or ``sglang``
+            (an SGLang server at ``endpoint``, or started for ``model_path``).
+        model: Its name; where it is left out, the server asks the endpoint, and the trainer looks into the store.
+        model_path: What an SGLang server is started for: a folder, or a hub's name.
+        server_arguments: More flags for an SGLang server that is started.
+        server_log: Where its output goes.
+        sglang_python: Python of the environment that has SGLang; default a ``.venv-sglang`` here or beside this one.
+        endpoint: URL of a server, or of several with the same model.
+        context: Tokens that prompt and generation may have together, where the server does not say or should get less.
+        timeout: Seconds for one request.
+        api_key_env: Environment variable that holds the key for ``endpoint``.
+        tokens_per_second: Speed of the ``template`` engine, to try a slow generator out; default as fast as it can.
     """
 
     engine: Literal["template", "openai", "sglang"] = "template"
@@ -87,11 +92,20 @@ class GeneratorSection(Section):
 
 
 class MixSection(Section):
-    """What the trainer reads: the arguments of StreamingMegadocDataset that have these names."""
+    """What the trainer reads: the arguments of StreamingMegadocDataset that have these names, which says what they are.
+
+    Args:
+        shuffle: Whether documents come in a random order.
+        shuffle_seed: Seed of that order, and of the mixture within a window.
+        shuffle_algo: How StreamingDataset shuffles: ``py1e``, ``py1s``, ``py1br``, ``py2s``, ``py1b`` or ``naive``.
+        shuffle_block_size: Documents that are shuffled together, by algorithms that go by blocks.
+        num_canonical_nodes: Parts of the corpus that are shuffled apart from each other.
+    """
 
     synthetic_fraction: float | str = 0.75
     max_seq_len: int = 2048
     when_behind: WhenBehind = "reuse"
+    max_reuse: float | None = Field(default=None, gt=0)
     window: int = 2048
     shuffle: bool = True
     shuffle_seed: int = 9176
@@ -111,13 +125,14 @@ class ServerSection(Section):
     Args:
         max_in_flight: Most documents asked for at once; how many it is follows what the servers can take.
         failure_budget: Failures in a row, without an answer in between, after which the server stops.
-        monitor_host, monitor_port: Where ``/metrics``, ``/health`` and ``/status`` are; 0 takes a free port.
+        monitor_host: Address of ``/metrics``, ``/health`` and ``/status``.
+        monitor_port: Port of them; 0 takes a free one.
         monitor_token_env: Environment variable that holds what has to be sent as ``Authorization: Bearer …``; needed
             where ``monitor_host`` is not the loopback.
         max_lead: Documents that generation may be ahead of the trainer; default the whole corpus once.
-        gates: Limits of the gates, by name.
+        gates: Limits for what is accepted.
         attempts: How often a round is asked for before its rejected generations stay rejected.
-        keep_checkpoints: As the dataset's.
+        keep_checkpoints: Newest states of the trainer whose generations are kept while rounds retire.
         drain: Seconds that documents in flight have to be finished after SIGINT or SIGTERM; a second one ends them.
     """
 

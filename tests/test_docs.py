@@ -4,6 +4,11 @@ import doctest
 import re
 import runpy
 from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from streamdocs.sections import Section
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -11,6 +16,33 @@ DOCS = Path(__file__).parents[1] / "docs"
 def test_the_picture_is_the_one_of_the_glossary():
     picture = runpy.run_path(str(DOCS / "picture.py"))["draw"]()
     assert f"\n```\n{picture}\n```\n" in (DOCS / "glossary.md").read_text()
+
+
+def test_the_reference_of_the_run_file_is_made_from_the_code():
+    page = runpy.run_path(str(DOCS / "run_file.py"))["page"]()
+    assert page == (DOCS / "run-file.md").read_text(), "python docs/run_file.py > docs/run-file.md"
+
+
+def test_a_field_without_a_sentence_is_noticed():
+    made = runpy.run_path(str(DOCS / "run_file.py"))
+
+    class Silent(Section):
+        """A section.
+
+        Args:
+            said: Something | of two lines,
+                and ``more``.
+        """
+
+        said: int = 1
+        unsaid: Literal["a"] | None = None
+
+    words = made["sentences"](Silent)
+    assert words == {"said": "Something \\| of two lines, and `more`."}
+    with pytest.raises(KeyError, match="unsaid"):
+        made["table"](made["fields"](Silent), words)
+    rows = made["table"](made["fields"](Silent), {**words, "unsaid": ""}).splitlines()[2:]
+    assert rows == ["| `said` | integer | `1` | Something \\| of two lines, and `more`. |", "| `unsaid` | `a` |  |  |"]
 
 
 def test_the_examples_are_what_python_says():

@@ -51,6 +51,7 @@ CASES = {
     "stitch, no document": Case(Stitch(generations=4, per_round=2, web="none"), 2, 4, 0),
     "stitch, endless": Case(Stitch(generations=2, per_round=1, rounds=5), 2, 2, 1, {"name": "endless"}),
     "stretch, reuse": Case(Stretch(generations=4, per_round=1), 5, 2, 0),
+    "stretch, between tokens": Case(Stretch(generations=4, per_round=1, cut_at="token"), 5, 2, 0),
     "stretch, wait": Case(Stretch(generations=3), 4, 1, 2, {"when_behind": "wait", "synthetic_fraction": "2/3"}),
     "stretch, web": Case(
         Stretch(generations=6, per_round=3, open_mark="[", close_mark="]"), 1, 4, 1, {"when_behind": "web"}

@@ -76,12 +76,23 @@ class Reference:
         thoughts = {recipe.place_of_slot(slot): text for slot, text in self.texts(document).items()}
         tokens, begin = [], 0
         for cut in range(recipe.generations):
-            end = len(web) * (cut + 1) // (recipe.generations + 1)
+            end = self.cut(document, len(web) * (cut + 1) // (recipe.generations + 1))
             tokens += web[begin:end]
             begin = end
             if cut in thoughts:
                 tokens += opening + self.encode(thoughts[cut]) + closing
         return self.wrap(tokens + web[begin:])
+
+    def cut(self, document: int, exact: int) -> int:
+        """The token of a document at which a generation goes in instead of between any two."""
+        if self.run.recipe.cut_at == "token":
+            return exact
+        text = self.corpus.text(document)
+        _, offsets = self.tokenizer.encode_offsets(text)
+        inner = [at for at in range(1, len(offsets)) if offsets[at][0] == offsets[at - 1][1]]
+        words = [at for at in inner if text[offsets[at][0]].isspace() or text[offsets[at][0] - 1].isspace()]
+        near = [at for at in words if abs(at - exact) <= 16] or [0, *inner, len(offsets)]
+        return min(near, key=lambda at: (abs(at - exact), at))
 
     def sequences(self, kind: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The first sequences of a stream: tokens, and the document of each."""
@@ -106,6 +117,7 @@ RECIPES = [
     Stitch(generations=3, web="none", per_round=1),
     Stretch(generations=4),
     Stretch(generations=6, per_round=2),
+    Stretch(generations=5, cut_at="token"),
     Rephrase(generations=3),
     Rephrase(generations=4, per_round=1),
     Rephrase(generations=2, web=False),

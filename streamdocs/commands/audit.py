@@ -79,6 +79,25 @@ class Audit:
         times, counts = np.unique(sources.tokens[generated] // sources.length[generated], return_counts=True)
         return dict(zip(times.tolist(), counts.tolist(), strict=True))
 
+    def windows(self) -> list[dict[str, Any]]:
+        """By window, what was read of generations: how many, of how many documents, and each how often on average."""
+        source = np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
+        generated = np.flatnonzero(self.reads.round != WEB)
+        window = self.reads.position[generated] // self.run.mixture.window
+        order = np.argsort(window, kind="stable")
+        numbers, begins = np.unique(window[order], return_index=True)
+        ends = np.append(begins, len(order))[1:]
+        found = []
+        for number, begin, end in zip(numbers.tolist(), begins.tolist(), ends.tolist(), strict=True):
+            here = generated[order[begin:end]]
+            _, at = np.unique(source[here], return_index=True)
+            tokens, distinct = int(self.reads.tokens[here].sum()), here[at]
+            times = tokens / int(self.reads.length[distinct].sum())
+            documents = len(np.unique(self.reads.document[here]))
+            row = {"window": number, "documents": documents, "generations": len(distinct)}
+            found.append({**row, "tokens": tokens, "times": times})
+        return found
+
     def summary(self) -> dict[str, Any]:
         """The mixture as it was asked for and as it came, passes over the web tokens, and tokens by kind."""
         mixture, total = self.run.mixture, sum(self.sequences.values(), Counter[str]())
@@ -92,6 +111,7 @@ class Audit:
             "web_passes": passes,
             "tokens": {f"{stream} {kind}": tokens for (stream, kind), tokens in sorted(self.tokens.items())},
             "reuse": self.reuse(),
+            "windows": self.windows(),
         }
 
 

@@ -3,6 +3,7 @@
 import json
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -13,6 +14,8 @@ from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
 
 _MOST_POSITIONS = 12
+#: At either end of a run.
+_MOST_WINDOWS = 8
 
 
 def audit_run(run_file: Path, positions: str, document: int | None, as_json: Path | None, plot: Path | None) -> None:
@@ -29,7 +32,7 @@ def audit_run(run_file: Path, positions: str, document: int | None, as_json: Pat
     found = audit(dataset, start or 0, stop)
     summary = found.summary()
     console = plain_console()
-    console.print(tokens_table(found), rounds_table(found))
+    console.print(tokens_table(found), rounds_table(found), windows_table(summary["windows"]))
     read, asked, (before, after) = summary["sequences"], summary["asked"], summary["web_passes"]
     reuse = ", ".join(f"{count:,} {f'{times}x' if times else 'in part'}" for times, count in found.reuse().items())
     lines = [
@@ -67,6 +70,18 @@ def rounds_table(found: Audit) -> Table:
         tokens = int(sources.tokens[here].sum())
         counts = (f"{here.sum():,}", f"{tokens:,}", f"{tokens / sources.length[here].sum():.2f}")
         table.add_row("web" if round == WEB else str(round), *counts, f"{positions.min():,}", f"{positions.max():,}")
+    return table
+
+
+def windows_table(windows: list[dict[str, Any]]) -> Table:
+    """How much there was to read in each window, and how often it was; of many windows the first and the last."""
+    table = Table("window", "documents", "generations", "tokens", "times each")
+    many = len(windows) > 2 * _MOST_WINDOWS
+    for at, row in enumerate([*windows[:_MOST_WINDOWS], *windows[-_MOST_WINDOWS:]] if many else windows):
+        if many and at == _MOST_WINDOWS:
+            table.add_row("…")
+        counts = (f"{row[name]:,}" for name in ("window", "documents", "generations", "tokens"))
+        table.add_row(*counts, f"{row['times']:.2f}")
     return table
 
 

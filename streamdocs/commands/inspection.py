@@ -6,8 +6,9 @@ from rich.table import Table
 
 from streamdocs._base.console import plain_console
 from streamdocs.dataset import StreamingMegadocDataset
-from streamdocs.errors import ConfigError
+from streamdocs.errors import ConfigError, WaitTimeoutError
 from streamdocs.generations.progress import read_tallies, total
+from streamdocs.recipes.keys import Generator
 
 _TEXT_WIDTH = 48
 
@@ -18,8 +19,12 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
     Raises:
         StreamdocsError: The run file, the corpus or the store cannot be read, or the position is not sealed yet.
     """
-    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
     console = plain_console()
+    try:
+        dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=0)
+    except WaitTimeoutError:
+        dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, generator=Generator(model="unknown"))
+        console.print(f"no server has written yet, and no generator is named: start `streamdocs-server {run_file}`")
     console.print(dataset.describe(), highlight=False)
     if dataset.run.scope and dataset.store:
         console.print(rounds_table(dataset))

@@ -26,8 +26,9 @@ from streamdocs.corpus.files import (
 )
 from streamdocs.corpus.schema import check_shards
 from streamdocs.corpus.shards import CorpusFiles, MappedShard, Shards
-from streamdocs.corpus.tokenizer import CorpusTokenizer
+from streamdocs.corpus.tokenizer import CorpusTokenizer, load_boundaries
 from streamdocs.errors import CorpusError, some
+from streamdocs.recipes.boundaries import TokenBoundaries
 
 
 class Corpus:
@@ -109,6 +110,11 @@ class Corpus:
         """The student's tokenizer."""
         return CorpusTokenizer.load(self.local)
 
+    @cached_property
+    def boundaries(self) -> TokenBoundaries:
+        """Where documents may be cut; without the tokenizer, which is large."""
+        return load_boundaries(self.local)
+
     def encode_marks(self, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of strings of the configuration; without the tokenizer, which is large, where all are known."""
         known: dict[str, list[int]] = {"": [], **self.index["tokenizer"].get("marks", {})}
@@ -145,6 +151,13 @@ class Corpus:
         (shard,), (begin,) = self.locate(np.array([document]))
         stop = begin + int(self.tokens_per_document[document]) * self.dtype.itemsize
         return np.frombuffer(shard[begin:stop], self.dtype)
+
+    def tokens_of(self, documents: Ints) -> Tokens:
+        """Tokens of documents, end to end, copied: ``dtype`` (tokens,); ``CorpusError`` as ``locate``."""
+        shards, begins = self.locate(documents)
+        stops = begins + self.tokens_per_document[documents] * self.dtype.itemsize
+        parts = zip(shards, begins.tolist(), stops.tolist(), strict=True)
+        return np.frombuffer(b"".join([shard[begin:stop] for shard, begin, stop in parts]), self.dtype)
 
     def locate(self, documents: Ints) -> tuple[list[memoryview], Ints]:
         """Of each document, the bytes of its shard and at which of them its tokens begin: int64 (documents,).

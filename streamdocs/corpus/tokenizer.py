@@ -10,12 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import tokenizers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from streamdocs._base.arrays import Tokens
 from streamdocs._base.hashing import fingerprint
+from streamdocs.corpus.adopting import adopt, made_of_text, plain_text_tokenizer
 from streamdocs.corpus.files import INDEX_FILE, TOKENIZER_FILE, load_index
+from streamdocs.corpus.tokenizer_json import Contents, token_texts, unknown_token
 from streamdocs.errors import ConfigError, CorpusError
+from streamdocs.recipes.boundaries import TokenBoundaries
 
 # Tried in this order where there is no tokenizer_config.json to say.
 BOS_NAMES = ("<|begin_of_text|>", "<|begin▁of▁sentence|>", "<s>", "<bos>", "<|endoftext|>")
@@ -27,6 +31,8 @@ class CorpusTokenizer:
 
     Special-token strings in a text are spelled out in ordinary tokens, and so are all other added tokens
     (``<think>``, ``<tool_call>``) but for runs of whitespace. No token is added, nothing is cut or padded.
+    Parts of a megadoc are encoded by themselves and decode to what they say: one that ``from_name_or_path`` opens puts
+    no space before a text, as SentencePiece's mostly do.
     ``bos`` is None where the tokenizer has none, or has one token for both ends: then ``eos`` separates documents.
     Raises ``ConfigError`` where the file is not a tokenizer, or one whose model makes special tokens out of text.
     """
@@ -36,19 +42,29 @@ class CorpusTokenizer:
         self.bos = None if bos == eos else bos
         self.eos = eos
         try:
-            self._contents: dict[str, Any] = json.loads(tokenizer_json)
-            # The post-processor would add special tokens, and trims spaces off the offsets.
-            self._contents.update(truncation=None, padding=None, post_processor=None)
-            self._tokenizer = self._plain_text_tokenizer()
-            self.vocab_size = max(self._tokenizer.get_vocab().values()) + 1
+            self._contents = _parsed(tokenizer_json)
+            self._tokenizer = plain_text_tokenizer(self._contents)
+            names = {each["id"]: each["content"] for each in self._contents["added_tokens"] if each["special"]}
+            self.vocab_size = max(*self._tokenizer.get_vocab().values(), *names) + 1
             self.dtype: Literal["uint16", "uint32"] = "uint16" if self.vocab_size <= 1 << 16 else "uint32"
-            made = self._special_tokens_of_text()
+            names = {i: self._tokenizer.id_to_token(i) or "" for i in self._ends} | names
+            made = made_of_text(self._tokenizer, names)
+            unknown = unknown_token(self._contents)
         except Exception as error:  # tokenizers raises bare Exception
-            raise ConfigError(f"{name} is not a usable tokenizer.json: {error}") from error
-        if made:
-            raise ConfigError(f"the tokenizer {name} makes special tokens of plain text ({', '.join(made)})")
-        if max(eos, bos or 0) >= self.vocab_size:
+            raise _unusable(name, error) from error
+        if max(self._ends) >= self.vocab_size:
             raise ConfigError(f"{name}: the ends of documents ({bos}, {eos}) are no tokens of {self.vocab_size}")
+        if unknown in made & self._ends:
+            raise ConfigError(
+                f"the tokenizer {name} would end a document at all that it does not know: {names[unknown]} is also its "
+                "unknown token. Name another eos_token and bos_token in its tokenizer_config.json"
+            )
+        if made := made - {unknown}:
+            raise ConfigError(
+                f"the tokenizer {name} makes special tokens of plain text ({', '.join(names[i] for i in sorted(made))})"
+                ": its model has them among its words. Rename them there (model.vocab in tokenizer.json, and the same "
+                "in added_tokens) to what no text contains"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         # A Tokenizer forgets in pickling that it is to take special tokens for text.
@@ -56,7 +72,7 @@ class CorpusTokenizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._tokenizer = self._plain_text_tokenizer()
+        self._tokenizer = plain_text_tokenizer(self._contents)
 
     @classmethod
     def from_name_or_path(cls, source: str) -> "CorpusTokenizer":
@@ -76,10 +92,11 @@ class CorpusTokenizer:
             tokenizer = Tokenizer.from_str(contents)
             config = json.loads(config_file.read_text("utf-8")) if config_file.is_file() else {}
         except Exception as error:  # tokenizers raises bare Exception
-            raise ConfigError(f"{file} is not a usable tokenizer.json: {error}") from error
+            raise _unusable(str(file), error) from error
         bos = _special_id(tokenizer, config, "bos_token", BOS_NAMES)
         eos = _special_id(tokenizer, config, "eos_token", EOS_NAMES)
-        return cls(contents, name=name, bos=bos, eos=_require_eos(eos, name))
+        named = [_special_id(tokenizer, config, field, ()) for field in config if field.endswith("_token")]
+        return cls._adopted(contents, name, bos, _require_eos(eos, name), named)
 
     @classmethod
     def _from_transformers(cls, name: str) -> "CorpusTokenizer":
@@ -90,10 +107,23 @@ class CorpusTokenizer:
         except (ImportError, OSError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise ConfigError(f"no tokenizer {name!r}, neither a path nor a Hugging Face name: {reason}") from error
+        except Exception as error:  # what a tokenizer of another version makes of it
+            raise _unusable(repr(name), error) from error
         if not found.is_fast:
             raise ConfigError(f"the tokenizer {name!r} has no fast version: use one that comes with a tokenizer.json")
         eos = _require_eos(found.eos_token_id, name)
-        return cls(found.backend_tokenizer.to_str(), name=name, bos=found.bos_token_id, eos=eos)
+        contents, bos = found.backend_tokenizer.to_str(), found.bos_token_id
+        return cls._adopted(contents, name, bos, eos, found.all_special_ids)
+
+    @classmethod
+    def _adopted(
+        cls, contents: str, name: str, bos: int | None, eos: int, special: Iterable[int | None]
+    ) -> "CorpusTokenizer":
+        try:
+            adopted = adopt(json.loads(contents), {each for each in (*special, bos, eos) if each is not None})
+        except Exception as error:  # tokenizers raises bare Exception
+            raise _unusable(name, error) from error
+        return cls(json.dumps(adopted), name=name, bos=bos, eos=eos)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> "CorpusTokenizer":
@@ -114,16 +144,11 @@ class CorpusTokenizer:
     @classmethod
     def load(cls, corpus: str | Path) -> "CorpusTokenizer":
         """The tokenizer of a corpus folder; ``CorpusError`` where its file is missing or not the one that was used."""
-        section = load_index(corpus)["tokenizer"]
-        path = Path(corpus) / TOKENIZER_FILE
+        contents, section = _load(corpus)
         try:
-            contents = path.read_text("utf-8")
-            tokenizer = cls(contents, name=section["name"], bos=section["bos"], eos=section["eos"])
-        except (OSError, ValueError) as error:
-            raise CorpusError(f"{path} cannot be read: {error}") from error
-        if tokenizer.digest != section["digest"]:
-            raise CorpusError(f"{path} is not the tokenizer of {INDEX_FILE}: it was changed after the corpus was made")
-        return tokenizer
+            return cls(json.dumps(contents), name=section["name"], bos=section["bos"], eos=section["eos"])
+        except ConfigError as error:
+            raise CorpusError(f"{Path(corpus) / TOKENIZER_FILE} cannot be used: {error}") from error
 
     def save(self, folder: str | Path) -> None:
         """Write ``tokenizer.json`` into a folder."""
@@ -138,7 +163,7 @@ class CorpusTokenizer:
     @cached_property
     def digest(self) -> str:
         """The tokenizer's identity, as 32 hexadecimal digits: everything that decides which tokens a document gets."""
-        return fingerprint([self._contents, self.bos, self.eos])
+        return _digest(self._contents, self.bos, self.eos)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of each text, as arrays of ``dtype``; on all cores and without the interpreter lock."""
@@ -158,30 +183,57 @@ class CorpusTokenizer:
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> str:
         """The text of tokens, special tokens by their names."""
-        return self._tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
+        return self._marks_tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
 
     def _array(self, ids: list[int]) -> Tokens:
         return np.array(ids, dtype=self.dtype)
 
-    def _plain_text_tokenizer(self) -> Tokenizer:
-        # Runs of whitespace are how GPT-NeoX and its heirs write ordinary text.
-        tokens = [{**each, "special": not each["content"].isspace()} for each in self._contents["added_tokens"]]
-        tokenizer = Tokenizer.from_str(json.dumps({**self._contents, "added_tokens": tokens}))
-        tokenizer.encode_special_tokens = True
-        return tokenizer
+    @property
+    def _ends(self) -> set[int]:
+        return {self.eos} if self.bos is None else {self.bos, self.eos}
 
     @cached_property
     def _marks_tokenizer(self) -> Tokenizer:
         return Tokenizer.from_str(json.dumps(self._contents))
 
-    def _special_tokens_of_text(self) -> list[str]:
-        # A model (Unigram, say) may have the special tokens among its own pieces; only a trial can tell.
-        names = {each["id"]: each["content"] for each in self._contents["added_tokens"] if each["special"]}
-        names.update({i: self._tokenizer.id_to_token(i) for i in (self.bos, self.eos) if i is not None})
-        probes = [probe for name in names.values() for probe in (name, f"a{name} b")]
-        made = np.unique(np.concatenate([*self.encode_batch(probes), self._array([])]))
-        unknown = self._contents["model"].get("unk_token")
-        return [names[i] for i in made.tolist() if i in names and names[i] != unknown]
+
+def load_boundaries(corpus: str | Path) -> TokenBoundaries:
+    """Where documents of a corpus may be cut: from its tokenizer's file alone; ``CorpusError`` as ``load``."""
+    return TokenBoundaries.of(token_texts(_load(corpus)[0]))
+
+
+def _load(corpus: str | Path) -> tuple[Contents, dict[str, Any]]:
+    """The tokenizer of a corpus folder, and what the corpus says of it."""
+    section = load_index(corpus)["tokenizer"]
+    path = Path(corpus) / TOKENIZER_FILE
+    try:
+        contents = _parsed(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path} cannot be read: {error}") from error
+    if _digest(contents, section["bos"], section["eos"]) != section["digest"]:
+        raise CorpusError(f"{path} is not the tokenizer of {INDEX_FILE}: it was changed after the corpus was made")
+    return contents, section
+
+
+def _parsed(tokenizer_json: str) -> Contents:
+    contents: Contents = json.loads(tokenizer_json)
+    if not isinstance(contents, dict):
+        raise ValueError("it is no JSON object")
+    # The post-processor would add special tokens, and trims spaces off the offsets.
+    contents.update(truncation=None, padding=None, post_processor=None)
+    return contents
+
+
+def _digest(contents: Contents, bos: int | None, eos: int) -> str:
+    return fingerprint([contents, bos, eos])
+
+
+def _unusable(what: str, error: Exception) -> ConfigError:
+    reason = str(error).strip().partition("\n")[0]
+    return ConfigError(
+        f"{what} is not a usable tokenizer.json for tokenizers {tokenizers.__version__}, which may be older or newer "
+        f"than what wrote it ({reason}): save it again with this version, or take another tokenizer"
+    )
 
 
 # Learning from one word takes time in the square of its length: a line of ten million letters would take for ever.

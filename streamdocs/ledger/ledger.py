@@ -1,6 +1,7 @@
 """The ledger: which generations each window of a run is made of, sealed once and then read by everyone."""
 
 import logging
+import math
 import time
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from streamdocs.generations.record_cache import RecordCache
 from streamdocs.generations.records import Records, StoreShelf
 from streamdocs.ledger.consistency import unpack_manifest
 from streamdocs.ledger.meter import MixtureMeter
-from streamdocs.ledger.sealing import Manifest, Sealer, State
+from streamdocs.ledger.sealing import MOST_READS_IN_FIRST_WINDOW, Manifest, NotYet, Sealer, State
 from streamdocs.ledger.waiting import Wait
 from streamdocs.ledger.windows import (
     Reseal,
@@ -34,6 +35,8 @@ from streamdocs.store import Snapshot, Store
 
 log = logging.getLogger(__name__)
 
+_MUCH_REUSE = "window %d: what exists was read %.0f times on average, with more to come; max_reuse limits that"
+
 
 class Ledger:
     """The sealed windows of one run. An example: docs/worked-example.md.
@@ -43,9 +46,12 @@ class Ledger:
         store: Where windows and generations are.
         when_behind: What to do where generations are missing.
         wait_timeout: Seconds that sealing a window waits without any progress.
+        max_reuse: How often what exists may be read on average while more is to come; None for any number.
     """
 
-    def __init__(self, run: Run, store: Store, when_behind: WhenBehind, wait_timeout: float) -> None:
+    def __init__(
+        self, run: Run, store: Store, when_behind: WhenBehind, wait_timeout: float, max_reuse: float | None = None
+    ) -> None:
         if run.scope is None:
             raise FingerprintError("a run without a generator has no ledger")
         self.run = run
@@ -54,6 +60,10 @@ class Ledger:
         self.waited_seconds = 0.0
         self.meter = MixtureMeter(self.scope, run.mixture, store)
         self._wait_timeout = wait_timeout
+        self._when_behind = when_behind
+        self._max_reuse = max_reuse
+        #: Above it a warning is due; then above twice as much.
+        self._much_reuse: float = MOST_READS_IN_FIRST_WINDOW
         self._cache = RecordCache(run.order.documents, run.recipe.cycle, run.recipe.round_size)
         self._sealer = Sealer(run, self.scope.generation_order, when_behind)
         self._cached_manifest = remember(self._manifest, 2)
@@ -251,7 +261,7 @@ class Ledger:
         while True:
             with self.store.read() as snapshot:
                 shelf = StoreShelf(snapshot, self.scope, watermark, deep=deep, cache=None if deep else self._cache)
-                result = self._sealer.seal(state, shelf)
+                result = self._within_reuse(self._sealer.seal(state, shelf), state, shelf)
             watermark = shelf.watermark
             if isinstance(result, Manifest):
                 self.waited_seconds += wait.seconds
@@ -259,3 +269,19 @@ class Ledger:
                     log.warning("window %d leaves out what is lost or damaged of documents %s", window, some(lost))
                 return result
             wait.go_on(result.missing, watermark)
+
+    def _within_reuse(self, found: Manifest | NotYet, state: State, shelf: StoreShelf) -> Manifest | NotYet:
+        """A window as it was found, unless it reads what exists too often and there will be more."""
+        if isinstance(found, NotYet) or found.watermark == self.scope.generation_order.total_items:
+            return found
+        reuse = self.meter.until(found)["reuse"]
+        if reuse <= (self._max_reuse or math.inf) or not found.units.counts.any():
+            if reuse > self._much_reuse:
+                self._much_reuse = 2 * reuse
+                log.warning(_MUCH_REUSE, state.window, reuse)
+            return found
+        if self._when_behind == "web":
+            return self._sealer.filled(state, shelf)
+        return NotYet(
+            f"what exists would have been read {reuse:.1f} times on average, max_reuse is {self._max_reuse:g}"
+        )

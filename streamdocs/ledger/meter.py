@@ -36,8 +36,17 @@ def describe_run(run: Run, epoch_sequences: int, stored: Tally, all_stored: bool
         lines += [
             f"  synthetic {synthetic:,} tokens, {float(mixture.fraction):.2%}: {recipe.name} of {wanted:,} generations "
             f"({'' if all_stored else 'more than '}{stored.generations:,} exist)",
-            f"  each generation is read {reads:.2f} times at {mean:,.0f} tokens ({known})",
+            f"  once all exist, each generation is read {reads:.2f} times at {mean:,.0f} tokens ({known})",
         ]
+        if stored.items < documents * recipe.cycle and all_stored:
+            first = mixture.synthetic_before(mixture.window) * mixture.max_seq_len
+            now = (
+                f"{first / stored.tokens:,.1f} times each of what exists now" if stored.tokens else "nothing exists yet"
+            )
+            lines += [
+                f"  the first window reads {first:,} synthetic tokens: {now}. While generation is behind, what exists "
+                "is read over and over; mix.max_reuse limits that"
+            ]
     return "\n".join(lines)
 
 

@@ -172,6 +172,12 @@ class Sealer:
         self._when_behind = when_behind
         self._chooser = Chooser(run.recipe)
 
+    def filled(self, state: State, shelf: Shelf) -> Manifest:
+        """The manifest of a window that begins no new unit: what those begun before leave is filled with web text."""
+        carried = Units.of(state.carry)
+        taken = _Taken(carried, np.cumsum(self._unit_tokens(carried)), state.sweep, state.cursor, None)
+        return self._manifest(state, taken, len(self._mixture.rows(state.window)[1]), shelf)
+
     def seal(self, state: State, shelf: Shelf) -> Manifest | NotYet:
         """The manifest of window ``state.window``, or what is missing."""
         rows = len(self._mixture.rows(state.window)[1])

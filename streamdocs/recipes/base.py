@@ -9,7 +9,7 @@ always uses the newest ``generations`` there are.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -56,7 +56,7 @@ class Recipe:
         generations: Generations a unit draws on, G.
         per_round: Generations asked for at once, a divisor of G; default G.
         rounds: Rounds in all; ``"enough"`` (default) is as many as G needs, ``None`` endless: always fresh ones.
-        prompt: Text of the prompt, with its placeholders.
+        prompt: Text of the prompt, with its placeholders; in a run file, the name of a file with it.
         max_tokens: Most new tokens of one generation.
 
     Raises:
@@ -139,6 +139,11 @@ class Recipe:
         first = round % self.cycle * self.round_size
         return range(first, first + self.round_size)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Its fields as far as the batches depend on them: all but how long it goes on."""
+        return {name: value for name, value in asdict(self).items() if name != "rounds"}
+
     def request_part(self, round: int, tokenizer_digest: str) -> list[Any]:
         """What goes into the key of a generation: everything about the request that can change the text."""
         return [self.kind, digest128(self.prompt.encode()), self.max_tokens, self.round_size]
@@ -148,13 +153,18 @@ class Recipe:
         requests = [self.request_part(round, tokenizer_digest) for round in range(self.cycle)]
         return [requests, self.generations, self.sweeps]
 
-    def requests(self, text: str, offsets: Sequence[tuple[int, int]], round: int) -> list[Request]:
-        """The requests of one round for a document of ``text``, whose tokens lie at these character ``offsets``."""
+    def requests(self, text: str, places: Sequence[int], round: int) -> list[Request]:
+        """The requests of one round for a document of ``text``; ``places`` are its characters at the round's cuts."""
         return [self._request({"document": text}, self.round_size)]
 
     def cuts(self, tokens: Ints, slots: Ints) -> Ints:
         """Token index at which the generation of each slot goes into its document of ``tokens`` tokens."""
         return np.zeros(np.broadcast(tokens, slots).shape, np.int64)
+
+    @property
+    def cuts_at_boundaries(self) -> bool:
+        """Whether a cut is moved to where a word or a character begins: see ``TokenBoundaries.nearest``."""
+        return False
 
     def place_of_slot(self, slot: int) -> int:
         """Where a slot's generation stands among the others of its unit."""

@@ -16,6 +16,9 @@ class Rephrase(Recipe):
     """Simple rephrasing: every generation is a document of its own, and so is the web document (unless ``web=False``).
 
     A pass goes over the documents G (+1) times, each time in another order and with another of their units.
+
+    Args:
+        web: Whether the web document is read, too, once in a pass.
     """
 
     name: ClassVar[str] = "rephrase"

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from streamdocs._base.arrays import Ints
+from streamdocs.errors import ConfigError
 from streamdocs.recipes.base import Recipe, Request
 from streamdocs.recipes.layout import Layout, Part
 from streamdocs.recipes.prompts import load_prompt
@@ -15,11 +16,13 @@ from streamdocs.recipes.prompts import load_prompt
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch(Recipe):
-    """Latent thoughts: the document's tokens are cut into G + 1 equal pieces, with a thought at every cut.
+    """Latent thoughts: the document is cut into G + 1 pieces of as many tokens, with a thought at every cut.
 
     Each thought is generated from the text before its cut and the text after it.
 
     Args:
+        cut_at: ``"word"`` moves each cut to the nearest whitespace, or where none is near to the nearest character;
+            ``"token"`` leaves it between any two tokens, which may be within a word or a character.
         open_mark: Text before a thought; where it is a special token of the tokenizer, it becomes that token.
         close_mark: Text after a thought, likewise.
     """
@@ -28,10 +31,16 @@ class Stretch(Recipe):
     kind: ClassVar[Literal["rephrase", "thought"]] = "thought"
     fields: ClassVar[tuple[str, ...]] = ("before", "after")
 
+    cut_at: Literal["word", "token"] = "word"
     open_mark: str = "<think>"
     close_mark: str = "</think>"
     prompt: str = field(default_factory=lambda: load_prompt("thought"), repr=False)
     max_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cut_at not in ("word", "token"):
+            raise ConfigError(f"stretch: cut_at={self.cut_at!r}; it is 'word' or 'token'")
 
     @property
     def layout(self) -> Layout:
@@ -39,17 +48,25 @@ class Stretch(Recipe):
         each = (Part.OPEN, Part.GENERATION, Part.CLOSE, Part.DOCUMENT_NEXT)
         return Layout((Part.BOS, Part.DOCUMENT_HEAD), each, (Part.EOS,))
 
-    def request_part(self, round: int, tokenizer_digest: str) -> list[Any]:
-        """Also which cuts, in tokens of which tokenizer."""
-        cuts = [self.place_of_slot(slot) for slot in self.slots_of_round(round)]
-        return [*super().request_part(round, tokenizer_digest), self.generations, cuts, tokenizer_digest]
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Without ``cut_at`` where it is ``"token"``, which is all that there was before it."""
+        return {name: value for name, value in super().identity.items() if (name, value) != ("cut_at", "token")}
 
-    def requests(self, text: str, offsets: Sequence[tuple[int, int]], round: int) -> list[Request]:
+    def request_part(self, round: int, tokenizer_digest: str) -> list[Any]:
+        """Also which cuts, in tokens of which tokenizer, and whether they are moved."""
+        cuts = [self.place_of_slot(slot) for slot in self.slots_of_round(round)]
+        moved = [self.cut_at] if self.cuts_at_boundaries else []
+        return [*super().request_part(round, tokenizer_digest), self.generations, cuts, tokenizer_digest, *moved]
+
+    def requests(self, text: str, places: Sequence[int], round: int) -> list[Request]:
         """One request a cut, in the order of the document, so that a server's prefix cache serves what they share."""
-        slots = np.array(self.slots_of_round(round))
-        starts = [start for start, _ in offsets] + [len(text)]
-        places = [starts[cut] for cut in self.cuts(np.array(len(offsets)), slots)]
         return [self._request({"before": text[:place], "after": text[place:]}, 1) for place in places]
+
+    @property
+    def cuts_at_boundaries(self) -> bool:
+        """As ``cut_at`` says."""
+        return self.cut_at == "word"
 
     def cuts(self, tokens: Ints, slots: Ints) -> Ints:
         """floor(tokens * (cut + 1) / (G + 1)): G + 1 pieces whose lengths differ by at most one."""

@@ -4,7 +4,7 @@ A *unit* is one document of a training stream. Each is made of *pieces*: constan
 web document, generations. All of it is arithmetic on lengths; tokens are copied once, into the batch.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import NamedTuple
@@ -131,10 +131,18 @@ class Packer:
         recipe: Where generations go (its cuts).
         layout: The parts of a unit.
         constants: Tokens of each constant part; missing ones have none.
+        move: Where the recipe's cuts are moved to: documents and cuts of each, int64 (units,), and int64 (cuts,).
     """
 
-    def __init__(self, recipe: Recipe, layout: Layout, constants: dict[Part, Tokens]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        layout: Layout,
+        constants: dict[Part, Tokens],
+        move: Callable[[Ints, Ints, Ints], Ints] | None = None,
+    ) -> None:
         self._recipe = recipe
+        self._move = move
         self._layout = layout
         self._lengths = np.zeros(len(Part), np.int64)
         for part, tokens in constants.items():
@@ -190,6 +198,8 @@ class Packer:
         ends = np.cumsum(units.counts)
         slots = units.rounds % self._recipe.cycle * self._recipe.round_size + units.numbers
         cuts = self._recipe.cuts(np.repeat(document_tokens, units.counts), slots)
+        if self._move:
+            cuts = self._move(units.documents, units.counts, cuts)
         # The cuts of each unit, then the end of its document: its pieces reach from each of these edges to the next.
         edges = np.insert(cuts, ends, document_tokens)
         first_edge = ends - units.counts + np.arange(len(ends))

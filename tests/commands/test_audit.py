@@ -42,7 +42,7 @@ def dataset(request, small_corpus, tmp_path_factory):
 def test_it_sums_up_what_explain_says(dataset, start, size):
     positions = range(start, min(start + size, WINDOWS * SIZE))
     found = audit(dataset, positions.start, positions.stop)
-    kinds, sources, where = Counter(), Counter(), defaultdict(set)
+    kinds, sources, where, windows = Counter(), Counter(), defaultdict(set), defaultdict(Counter)
     for position in positions:
         for segment in dataset.explain(position):
             kinds[segment.kind] += segment.stop - segment.start
@@ -50,6 +50,8 @@ def test_it_sums_up_what_explain_says(dataset, start, size):
                 source = (segment.document, segment.generation)
                 sources[source] += segment.stop - segment.start
                 where[source].add(position)
+                if segment.generation:
+                    windows[position // SIZE][source] += segment.stop - segment.start
     here = Counter()
     for (_, kind), tokens in found.tokens.items():
         here[kind if kind in ("web", dataset.run.recipe.kind) else "mark"] += tokens
@@ -58,6 +60,17 @@ def test_it_sums_up_what_explain_says(dataset, start, size):
     assert {(row["document"], generation_of(row)): row["tokens"] for row in rows} == sources
     assert {(row["document"], generation_of(row)): set(row["positions"]) for row in rows} == where
     assert all(row["positions"] == sorted(row["positions"]) for row in rows)
+    lengths = {(row["document"], generation_of(row)): row["length"] for row in rows}
+    assert found.windows() == [
+        {
+            "window": window,
+            "documents": len({document for document, _ in read}),
+            "generations": len(read),
+            "tokens": read.total(),
+            "times": read.total() / sum(lengths[source] for source in read),
+        }
+        for window, read in sorted(windows.items())
+    ]
     total = found.summary()["sequences"]
     assert total["synthetic"] == sum(bool(dataset[position]["synthetic"]) for position in positions)
     assert total["synthetic"] + total["filler"] == found.summary()["asked"]

@@ -4,8 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import streamdocs
 from streamdocs import StreamingMegadocDataset
+from streamdocs.commands.inspection import inspect_run
+from streamdocs.errors import ConfigError
+from streamdocs.generations.heartbeat import registered_generators
+from streamdocs.store import LmdbStore
 
 BIN = Path(sys.executable).parent
 
@@ -52,6 +58,18 @@ def test_prepare_generate_and_inspect(tmp_path):
     assert shown.returncode == 0, shown.stderr
     for expected in ("an epoch reads", "generations", "80", "thought", "<think>", "sequence 5"):
         assert expected in shown.stdout
+
+
+def test_inspect_before_any_server(small_corpus, tmp_path, capsys):
+    fields = "recipe: {name: stitch, generations: 4}, generator: {engine: sglang}, mix: {max_seq_len: 64, window: 32}"
+    (tmp_path / "run.yaml").write_text(f"{{corpus: {small_corpus}, store: store, {fields}}}")
+    inspect_run(tmp_path / "run.yaml")
+    shown = capsys.readouterr().out
+    assert "no server has written yet" in shown and "streamdocs-server" in shown
+    assert "stitch of 400 generations (0 exist)" in shown
+    with pytest.raises(ConfigError, match="0 of them are sealed"):
+        inspect_run(tmp_path / "run.yaml", position=0)
+    assert registered_generators(LmdbStore(tmp_path / "store")) == []
 
 
 def test_errors_are_one_line(tmp_path):

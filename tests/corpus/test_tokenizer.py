@@ -154,14 +154,6 @@ def test_tokenizers_that_cannot_be_used(raw, tmp_path):
         CorpusTokenizer.from_name_or_path(str(tmp_path / "nowhere"))
 
 
-def test_a_model_that_makes_special_tokens_of_text_is_refused(tmp_path):
-    pieces = [("<unk>", 0.0), ("</s>", 0.0), *((char, -1.0) for char in "abc </s>")]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=False))
-    tokenizer.add_special_tokens(["<unk>", "</s>"])
-    with pytest.raises(ConfigError, match="makes special tokens of plain text"):
-        write(tmp_path, tokenizer)
-
-
 def test_transformers_tokenizers(trained, tmp_path):
     from transformers import GPT2Tokenizer, PreTrainedTokenizerFast
 

@@ -111,7 +111,7 @@ def longer_than_the_context(value) -> None:
     """What is sent fits and is part of the document, or it stops because the instructions leave no room for one."""
     text, times, context, recipe = value
     document = text * times
-    places = [(i, i + 1) for i in range(len(document))]
+    places = [len(document) * (cut + 1) // (recipe.generations + 1) for cut in range(recipe.round_size)]
 
     async def fit() -> None:
         section = GeneratorSection(engine="openai", endpoint="http://there")

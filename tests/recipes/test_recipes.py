@@ -17,6 +17,7 @@ DIVISORS = [(g, p) for g in range(1, 33) for p in range(1, g + 1) if g % p == 0]
         (lambda: Stitch(generations=8, per_round=3), "does not divide"),
         (lambda: Stitch(generations=8, per_round=2, rounds=3), "4 are needed"),
         (lambda: Stitch(generations=8, web="middle"), "'last', 'first' or 'none'"),
+        (lambda: Stretch(generations=2, cut_at="sentence"), "'word' or 'token'"),
         (lambda: Rephrase(generations=2, prompt="no placeholder"), "{document}"),
         (lambda: Stretch(generations=2, prompt="only {before}"), "{after}"),
         (lambda: Rephrase(generations=2, max_tokens=0), "max_tokens"),
@@ -75,11 +76,10 @@ def test_web_documents_are_spread_over_the_sweeps():
 
 def test_requests_hold_the_text_as_data():
     text = "A {before} B {after} {document} {{ x }} C"
-    offsets = [(i, i + 1) for i in range(len(text))]
-    stretch = Stretch(generations=3, prompt="[{before}|{after}]")
-    prompts = [request.prompt for request in stretch.requests(text, offsets, 0)]
+    stretch, places = Stretch(generations=3, prompt="[{before}|{after}]"), [5, 17, 30]
+    prompts = [request.prompt for request in stretch.requests(text, places, 0)]
     assert [p.replace("|", "", 1) for p in prompts] == [f"[{text}]"] * 3
-    assert [p.index("|") - 1 for p in prompts] == [len(text) * cut // 4 for cut in (1, 2, 3)]
+    assert [p.index("|") - 1 for p in prompts] == places
     stitch = Stitch(generations=4, per_round=2, prompt="<{document}>")
     (request,) = stitch.requests(text, [], 1)
     assert request.prompt == f"<{text}>" and request.n == 2

@@ -61,9 +61,9 @@ class Gates:
     - ``chat``: whether a model's reasoning, chat tokens, labels and remarks are taken off, and what refuses, asks for
       the document, speaks of it or repeats the prompt is rejected. What the document says itself is never touched.
     - ``cut_off``: a text that ran into ``max_tokens`` is trimmed to its last whole sentence, rejected, or kept.
-    - ``min_ratio``, ``max_ratio``: length of a rephrase against its document; None switches a limit off. The lower one
-      looks at no more of the document than ``max_tokens`` can hold; to the upper one ``slack`` is added, so that
-      a rephrase of one line may be a paragraph.
+    - ``min_ratio``, ``max_ratio``, ``slack``: length of a rephrase against its document; None switches a limit off. The
+      lower one looks at no more of the document than ``max_tokens`` can hold; to the upper one ``slack`` is added, so
+      that a rephrase of one line may be a paragraph.
     - ``min_thought``: a thought is not compared with anything, it only has to be this long.
     - ``max_repeated_lines``: share of the characters that are in lines seen before.
     - ``max_repeated_ngrams``: share of the 10-word sequences that were seen before. Both defaults are limits of

@@ -227,10 +227,9 @@ def _reseeded(seed: int, known: TextRecord | None) -> int:
 def requests(scope: GenerationScope, document: int, round: int) -> list[tuple[Request, int]]:
     """What a round asks for a document, in the order of sending, with the seed of each request's first generation."""
     text = scope.corpus.text(document)
-    needs_offsets = scope.recipe.kind == "thought"
-    offsets = scope.corpus.tokenizer.encode_offsets(text)[1] if needs_offsets else []
+    places = scope.cut_places(text, round) if scope.recipe.kind == "thought" else []
     seed = scope.keyring.key(scope.corpus.document_digest(document), round).seed
-    made = scope.recipe.requests(text, offsets, round)
+    made = scope.recipe.requests(text, places, round)
     return list(zip(made, accumulate((request.n for request in made[:-1]), initial=seed), strict=True))
 
 

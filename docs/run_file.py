@@ -1,0 +1,146 @@
+"""The page docs/run-file.md: every field of a run file with its type, its default and its sentence.
+
+``python docs/run_file.py > docs/run-file.md`` writes it. Types and defaults are those that a run file is checked
+against, sentences those of the classes' docstrings (``Args``), so a field without one is an error here.
+"""
+
+import dataclasses
+import functools
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic_core import PydanticUndefined
+
+from streamdocs import StreamingMegadocDataset
+from streamdocs.config import RunFile
+from streamdocs.recipes import RECIPES
+from streamdocs.recipes.keys import Generator
+from streamdocs.sections import GeneratorSection, MixSection, Section, ServerSection
+from streamdocs_server.gates.gates import Gates
+
+#: Each part of a run file, and whose words are taken for the fields that it has no words for.
+SECTIONS: dict[str, tuple[type, ...]] = {
+    "": (RunFile, StreamingMegadocDataset),
+    "generator": (GeneratorSection, Generator),
+    "mix": (MixSection, StreamingMegadocDataset),
+    "server": (ServerSection, StreamingMegadocDataset),
+    "server.gates": (Gates,),
+}
+
+HEAD = """\
+# The run file, field by field
+
+One YAML file that trainer and server both read (`StreamingMegadocDataset.from_run_file`, `streamdocs-server`). A field
+that is not here is an error, and so is a value of another type; relative paths are relative to the file. The
+[README](../README.md#the-run-file) has an example. This page is made from the code: `python docs/run_file.py`.
+"""
+
+
+def page() -> str:
+    """The page in Markdown."""
+    parts = [HEAD]
+    for section, (kind, *others) in SECTIONS.items():
+        parts.append(f"## `{section}`\n" if section else "## At the top\n")
+        parts.append(table(fields(kind), sentences(kind, *others)))
+    for name, recipe in RECIPES.items():
+        parts.append(f"## `recipe`, with `name: {name}`\n\n{first_line(recipe)}\n")
+        parts.append(table(fields(recipe), sentences(recipe)))
+    return "\n".join(parts)
+
+
+def fields(kind: type) -> Iterator[tuple[str, Any, Any]]:
+    """Name, type and default of each field; ``...`` where it has to be given."""
+    if issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            default = ... if field.default is PydanticUndefined else field.default
+            yield name, Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation, default
+        return
+    hints = get_type_hints(kind, include_extras=True)
+    for each in dataclasses.fields(kind):
+        given = each.default if each.default is not dataclasses.MISSING else ...
+        yield each.name, hints[each.name], None if each.default_factory is not dataclasses.MISSING else given
+
+
+def table(rows: Iterator[tuple[str, Any, Any]], words: dict[str, str]) -> str:
+    """Rows of a table in Markdown."""
+    lines = ["| field | type | default | |", "|---|---|---|---|"]
+    for name, kind, default in rows:
+        lines.append(f"| `{name}` | {type_of(name, kind)} | {default_of(name, default)} | {words[name]} |")
+    return "\n".join(lines) + "\n"
+
+
+def sentences(*kinds: type) -> dict[str, str]:
+    """What the docstrings of some classes, and of those that they extend, say of each field; the first has the word."""
+    found: dict[str, str] = {}
+    for each in (base for kind in kinds for base in kind.__mro__ if base not in (Section, BaseModel)):
+        doc = inspect.cleandoc(each.__doc__ or "")
+        for names, sentence in (entry for pattern in _ENTRIES for entry in pattern.findall(doc)):
+            text = _plain(" ".join(sentence.split()))
+            found = dict.fromkeys(re.findall(r"\w+", names), text[:1].upper() + text[1:]) | found
+    return found
+
+
+#: In a list of arguments, or in one with dashes: the names, and all that is said of them.
+_ENTRIES = (
+    re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", re.MULTILINE),
+    re.compile(r"^- (``\w+``(?:, ``\w+``)*): (.*(?:\n {2}.*)*)", re.MULTILINE),
+)
+
+
+def first_line(kind: type) -> str:
+    """What a class is, in its own words."""
+    return _plain((kind.__doc__ or "").partition("\n")[0])
+
+
+def _plain(text: str) -> str:
+    """Words of a docstring as Markdown, and of Python as YAML."""
+    words = {"``": "`", "|": "\\|", "None": "null", "=False": ": false"}
+    return functools.reduce(lambda text, word: text.replace(word, words[word]), words, text)
+
+
+def type_of(name: str, kind: Any) -> str:
+    """A type in words."""
+    if name in SECTIONS or name == "recipe":
+        return f"section, see {'below' if name == 'recipe' else f'[below](#{name})'}"
+    if name == "gates":
+        return "section, see [below](#servergates)"
+    return " or ".join(dict.fromkeys(_words(TypeAdapter(kind).json_schema())))
+
+
+def _words(schema: dict[str, Any]) -> Iterator[str]:
+    for each in schema.get("anyOf", [schema]):
+        if "enum" in each or "const" in each:
+            yield from (f"`{value}`" for value in each.get("enum", [each.get("const")]))
+        elif each["type"] == "array":
+            yield f"{next(_words(each['items']))}, or a list of them"
+        elif each["type"] != "null":
+            yield _NAMES[each["type"]] + "".join(
+                f" {sign} {each[key]:g}" for key, sign in _LIMITS.items() if key in each
+            )
+
+
+_NAMES = {
+    "string": "text",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "`true` or `false`",
+    "object": "section",
+}
+_LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
+
+
+def default_of(name: str, default: Any) -> str:
+    """A default as it stands in YAML; nothing where a field is left out or a section."""
+    if default is ...:
+        return "needed"
+    if default is None or isinstance(default, BaseModel) or default in ((), {}, ""):
+        return "the packaged one" if name == "prompt" else ""
+    return f"`{default if isinstance(default, str) and default.isprintable() else json.dumps(default)}`"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
