@@ -11,7 +11,7 @@ from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.run import Run
-from streamdocs_server.engines.base import Sampling
+from streamdocs_server.engines.make import make_sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.work.resolve import requests
 
@@ -33,8 +33,7 @@ def show_prompts(
         served = (model_name or file.generator.model or "the-served-model", file.generator.revision)
         generator = file.generator.generator(served)
         assert generator is not None
-        sampling = Sampling(temperature=generator.temperature, top_p=generator.top_p, system=generator.system)
-        endpoint = OpenAIEndpoint(url="http://localhost", model=generator.model, sampling=sampling)
+        endpoint = OpenAIEndpoint(url="http://localhost", model=generator.model, sampling=make_sampling(file.generator))
         for each in _recipes(recipe, file.served[1]):
             scope = Run.of(file.model_copy(update={"recipe": each}), generator).scope
             assert scope is not None
