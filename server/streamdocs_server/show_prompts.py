@@ -37,8 +37,12 @@ def show_prompts(
         for each in _recipes(recipe, file.served[1]):
             scope = Run.of(file.model_copy(update={"recipe": each}), generator).scope
             assert scope is not None
-            if not 0 <= document < (documents := len(scope.corpus.documents)):
+            documents, rounds = len(scope.corpus.documents), each.total_rounds
+            if not 0 <= document < documents:
                 raise ConfigError(f"--document {document}: the corpus {file.corpus} has 0 to {documents - 1}")
+            if round < 0 or (rounds is not None and round >= rounds):
+                last = "" if rounds is None else f" to {rounds - 1}"
+                raise ConfigError(f"--round {round}: the recipe {each.name} of this run has rounds 0{last}")
             for request, seed in requests(scope, document, round):
                 body = endpoint.body(request, request.n, seed)
                 typer.echo(json.dumps(body) if as_json else printable(_readable(each.name, document, round, body)))

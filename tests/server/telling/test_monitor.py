@@ -177,6 +177,17 @@ def test_prompts_shown_are_those_that_are_sent(small_corpus, store, run_file):
     assert shown == bodies and len(shown) == 1
 
 
+def test_prompts_are_shown_with_what_the_generator_adds_and_leaves_out(run_file):
+    fields = yaml.safe_load(run_file.read_text())
+    fields["generator"] |= {
+        "extra_body": {"top_k": 20},
+        "fields": {"seed": None, "max_tokens": "max_completion_tokens"},
+    }
+    run_file.write_text(yaml.safe_dump(fields))
+    body = json.loads(show_prompts(run_file, "--json"))
+    assert body["top_k"] == 20 and body["max_completion_tokens"] and not {"seed", "max_tokens"} & body.keys()
+
+
 def test_prompts_of_every_recipe(run_file):
     shown = show_prompts(run_file, "--recipe", "all")
     for recipe, count in (("rephrase", 1), ("stitch", 1), ("stretch", 4)):
@@ -184,10 +195,20 @@ def test_prompts_of_every_recipe(run_file):
     assert shown.count("[system]\nBe brief.") == 6 and "Document 0" in shown
 
 
-@pytest.mark.parametrize(("wrong", "said"), [(["--document", 100], "has 0 to 99"), (["--recipe", "x"], "it is one of")])
+WRONG_OPTIONS = [
+    (["--document", 100], "has 0 to 99"),
+    (["--document", -1], "has 0 to 99"),
+    (["--round", 2], "has rounds 0 to 1"),
+    (["--round", -1], "has rounds 0 to 1"),
+    (["--recipe", "x"], "it is one of"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), WRONG_OPTIONS)
 def test_wrong_options_are_told(run_file, wrong, said):
     result = CliRunner().invoke(app, ["show-prompts", str(run_file), *map(str, wrong)])
     assert result.exit_code == 1 and said in result.output
+    assert result.output.startswith("error: ") and len(result.output.strip().splitlines()) == 1
 
 
 def test_serving_is_the_default_command(tmp_path):
