@@ -112,20 +112,20 @@ def wait_for_generator(store: Store, timeout: float, sampling: Mapping[str, Any]
         WaitTimeoutError: None registered within ``timeout`` seconds.
     """
     started, reports = time.monotonic(), Reports()
-    while not (found := [each for each in registered_generators(store) if _samples(each, sampling or {})]):
-        known = registered_generators(store)
+    wanted = sampling or {}
+    while not (found := [each for each in (known := registered_generators(store)) if _samples(each, wanted)]):
         others = f"; there are those of {'; '.join(str(each.fields) for each in known)}" if known else ""
-        wanted = f" with {sampling}" if known else ""
+        who = f" with {wanted}" if known else ""
         waited = time.monotonic() - started
         if reports.due(waited):
             log.warning(
                 "waiting for `streamdocs-server` to say which model writes%s into store %s, for %.0f s now%s; with "
                 "generator=, or a model in the run file, there is no need to",
-                *(wanted, store.location, waited, others),
+                *(who, store.location, waited, others),
             )
         if waited > timeout:
             raise WaitTimeoutError(
-                f"no generator{wanted} registered in store {store.location} in {timeout:.0f} s{others}: start "
+                f"no generator{who} registered in store {store.location} in {timeout:.0f} s{others}: start "
                 "`streamdocs-server` with this run file, or pass generator="
             )
         time.sleep(0.1)
