@@ -112,10 +112,13 @@ def wait_for_generator(store: Store, timeout: float, sampling: Mapping[str, Any]
         WaitTimeoutError: None registered within ``timeout`` seconds.
     """
     started, reports = time.monotonic(), Reports()
-    wanted = sampling or {}
-    while not (found := [each for each in (known := registered_generators(store)) if _samples(each, wanted)]):
+    while True:
+        known = registered_generators(store)
+        found = [each for each in known if _samples(each, sampling or {})]
+        if found:
+            break
         others = f"; there are those of {'; '.join(str(each.fields) for each in known)}" if known else ""
-        who = f" with {wanted}" if known else ""
+        who = f" with {sampling}" if known else ""
         waited = time.monotonic() - started
         if reports.due(waited):
             log.warning(
