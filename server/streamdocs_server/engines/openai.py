@@ -183,11 +183,12 @@ class OpenAIEndpoint:
         except (NotThereError, TryAgainError) as error:
             if isinstance(error, TryAgainError) and error.cause != "malformed answer":
                 raise
+            said = str(error).rstrip(".")
             if self.model is None:
                 name = "If the URL is right, set generator.model (--model-name) to the name under which it is served."
-                raise EngineError(f"{error} {name}") from error
+                raise EngineError(f"{said}. {name}") from error
             self._lists = False
-            self._tell_once("models", f"{error} It is taken to serve {self.model!r}, as the run file says")
+            self._tell_once("models", f"{said}. It is taken to serve {self.model!r}, as the run file says")
             return None
 
     async def _chat(self, request: Request, n: int, seed: int) -> Chat:
