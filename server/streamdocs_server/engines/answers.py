@@ -73,6 +73,11 @@ class Choice(BaseModel):
     message: Message
     finish_reason: str | None = None
 
+    @property
+    def ran_out(self) -> bool:
+        """Whether it says that it took all the tokens that it was given."""
+        return (self.finish_reason or "").lower() in _CUT
+
     def ended(self, whole: bool) -> Literal["stop", "length", "filtered"] | None:
         """How it ended; None where that makes it no text to keep.
 

@@ -121,7 +121,7 @@ class OpenAIEndpoint:
         completions = []
         for index, choice in enumerate(chat.choices):
             ended, text = choice.ended(whole), choice.message.text
-            if text is None and (ended == "length" or choice.message.reasoned):
+            if text is None and (choice.ran_out or choice.message.reasoned):
                 text = ""
             if text is None or ended in (None, "filtered"):
                 continue
