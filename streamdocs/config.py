@@ -167,13 +167,16 @@ class RunFile(Section):
         given = {name: value for name, value in given.items() if value is not None}
         sections = {"preset", "corpus", "mix", "server"}
         ours = {name: value for name, value in [*self, *self.mix] if name not in sections}
-        ours |= {"local": self.corpus, "generator": self.generator.generator()}
-        ours |= {"keep_checkpoints": self.server.keep_checkpoints}
+        writer, who = self.generator.generator(), given.get("generator")
+        if writer is None and isinstance(who, Generator):  # of a model that the file does not name
+            writer = self.generator.generator((who.model, who.revision))
+        ours |= {"local": self.corpus, "generator": writer, "keep_checkpoints": self.server.keep_checkpoints}
         if given.get("split", "train") != "train":
             given = {"synthetic_fraction": 0, **given}  # nothing is written for what is held out
         if exact_fraction({**ours, **given}["synthetic_fraction"]):
             self._check_scope(ours, given)
-        return {**ours, **given}
+        # Where nobody says who writes, the store does; how it is sampled is said.
+        return {**ours, "generator": writer or self.generator.sampling, **given}
 
     @staticmethod
     def _check_scope(ours: dict[str, Any], given: dict[str, Any]) -> None:

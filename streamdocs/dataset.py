@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import repeat
 from typing import Any
@@ -55,7 +55,8 @@ class StreamingMegadocDataset(StreamingDataset):
         split: ``"train"``, or ``"holdout"`` for evaluation.
         store: Folder of the store; not needed where ``synthetic_fraction`` is 0.
         recipe: What a document becomes.
-        generator: Who writes; default the one that registered in the store.
+        generator: Who writes; default the one that registered in the store. Of a mapping of ``temperature``, ``top_p``,
+            ``system`` and ``extra_body``, the one that does so with these.
         synthetic_fraction: Share of synthetic sequences, 0 to 1.
         max_seq_len: Tokens a sequence.
         when_behind: Where generations are missing: ``"wait"``, ``"reuse"`` what there is, or fill with ``"web"`` text.
@@ -94,7 +95,7 @@ class StreamingMegadocDataset(StreamingDataset):
         split: str = "train",
         store: str | os.PathLike[str] | Store | None = None,
         recipe: Recipe | None = None,
-        generator: Generator | None = None,
+        generator: Generator | Mapping[str, Any] | None = None,
         synthetic_fraction: float | str = 0.0,
         max_seq_len: int = 2048,
         when_behind: WhenBehind = "reuse",
@@ -150,7 +151,10 @@ class StreamingMegadocDataset(StreamingDataset):
 
     def _find_generator(self, file: RunFile) -> Generator | None:
         named = file.generator.generator()
-        return named or (wait_for_generator(self.store, file.mix.wait_timeout) if self.store else None)
+        if named or not self.store:
+            return named
+        said = file.generator.model_dump(include=set(file.generator.sampling), exclude_unset=True)
+        return wait_for_generator(self.store, file.mix.wait_timeout, said)
 
     @classmethod
     def from_run_file(cls, path: str | os.PathLike[str], **arguments: Any) -> "StreamingMegadocDataset":

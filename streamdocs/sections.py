@@ -4,13 +4,17 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from streamdocs.recipes.keys import Generator
 from streamdocs.schedule.mixture import WhenBehind
 
 #: Of an environment variable. What is none may be the secret itself, and is not shown.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+
+#: Fields of a request's body that are the generator's own, and what may be sent in their place.
+_OURS = ("model", "messages", "n", "seed", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stream")
+_RENAMED = Literal["n", "seed", "max_tokens", "temperature", "top_p"]
 
 #: A path: what no file system takes is refused here.
 FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)]
@@ -45,7 +49,11 @@ class GeneratorSection(Section):
         server_arguments: More flags for an SGLang server that is started.
         server_log: Where its output goes.
         sglang_python: Python of the environment that has SGLang; default a ``.venv-sglang`` here or beside this one.
-        endpoint: URL of a server, or of several with the same model.
+        extra_body: Further fields of a request's body, as ``{chat_template_kwargs: {enable_thinking: false}}``; they are
+            part of a generation's identity: other values ask for other generations.
+        fields: Names of ``n``, ``seed``, ``max_tokens``, ``temperature`` and ``top_p`` at the server, null for what is
+            left out. A refusal that names one of them is understood without this, as far as no text can change by it.
+        endpoint: URL of a server, or of several with the same model; up to the API's version, or without a path.
         context: Tokens that prompt and generation may have together, where the server does not say or should get less.
         timeout: Seconds for one request.
         api_key_env: Environment variable that holds the key for ``endpoint``.
@@ -59,9 +67,11 @@ class GeneratorSection(Section):
     server_log: FilePath = "sglang.log"
     sglang_python: FilePath | None = None
     revision: str = ""
-    temperature: float = 1.0
-    top_p: float = 1.0
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
     system: str | None = None
+    extra_body: dict[str, JsonValue] | None = None
+    fields: dict[_RENAMED, str | None] = {}
     endpoint: tuple[str, ...] = ()
     context: int | None = Field(default=None, ge=1)
     timeout: float = Field(default=600.0, gt=0)
@@ -72,6 +82,22 @@ class GeneratorSection(Section):
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else () if value is None else value
+
+    @field_validator("extra_body")
+    @classmethod
+    def _is_extra(cls, value: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+        if ours := [name for name in _OURS if name in (value or {})]:
+            raise ValueError(f"{', '.join(ours)}: generator, recipe and fields say that, and nothing is streamed")
+        return value or None  # nothing more is nothing else
+
+    @model_validator(mode="after")
+    def _says_what_it_samples(self) -> "GeneratorSection":
+        for name in ("temperature", "top_p"):
+            if name in self.fields and self.fields[name] is None and getattr(self, name) != 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name):g}, and fields leaves it out: that would be another text"
+                )
+        return self
 
     def relative_to(self, folder: Path) -> "GeneratorSection":
         """This, with its relative paths taken from ``folder``; a ``model_path`` that is not there is a hub's name."""
@@ -87,8 +113,12 @@ class GeneratorSection(Section):
         model, revision = served or (self.model, self.revision)
         if model is None:
             return None
-        sampling: dict[str, Any] = {name: getattr(self, name) for name in ("temperature", "top_p", "system")}
-        return Generator(model=model, revision=self.revision or revision, **sampling)
+        return Generator(model=model, revision=self.revision or revision, **self.sampling)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Of the identity, what is not the model's."""
+        return {name: getattr(self, name) for name in ("temperature", "top_p", "system", "extra_body")}
 
 
 class MixSection(Section):

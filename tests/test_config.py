@@ -3,6 +3,7 @@ import yaml
 
 from streamdocs import RunFile, Stitch, Stretch
 from streamdocs.errors import ConfigError
+from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.prompts import load_prompt
 
 RUN = {"corpus": "corpus", "store": "store", "recipe": {"name": "stitch", "generations": 4}}
@@ -22,7 +23,8 @@ def test_defaults_and_relative_paths(tmp_path):
         assert load(tmp_path, remote=elsewhere).remote == elsewhere
     assert run.recipe == Stitch(generations=4)
     arguments = run.dataset_arguments()
-    assert arguments["generator"] is None  # found in the store
+    # Who it is is found in the store, of those that write so.
+    assert arguments["generator"] == {"temperature": 1.0, "top_p": 1.0, "system": None, "extra_body": None}
     assert arguments["synthetic_fraction"] == 0.75 and arguments["window"] == 2048
 
 
@@ -40,10 +42,40 @@ def test_the_generator_is_named_by_the_file_or_by_who_serves(tmp_path):
     assert named.generator(("m", "r")).revision == "mine"
 
 
+def test_what_is_asked_for_beside_is_part_of_who_writes(tmp_path):
+    plain = load(tmp_path, generator={"model": "m"}).generator.generator()
+    assert (
+        plain.fingerprint
+        == load(tmp_path, generator={"model": "m", "extra_body": {}}).generator.generator().fingerprint
+    )
+    extra = {"top_k": 20, "chat_template_kwargs": {"enable_thinking": False, "depth": [1, None]}}
+    asked = load(tmp_path, generator={"model": "m", "extra_body": extra}).generator.generator()
+    turned = load(tmp_path, generator={"model": "m", "extra_body": dict(reversed(extra.items()))}).generator.generator()
+    assert asked.extra_body == extra and asked.fingerprint == turned.fingerprint != plain.fingerprint
+    assert Generator(model="m").fingerprint == plain.fingerprint and "extra_body" not in plain.fields
+
+
+@pytest.mark.parametrize("other", [{"temperature": 0.2}, {"top_p": 0.9}, {"system": "x"}, {"extra_body": {"top_k": 1}}])
+def test_a_generator_that_samples_otherwise_than_the_file_is_refused(tmp_path, other):
+    run = load(tmp_path, generator={"engine": "openai"})
+    assert run.dataset_arguments(generator=Generator(model="any"))["generator"] == Generator(model="any")
+    with pytest.raises(ConfigError, match=r"generator: .* in the run file"):
+        run.dataset_arguments(generator=Generator(model="any", **other))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"colour": "red"}, "colour"),
+        ({"generator": {"temperature": -1}}, r"generator\.temperature: .* greater than or equal to 0"),
+        ({"generator": {"temperature": float("nan")}}, r"generator\.temperature: .*finite"),
+        ({"generator": {"top_p": 5}}, r"generator\.top_p: .* less than or equal to 1"),
+        ({"generator": {"top_p": 0}}, r"generator\.top_p: .* greater than 0"),
+        ({"generator": {"extra_body": {"stream": True}}}, r"extra_body: stream: .*nothing is streamed"),
+        ({"generator": {"extra_body": {"n": 2, "model": "x"}}}, r"extra_body: model, n: "),
+        ({"generator": {"extra_body": ["top_k"]}}, "extra_body: .*dictionary"),
+        ({"generator": {"fields": {"top_k": None}}}, "generator.fields.top_k"),
+        ({"generator": {"temperature": 0.7, "fields": {"temperature": None}}}, "temperature is 0.7, and fields leaves"),
         ({"mix": {"window": "wide"}}, r"mix\.window"),
         ({"mix": {"when_behind": "hope"}}, r"mix\.when_behind"),
         ({"recipe": {"name": "blend"}}, "'blend'; it is one of rephrase, stitch, stretch"),

@@ -396,6 +396,20 @@ def test_the_generator_is_found_in_the_store(small_corpus, store):
         make_dataset(small_corpus, store, generator=None)
 
 
+def test_a_generator_that_samples_otherwise_is_not_taken_for_the_one_of_the_run_file(small_corpus, full_store):
+    register_generator(full_store, TEMPLATE)
+    sampling = {"temperature": 1.0, "top_p": 1.0, "system": None, "extra_body": None}
+    assert make_dataset(small_corpus, full_store, generator=sampling).run.scope.generator == TEMPLATE
+    for other in ({"temperature": 0.5}, {"top_p": 0.9}, {"system": "Be brief."}, {"extra_body": {"top_k": 20}}):
+        wanted = {**sampling, **other}
+        with pytest.raises(
+            WaitTimeoutError, match=r"no generator with \{.*registered.*there are those of \{'model': 'template'"
+        ):
+            make_dataset(small_corpus, full_store, generator=wanted, wait_timeout=0.2)
+        register_generator(full_store, Generator(model="other", **other))
+        assert make_dataset(small_corpus, full_store, generator=wanted).run.scope.generator.model == "other"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

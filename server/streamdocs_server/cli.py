@@ -120,7 +120,7 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
         monitor = Monitor(loop, pool, told.monitor_port, told.monitor_host, told.monitor_token_env)
         monitor.start()
         try:
-            await _until_signal(loop, View(loop, run.scope.generation_order.total_items), file.server.drain)
+            await _until_signal(loop, View(loop, run.scope.generation_order.total_items, pool), file.server.drain)
         finally:
             monitor.close()
             typer.echo(json.dumps(monitor.status()))

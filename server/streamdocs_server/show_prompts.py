@@ -11,7 +11,7 @@ from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.run import Run
-from streamdocs_server.engines.base import Sampling
+from streamdocs_server.engines.make import make_sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.work.resolve import requests
 
@@ -33,13 +33,16 @@ def show_prompts(
         served = (model_name or file.generator.model or "the-served-model", file.generator.revision)
         generator = file.generator.generator(served)
         assert generator is not None
-        sampling = Sampling(temperature=generator.temperature, top_p=generator.top_p, system=generator.system)
-        endpoint = OpenAIEndpoint(url="http://localhost", model=generator.model, sampling=sampling)
+        endpoint = OpenAIEndpoint(url="http://localhost", model=generator.model, sampling=make_sampling(file.generator))
         for each in _recipes(recipe, file.served[1]):
             scope = Run.of(file.model_copy(update={"recipe": each}), generator).scope
             assert scope is not None
-            if not 0 <= document < (documents := len(scope.corpus.documents)):
+            documents, rounds = len(scope.corpus.documents), each.total_rounds
+            if not 0 <= document < documents:
                 raise ConfigError(f"--document {document}: the corpus {file.corpus} has 0 to {documents - 1}")
+            if round < 0 or (rounds is not None and round >= rounds):
+                last = "" if rounds is None else f" to {rounds - 1}"
+                raise ConfigError(f"--round {round}: the recipe {each.name} of this run has rounds 0{last}")
             for request, seed in requests(scope, document, round):
                 body = endpoint.body(request, request.n, seed)
                 typer.echo(json.dumps(body) if as_json else printable(_readable(each.name, document, round, body)))

@@ -44,7 +44,8 @@ def open_run(run_file: Path, generator: Generator | None = None) -> tuple[Run, S
         raise ConfigError(f"{run_file}: nothing is written or sealed where synthetic_fraction is 0")
     store = open_store(file.store)
     known = None if registered_generators(store) else generator
-    return Run.of(file, file.generator.generator() or known or wait_for_generator(store, 5)), store
+    generator = file.generator.generator() or known or wait_for_generator(store, 5, file.generator.sampling)
+    return Run.of(file, generator), store
 
 
 def open_ledger(run_file: Path, generator: Generator | None = None) -> Ledger:

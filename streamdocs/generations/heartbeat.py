@@ -2,8 +2,9 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from typing import Any
 
 import msgpack
 from pydantic import TypeAdapter
@@ -81,7 +82,7 @@ class Listener:
 
 def register_generator(store: Store, generator: Generator) -> None:
     """Make a generator known to trainers that do not name theirs."""
-    store.update(_generator_key(generator), lambda _: msgpack.packb(asdict(generator)))
+    store.update(_generator_key(generator), lambda _: msgpack.packb(generator.fields))
 
 
 def registered_generators(store: Store) -> list[Generator]:
@@ -103,32 +104,42 @@ def registered_generators(store: Store) -> list[Generator]:
     return generators
 
 
-def wait_for_generator(store: Store, timeout: float) -> Generator:
-    """The one generator that is registered in a store.
+def wait_for_generator(store: Store, timeout: float, sampling: Mapping[str, Any] | None = None) -> Generator:
+    """The one generator that is registered in a store, of those with this sampling (fields of a Generator).
 
     Raises:
         ConfigError: There are several.
         WaitTimeoutError: None registered within ``timeout`` seconds.
     """
     started, reports = time.monotonic(), Reports()
-    while not (found := registered_generators(store)):
+    while True:
+        known = registered_generators(store)
+        found = [each for each in known if _samples(each, sampling or {})]
+        if found:
+            break
+        others = f"; there are those of {'; '.join(str(each.fields) for each in known)}" if known else ""
+        who = f" with {sampling}" if known else ""
         waited = time.monotonic() - started
         if reports.due(waited):
             log.warning(
-                "waiting for `streamdocs-server` to say which model writes into store %s, for %.0f s now; with "
+                "waiting for `streamdocs-server` to say which model writes%s into store %s, for %.0f s now%s; with "
                 "generator=, or a model in the run file, there is no need to",
-                *(store.location, waited),
+                *(who, store.location, waited, others),
             )
         if waited > timeout:
             raise WaitTimeoutError(
-                f"no generator registered in store {store.location} in {timeout:.0f} s: start `streamdocs-server`, "
-                "or pass generator="
+                f"no generator{who} registered in store {store.location} in {timeout:.0f} s{others}: start "
+                "`streamdocs-server` with this run file, or pass generator="
             )
         time.sleep(0.1)
     if len(found) > 1:
-        names = "; ".join(str(asdict(generator)) for generator in found)
+        names = "; ".join(str(generator.fields) for generator in found)
         raise ConfigError(f"store {store.location} holds several generators, pass one as generator=: {names}")
     return found[0]
+
+
+def _samples(generator: Generator, sampling: Mapping[str, Any]) -> bool:
+    return all(getattr(generator, name) == value for name, value in sampling.items())
 
 
 def _prefix(scope: GenerationScope) -> bytes:

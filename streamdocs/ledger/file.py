@@ -1,7 +1,6 @@
 """A ledger as one small file to keep beside a checkpoint: which run it is, and its sealed windows."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
@@ -81,7 +80,7 @@ class LedgerFile(BaseModel):
         Raises:
             LedgerFileError: It cannot be written; a file that was there before stays.
         """
-        fields = {**dict(self), "generator": asdict(self.generator), "ledger": self.ledger_id, "digest": self.digest}
+        fields = {**dict(self), "generator": self.generator.fields, "ledger": self.ledger_id, "digest": self.digest}
         body = msgpack.packb(fields)
         try:
             write_whole(path, MAGIC + digest128(body) + body)

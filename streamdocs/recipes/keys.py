@@ -1,8 +1,8 @@
 """Content keys: everything that can change a generation's text is in its key, and nothing else is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 import xxhash
@@ -23,6 +23,7 @@ class Generator:
         revision: Which weights, where the name does not say it.
         temperature, top_p: Sampling parameters.
         system: System prompt.
+        extra_body: Further fields of a request's body, plain values; None for none.
     """
 
     model: str
@@ -30,11 +31,18 @@ class Generator:
     temperature: float = 1.0
     top_p: float = 1.0
     system: str | None = None
+    extra_body: Mapping[str, Any] | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """All that it says, without the extra body of one that has none."""
+        said = asdict(self)
+        return said if self.extra_body is not None else {name: said[name] for name in said if name != "extra_body"}
 
     @property
     def fingerprint(self) -> str:
         """32 hexadecimal digits."""
-        return fingerprint(asdict(self))
+        return fingerprint(self.fields)
 
 
 class Key(NamedTuple):

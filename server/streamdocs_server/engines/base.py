@@ -1,7 +1,8 @@
 """What every engine takes and gives."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from streamdocs.errors import EngineError, EngineUnavailableError
 from streamdocs.recipes import Request
@@ -15,11 +16,12 @@ RefusalCause = Literal["refused by the server", "filtered by the server", "too l
 
 
 class RequestRefusedError(EngineError):
-    """The server will not answer this one request, now or later; others may go on."""
+    """The server will not answer this one request, now or later; others may go on. ``said`` is its own message."""
 
-    def __init__(self, message: str, cause: RefusalCause = "refused by the server") -> None:
+    def __init__(self, message: str, cause: RefusalCause = "refused by the server", said: str = "") -> None:
         super().__init__(message)
         self.cause: RefusalCause = cause
+        self.said = said
 
 
 class TryAgainError(EngineUnavailableError):
@@ -37,7 +39,7 @@ class Completion:
 
     Args:
         text: What was written.
-        finish_reason: ``stop`` where that is all of it, ``length`` where it was cut off.
+        finish_reason: ``stop`` where that is all of it, ``length`` where it was cut off, or may have been.
         completion_tokens: As the engine counts them.
         reasoned: Whether the model also reasoned, in a field of its own; with an empty text that is all it did.
     """
@@ -71,11 +73,20 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How to sample. ``n`` and ``max_tokens`` are in the request; ``system`` is a system message or None."""
+    """How to sample, and how to say it.
+
+    Args:
+        temperature, top_p: As in the protocol; ``n`` and ``max_tokens`` are in the request.
+        system: A system message.
+        extra_body: Further fields of the body.
+        fields: Names of the protocol's fields at the server, None for those that are left out.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     system: str | None = None
+    extra_body: Mapping[str, Any] | None = None
+    fields: Mapping[str, str | None] = field(default_factory=dict)
 
 
 class Engine(Protocol):

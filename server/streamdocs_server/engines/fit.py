@@ -48,7 +48,8 @@ async def fit(request: Request, room: int, count: Callable[[Request], Awaitable[
         if (tokens := await count(shortened)) <= room:
             break
     if not any(shortened.fields.values()):
-        raise RequestRefusedError(f"Not one word of the document fits in {room - instructions:,} tokens.")
+        text = f"Not one word of the document fits in {room - instructions:,} tokens."
+        raise RequestRefusedError(text, "too long for the context")
     return shortened
 
 

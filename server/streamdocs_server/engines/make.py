@@ -27,7 +27,7 @@ def with_options(section: GeneratorSection, given: dict[str, Any]) -> GeneratorS
     if "model_path" in given:
         given |= {"engine": "sglang", "endpoint": ()}
     elif "endpoint" in given:
-        # Any endpoint will do as an "openai" one; a run file that says "sglang" knows better.
+        # Any endpoint will do as an "openai" one; a run file that says "sglang" may know better.
         given |= {"engine": "sglang" if section.engine == "sglang" else "openai", "model_path": None}
     return section.model_copy(update=given)
 
@@ -44,14 +44,23 @@ def make_engine(section: GeneratorSection, slots: CapacityLimiter, failure_budge
     return Pool(make_endpoints(section), slots=slots, failure_budget=failure_budget, context=section.context)
 
 
+def make_sampling(section: GeneratorSection) -> Sampling:
+    """How a section has models asked."""
+    names = ("temperature", "top_p", "system", "extra_body", "fields")
+    return Sampling(**{name: getattr(section, name) for name in names})
+
+
 def make_endpoints(section: GeneratorSection) -> list[OpenAIEndpoint]:
     """The servers of a section whose engine has some; one that is to be started is not, yet.
 
     Raises:
         ConfigError: Not enough is said, or too much.
     """
-    sampling = Sampling(temperature=section.temperature, top_p=section.top_p, system=section.system)
-    connection: dict[str, Any] = {"model": section.model, "sampling": sampling, "timeout": section.timeout}
+    connection: dict[str, Any] = {
+        "model": section.model,
+        "sampling": make_sampling(section),
+        "timeout": section.timeout,
+    }
     if section.endpoint and section.model_path:
         raise ConfigError("generator: endpoint uses a server that runs and model_path starts one; name one of the two")
     if section.engine == "sglang" and section.model_path:

@@ -1,6 +1,7 @@
 """A server of a pool: whether it is in, how much it is given at once, and what it is asked right now."""
 
 import asyncio
+import logging
 import math
 import random
 import time
@@ -8,9 +9,11 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from streamdocs.errors import StreamdocsError
-from streamdocs_server.engines.base import TryAgainError
+from streamdocs.errors import EngineError, StreamdocsError
+from streamdocs_server.engines.base import RetryCause, TryAgainError
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -19,8 +22,62 @@ _FIRST_LIMIT = 16
 _QUEUE = 0.25
 #: Share of its cache that should be in use. A full one throws away what it has read and has to read it again.
 _FILLED = 0.8
+#: What to do about a server that fails for good, by how it failed last.
+_MENDS: dict[RetryCause, str] = {
+    "malformed answer": "it is reachable, but its answers cannot be used: check that the URL is that of an API like "
+    "OpenAI's, for chats, and what the answers say",
+    "server error": "it is reachable, and fails: see its log",
+    "overloaded": "it is reachable, and turns requests away: ask for less at once (server.max_in_flight), or later",
+    "timeout": "it takes too long: check that it runs, and is not overloaded; generator.timeout may be longer",
+    "hang": "it answers, and gets no further: see its log",
+    "connection": "check that it runs, and can be reached from here",
+}
+#: Before anything was answered, what a request may cost although nothing comes of it: one is sent at a time.
+_PAID = ("malformed answer", "server error")
+#: And so many answers that cannot be used are enough: there is nothing to wait for.
+_MOST_UNUSABLE = 4
 _MOST_PAUSE = 60.0
 _MOST_RETRY_AFTER = 600.0
+
+
+@dataclass
+class Budget:
+    """Failures in a row, of all servers together and without an answer in between, before they are given up.
+
+    Args:
+        most: How many.
+        answers: That there were at all.
+        failures: Since the last one.
+    """
+
+    most: int
+    answers: int = 0
+    failures: int = 0
+
+    def answered(self) -> None:
+        """Start over."""
+        self.answers += 1
+        self.failures = 0
+
+    def spend(self, member: "Member", error: TryAgainError) -> EngineError | None:
+        """Count a failure, and say so; what to give up with where it is one too many."""
+        self.failures += 1
+        most = self.most
+        if not self.answers and error.cause in _PAID:
+            member.limit = 1
+            most = min(most, _MOST_UNUSABLE) if error.cause == "malformed answer" else most
+        loud = member.failures in (1, 4) or member.failures % 10 == 0
+        log.log(
+            logging.WARNING if loud else logging.DEBUG,
+            "%s. Out for %.1f s; failure %d of %d in a row.",
+            *(error, member.pause, self.failures, most),
+        )
+        if self.failures < most:
+            return None
+        return EngineError(
+            f"{error}. That was failure {self.failures} in a row, so this stops: {_MENDS[error.cause]}. What was "
+            "written is kept, and the same command goes on from there."
+        )
 
 
 @dataclass(eq=False)

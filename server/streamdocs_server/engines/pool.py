@@ -22,7 +22,7 @@ from streamdocs.errors import EngineError, StreamdocsError
 from streamdocs.recipes import Request
 from streamdocs_server.engines.base import Answer, RequestRefusedError, TryAgainError
 from streamdocs_server.engines.fit import fit
-from streamdocs_server.engines.member import Member
+from streamdocs_server.engines.member import Budget, Member
 from streamdocs_server.engines.openai import OpenAIEndpoint
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ _T = TypeVar("_T")
 #: Between two looks at a server that tells its load, and at one that does not.
 _LOOK_SECONDS = 1.0
 _RARE_LOOK_SECONDS = 10.0
+#: Between two lines about what is waited for.
+_TELL_SECONDS = 30.0
 #: For a server that failed to say who it is, before an answer of it that came later is asked for anew.
 _CONFIRM_SECONDS = 60.0
 #: A request that failed so often while others were answered is the reason itself. Not where servers were overloaded,
@@ -72,12 +74,10 @@ class Pool:
         self.retries: Counter[str] = Counter()
         self._slots = slots
         self._ceiling = slots.total_tokens
-        self._budget = failure_budget
+        self._budget = Budget(failure_budget)
         self._context = context
         self._sleep = sleep
         self._served: tuple[str, str] | None = None
-        self._answers = 0
-        self._failures = 0
         self._refusals = 0
         self._answered_shapes: set[tuple[int, int]] = set()
         self._given_up: StreamdocsError | None = None
@@ -91,9 +91,20 @@ class Pool:
         """
         if not self._tending:
             self._tending = [asyncio.create_task(self._tend(member)) for member in self.members]
-        await self._member()
+        telling = asyncio.create_task(self._tell_what_is_waited_for())
+        try:
+            await self._member()
+        finally:
+            telling.cancel()
         assert self._served is not None
         return self._served
+
+    @property
+    def waits_for(self) -> str:
+        """The servers and why each of them is out; "" where one is in."""
+        if any(member.up for member in self.members):
+            return ""
+        return "; ".join(member.last_error or member.endpoint.url for member in self.members)
 
     async def fit(self, request: Request) -> Request:
         """The request, cut to the shortest context of the servers; as it is where none is known."""
@@ -103,7 +114,7 @@ class Pool:
             return request
         room = context - request.max_tokens
         # A token has at least a byte, so that most documents need no counting.
-        if self._bytes(request) + _TEMPLATE_TOKENS <= room:
+        if self.members[0].endpoint.size(request) + _TEMPLATE_TOKENS <= room:
             return request
         return await fit(request, room, self._count)
 
@@ -139,15 +150,11 @@ class Pool:
     async def _count(self, request: Request) -> int:
         counted = await self._retried(lambda endpoint: endpoint.count(request))
         # Where nobody counts: half the bytes are more than the tokens of nearly any text.
-        return counted or self._bytes(request) // 2 + _TEMPLATE_TOKENS
-
-    def _bytes(self, request: Request) -> int:
-        messages = self.members[0].endpoint.messages(request)
-        return sum(len(message["content"].encode(errors="surrogatepass")) for message in messages)
+        return counted or self.members[0].endpoint.size(request) // 2 + _TEMPLATE_TOKENS
 
     async def _retried(self, ask: Callable[[OpenAIEndpoint], Awaitable[_T]]) -> _T:
         """The first answer. A server that fails is out, and the request goes to another one or waits."""
-        answers, sends, turned_away = self._answers, 0, math.inf
+        answers, sends, turned_away = self._budget.answers, 0, math.inf
         while True:
             member = await self._member()
             _LAST.set(member)
@@ -157,14 +164,14 @@ class Pool:
             except TryAgainError as error:
                 if error.cause == "overloaded":
                     if turned_away == math.inf:
-                        answers, turned_away = self._answers, began
+                        answers, turned_away = self._budget.answers, began
                 else:
                     sends += 1
                 self.retries[error.cause] += 1
                 # What else was in flight when a server failed fails with it: that is one failure.
                 if member.up and member.since <= began:
                     self._failed(member, error)
-                if self._answers > answers and (sends >= _MOST_SENDS or began - turned_away > _MOST_SECONDS):
+                if self._budget.answers > answers and (sends >= _MOST_SENDS or began - turned_away > _MOST_SECONDS):
                     raise RequestRefusedError(f"Failed again and again while others were answered: {error}") from error
                 continue
             finally:
@@ -173,8 +180,7 @@ class Pool:
             if not await self._confirmed(member):
                 continue
             if answer is not None:  # a server that does not count tokens has not answered
-                self._answers += 1
-                self._failures = 0
+                self._budget.answered()
                 member.answered()
                 self._set_slots()
             return answer
@@ -202,7 +208,7 @@ class Pool:
         Raises :class:`~streamdocs.errors.EngineError` if it is not, or if too many are in a row.
         """
         self._refusals += 1
-        if self._refusals >= self._budget:
+        if self._refusals >= self._budget.most:
             raise EngineError(f"{self._refusals} documents in a row were refused, the last one so: {error}") from error
         if (request.n, request.max_tokens) in self._answered_shapes:
             return
@@ -210,7 +216,10 @@ class Pool:
         try:
             await self._retried(lambda endpoint: endpoint.ask(harmless, request.n, 0))
         except RequestRefusedError:
-            raise EngineError(f"Two short sentences are refused like any document: {error}") from error
+            raise EngineError(
+                f"Two short sentences are refused like any document: {error}. generator.fields renames fields of the "
+                "request or leaves them out (as `seed: null`), and extra_body adds to them."
+            ) from error
 
     async def _tend(self, member: Member) -> None:
         """Take a server in, look after it while it is in, and take it back after every failure."""
@@ -235,6 +244,12 @@ class Pool:
             self._give_up(EngineError(f"{member.endpoint.url}: {error!r}"))
             raise
 
+    async def _tell_what_is_waited_for(self) -> None:
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            log.info("waits for a server, %.0f s by now: %s", time.monotonic() - began, self.waits_for)
+
     async def _look_after(self, member: Member) -> None:
         while member.up and self._given_up is None:
             member.adapt(await member.endpoint.load())
@@ -256,20 +271,8 @@ class Pool:
         member.put_out(error)
         self._set_slots()
         self._answered_shapes.clear()  # what comes back may be configured otherwise
-        self._failures += 1
-        loud = member.failures in (1, 4) or member.failures % 10 == 0
-        log.log(
-            logging.WARNING if loud else logging.DEBUG,
-            "%s. Out for %.1f s; failure %d of %d in a row.",
-            *(error, member.pause, self._failures, self._budget),
-        )
-        if self._failures >= self._budget:
-            self._give_up(
-                EngineError(
-                    f"{error}. That was failure {self._failures} in a row, so this stops. Check that the server "
-                    "runs and is not overloaded; what was written is kept, and the same command goes on from there."
-                )
-            )
+        if too_many := self._budget.spend(member, error):
+            self._give_up(too_many)
 
     def _give_up(self, error: StreamdocsError) -> None:
         self._given_up = self._given_up or error

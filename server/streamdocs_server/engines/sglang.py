@@ -1,36 +1,45 @@
 """What is SGLang's own: which weights a server has, how busy it is, whether it works, and how to start one."""
 
+import logging
+import math
 import os
 import socket
 import sys
+import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
-from anyio import fail_after
 from pydantic import BaseModel, Field
 
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.recipes import Request
 from streamdocs.sections import GeneratorSection
+from streamdocs_server._base.network import past_proxies
 from streamdocs_server.engines.answers import Tokens
-from streamdocs_server.engines.base import Answer
+from streamdocs_server.engines.base import Answer, TryAgainError
+from streamdocs_server.engines.connection import NotThereError
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
 from streamdocs_server.supervision.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
 
 #: For bulk generation. Longest prefix first keeps the requests of a document together in the radix cache; a cache
 #: report in every answer says what that saved; without sleeping on idle, a server that waits for us takes a core;
 #: a line for every batch would be hundreds of megabytes a day.
 _BULK = ["--schedule-policy=lpm", "--enable-cache-report", "--enable-metrics", "--sleep-on-idle", "--log-level=warning"]
 #: With ``--device cpu``, on torch's own kernels: SGLang's for the CPU are in no wheel.
+#: A prompt is read in pieces, at some 300 tokens a second: nothing else is answered during one.
 _CPU = ["--attention-backend=torch_native", "--disable-overlap-schedule", "--dtype=float32", "--max-total-tokens=20000"]
+_CPU += ["--chunked-prefill-size=512"]
 _CPU_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
 #: Of ours, and wrong for another Python.
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 #: A health check; SGLang itself gives up after 20.
 _HEALTH_SECONDS = 25.0
+#: Without an answer, a token or a healthy word. Prompts that fill a batch are read in a minute on a slow machine.
+_HANG_SECONDS = 120.0
 
 
 class _ModelInfo(BaseModel):
@@ -51,7 +60,7 @@ class _Loads(BaseModel):
 
 
 class SGLangEndpoint(OpenAIEndpoint):
-    """An SGLang server: one that runs, or one that is started here.
+    """An SGLang server: one that runs, or one that is started here. Another kind of server is taken as it is.
 
     - ``server``: supervises the server at ``url``; None where somebody else runs it.
     - The rest is as in :class:`OpenAIEndpoint`.
@@ -61,8 +70,12 @@ class SGLangEndpoint(OpenAIEndpoint):
         super().__init__(**connection)
         self._counts = True
         self._server = server
+        self._is_sglang = True
         self._in_flight = 0
         self._answered = 0
+        # When it last was seen to get on (monotonic seconds), and how far it was then.
+        self._alive = -math.inf
+        self._mark: object = None
 
     async def identify(self) -> tuple[str, str]:
         """Name under which the model is served, and its weight version ("" where none was set: SGLang's "default").
@@ -72,12 +85,13 @@ class SGLangEndpoint(OpenAIEndpoint):
         if self._server:
             await self._server.start(self)
             await self._server.ready()
-        info = await self._control("GET", "/model_info", None, _ModelInfo)
+        if (info := await self._info()) is None:
+            return await super().identify()
         revision = info.weight_version or "default"
         name = info.served_model_name or info.model_path
         if self.model not in (None, name):
             raise EngineError(
-                self._key.hide(
+                self._http.hide(
                     f"{self.url} serves {name!r} (weights {info.model_path}, version {revision}), but generator.model "
                     f"is {self.model!r}. Start that one, or change the run file."
                 )
@@ -86,14 +100,22 @@ class SGLangEndpoint(OpenAIEndpoint):
         self._check_name(revision)
         self.model = name
         await super().identify()  # which tells how long a prompt may be
-        if not await self.healthy():
-            raise self._try_again("hang", "it answers, and its scheduler does not")
+        await self._check_alive()
         # A server that says nothing and one reached as an "openai" engine must give the same keys.
         return name, "" if revision == "default" else revision
 
-    async def load(self) -> Load:
-        """How busy the server is (it renews that now and then, not for every question)."""
-        loads = (await self._control("GET", "/v1/loads", None, _Loads)).loads
+    async def load(self) -> Load | None:
+        """How busy the server is (it renews that now and then, not for every question); None where it does not say."""
+        if not self._is_sglang:
+            return None
+        try:
+            loads = (await self._http.control("GET", "/v1/loads", None, _Loads)).loads
+        except NotThereError:
+            return None
+        except TryAgainError as error:
+            if error.cause != "timeout":
+                raise
+            return None  # whether it hangs is for its health and its answers to say
         return Load(
             sum(each.num_running_reqs for each in loads),
             sum(each.num_waiting_reqs for each in loads),
@@ -103,16 +125,11 @@ class SGLangEndpoint(OpenAIEndpoint):
 
     async def healthy(self) -> bool:
         """Whether the scheduler gets anywhere: SGLang generates a token for this, or sees others being generated."""
-        try:
-            # Its answer is the status; whatever else it sends is not read.
-            with fail_after(_HEALTH_SECONDS):
-                async with self._client.stream("GET", f"{self.url}/health") as response:
-                    return response.is_success
-        except (httpx.RequestError, TimeoutError):
-            return False
+        status = await self._http.status("/health", _HEALTH_SECONDS)
+        return status is not None and status < 300
 
     async def progress(self) -> object:
-        """Changes as requests are answered and tokens generated; None while nothing is in flight."""
+        """Changes as requests are answered and tokens read or generated; None while nothing is in flight."""
         if not self._in_flight:
             return None
         try:
@@ -121,13 +138,14 @@ class SGLangEndpoint(OpenAIEndpoint):
             return self._answered, None
 
     async def ask(self, request: Request, n: int, seed: int) -> Answer:
-        """As any server; what is in flight and answered tells the supervisor whether this one gets on."""
+        """As any server; what is in flight and answered tells whether this one gets on."""
         self._in_flight += 1
         try:
             answer = await super().ask(request, n, seed)
         finally:
             self._in_flight -= 1
         self._answered += 1
+        self._alive = time.monotonic()
         return answer
 
     async def close(self) -> None:
@@ -135,6 +153,36 @@ class SGLangEndpoint(OpenAIEndpoint):
         if self._server:
             await self._server.stop()
         await super().close()
+
+    async def _info(self) -> _ModelInfo | None:
+        """What SGLang says of its model; None from another kind of server, as a router is."""
+        if not self._is_sglang:
+            return None
+        try:
+            return await self._http.control("GET", "/model_info", None, _ModelInfo)
+        except (NotThereError, TryAgainError) as error:
+            known = self._alive > -math.inf or self._server
+            if known or (isinstance(error, TryAgainError) and error.cause != "malformed answer"):
+                raise
+            log.warning(
+                "%s is no SGLang server, for it has no /model_info: it is used as by generator.engine: openai. Its "
+                "weights' version is not known, nor its load, nor whether it hangs.",
+                self.url,
+            )
+            self._is_sglang = self._counts = False
+            return None
+
+    async def _check_alive(self) -> None:
+        """A long prompt that is read keeps the health check waiting: whatever else goes on is a sign of life, too.
+
+        Raises :class:`~streamdocs_server.engines.base.TryAgainError` where nothing of the kind was seen for a while.
+        """
+        healthy, mark = await self.healthy(), await self.progress()
+        if healthy or (mark is not None and mark != self._mark):
+            self._alive = time.monotonic()
+        self._mark = mark
+        if time.monotonic() - self._alive > _HANG_SECONDS:
+            raise self._http.try_again("hang", "it answers, and its scheduler does not")
 
 
 def start_sglang(section: GeneratorSection) -> tuple[Supervisor, str]:
@@ -147,7 +195,8 @@ def start_sglang(section: GeneratorSection) -> tuple[Supervisor, str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    # It asks itself over HTTP while it starts.
+    environment = past_proxies({name: value for name, value in os.environ.items() if name not in _NOT_INHERITED})
     flags = [f"--model-path={section.model_path}", "--host=127.0.0.1", f"--port={port}"]
     if section.model:
         flags.append(f"--served-model-name={section.model}")

@@ -41,7 +41,7 @@ class Limits:
 
     Args:
         start: From the start of the process to its first healthy answer; large models are read for a long time.
-        hang: Without a healthy answer, or without progress while something is asked of it, before it is restarted.
+        hang: Without progress while something is asked of it, or else without a healthy answer, before it is restarted.
         probe: Between two looks.
         answer: For one look; SGLang itself gives up a health check after 20.
         stop: From SIGTERM to SIGKILL.
@@ -51,7 +51,7 @@ class Limits:
     """
 
     start: float = 1800.0
-    hang: float = 60.0
+    hang: float = 120.0
     probe: float = 2.0
     answer: float = 25.0
     stop: float = 20.0
@@ -199,7 +199,8 @@ class Supervisor:
             finally:
                 looking.cancel()
             healthy, progress = looking.result()
-            if healthy and (progress is None or progress != seen):
+            # One that reads a long prompt gets on, and answers no health check meanwhile.
+            if healthy if progress is None else progress != seen:
                 alive = time.monotonic()
             elif time.monotonic() - alive > self._limits.hang:
                 what = "got no further with what it was asked" if healthy else "was not healthy"

@@ -2,7 +2,6 @@
 
 import hmac
 import io
-import ipaddress
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from streamdocs.errors import ConfigError
+from streamdocs_server._base.network import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +26,6 @@ MOST_REQUEST_BYTES = 8192
 #: From a connection to its end, however the time is spent.
 CONNECTION_SECONDS = 10.0
 _LEAST_TOKEN = 16
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host == "localhost"
 
 
 def read_token(variable: str | None, host: str) -> str:

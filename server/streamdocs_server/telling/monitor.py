@@ -11,8 +11,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from streamdocs.errors import ConfigError
+from streamdocs_server._base.network import is_loopback
 from streamdocs_server.engines.pool import Pool
-from streamdocs_server.telling.door import Guard, Server, is_loopback, read_token
+from streamdocs_server.telling.door import Guard, Server, read_token
+from streamdocs_server.telling.view import waits_for
 from streamdocs_server.work.loop import GenerationLoop
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class Monitor(Collector):
         self, loop: GenerationLoop, pool: Pool | None, port: int, host: str = "127.0.0.1", token_env: str | None = None
     ) -> None:
         self._loop = loop
+        self._pool = pool
         self._members = pool.members if pool else []
         self._retries = pool.retries if pool else {}
         registry = CollectorRegistry()
@@ -76,6 +79,7 @@ class Monitor(Collector):
         loop, done = self._loop, self._loop.statistics
         return {
             "state": loop.state,
+            "waits_for": waits_for(loop, self._pool),
             "watermark": loop.watermark,
             "rounds_done": loop.rounds_done,
             "lead": loop.lead,
@@ -131,7 +135,8 @@ class Monitor(Collector):
             "endpoint_limit": ("Requests that it is given at once", lambda member: member.limit),
         }
         for name, text in gauges.items():
-            yield GaugeMetricFamily(f"streamdocs_{name}", text, value=status[name])
+            if status[name] is not None:  # no lead without a trainer
+                yield GaugeMetricFamily(f"streamdocs_{name}", text, value=status[name])
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(f"streamdocs_{name}", text, value=value)
         for name, (text, causes) in by_cause.items():

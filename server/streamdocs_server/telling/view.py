@@ -10,13 +10,28 @@ from rich.live import Live
 from rich.table import Table
 
 from streamdocs._base.console import plain_console
+from streamdocs_server.engines.pool import Pool
 from streamdocs_server.work.loop import GenerationLoop
 
 log = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 0.5
 _LOG_SECONDS = 10.0
-_RATE_SECONDS = 30.0
+#: Rates, and with them the time left, are those of the last minutes: documents come in blocks.
+_RATE_SECONDS = 300.0
+
+
+def waits_for(loop: GenerationLoop, pool: Pool | None) -> str:
+    """What a server can do nothing without; "" while it can."""
+    if loop.finished:
+        return ""
+    if pool and pool.waits_for:
+        return f"a server: {pool.waits_for}"
+    if not loop.waits_for_trainer:
+        return ""
+    if loop.lead is None:
+        return "a trainer, of which there is none yet: what it needs to begin with is written"
+    return f"the trainer, {loop.lead:,} documents x rounds behind (server.max_lead)"
 
 
 class View:
@@ -25,10 +40,12 @@ class View:
     Args:
         loop: The loop.
         total_items: (round, document) items in all, None for endless rounds.
+        pool: Its engine; None for an engine without servers.
     """
 
-    def __init__(self, loop: GenerationLoop, total_items: int | None) -> None:
+    def __init__(self, loop: GenerationLoop, total_items: int | None, pool: Pool | None = None) -> None:
         self._loop = loop
+        self._pool = pool
         self._total = total_items
         self._seen: deque[tuple[float, int, int]] = deque()
 
@@ -52,11 +69,12 @@ class View:
         rejected = ", ".join(f"{cause} {count:,}" for cause, count in written.rejected.most_common()) or "none"
         return [
             ("state", loop.state),
+            ("waits for", waits_for(loop, self._pool) or "-"),
             ("documents x rounds", f"{loop.watermark:,}" + ("" if self._total is None else f" of {self._total:,}")),
             ("written here", f"{written.generations:,} generations, {written.tokens:,} tokens"),
             ("found in the store", f"{loop.statistics.found:,} documents x rounds"),
             ("tokens/s", f"{tokens_rate:,.0f}"),
-            ("lead over the trainer", f"{loop.lead:+,} documents x rounds"),
+            ("lead over the trainer", "-" if loop.lead is None else f"{loop.lead:+,} documents x rounds"),
             ("in flight", f"{loop.in_flight:,} documents, {loop.queued:,} queued"),
             ("rejected", rejected),
             ("time left", str(timedelta(seconds=round(left / items_rate))) if left and items_rate else "-"),
@@ -65,6 +83,8 @@ class View:
     def _rates(self) -> tuple[float, float]:
         """Items and tokens a second, lately."""
         now = (time.monotonic(), self._loop.watermark, self._loop.statistics.written.tokens)
+        if not self._loop.statistics.asked:
+            self._seen.clear()  # what was there before was not written in these minutes
         self._seen.append(now)
         while now[0] - self._seen[0][0] > _RATE_SECONDS:
             self._seen.popleft()

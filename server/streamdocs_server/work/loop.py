@@ -103,9 +103,9 @@ class GenerationLoop:
         return self.watermark // self._order.documents
 
     @property
-    def lead(self) -> int:
-        """Items by which generation is ahead of what training wants; negative where it is behind."""
-        return self.watermark - self.wanted
+    def lead(self) -> int | None:
+        """Items by which generation is ahead of what training wants; negative where it is behind, None without any."""
+        return self.watermark - self.wanted if self._states else None
 
     @property
     def in_flight(self) -> int:

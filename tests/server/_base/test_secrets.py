@@ -52,15 +52,15 @@ class Echo(httpx.AsyncBaseTransport):
             models = {"data": [{"id": self.name}], "key": key}
             return httpx.Response(200, json=models, headers=headers, extensions=extensions)
         self.asked += 1
-        body = {"error": {"message": f"{key} is wrong"}, "choices": [choice("text", key)]}
-        if self.asked % 2:
+        body = {"error": {"message": f"{key} is wrong"}, "choices": [choice(None, key)]}
+        prompt = json.loads(received.content)["messages"][-1]["content"]
+        if self.asked % 2 and "The river rises" not in prompt:  # which shows that it is the document that was refused
             status = (500, 429, 503, 400, 200)[self.asked // 2 % 5]
             return httpx.Response(status, json=body, headers=headers, extensions=extensions)
-        prompt = json.loads(received.content)["messages"][-1]["content"]
         return httpx.Response(200, json={"choices": [choice(f"{prompt} {i}") for i in range(2)]}, extensions=extensions)
 
 
-def choice(text: str, reason: str = "stop") -> dict:
+def choice(text: str | None, reason: str = "stop") -> dict:
     return {"message": {"content": text}, "finish_reason": reason}
 
 

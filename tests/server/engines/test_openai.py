@@ -80,11 +80,69 @@ def test_without_usage_tokens_are_estimated(usage: dict | None):
     assert answer.prompt_tokens == 5
 
 
-@pytest.mark.parametrize("url", [URL, URL + "/", URL + "/v1", URL + "/v1/"])
-def test_the_url_may_end_in_v1(url: str):
-    server = Server(chat())
-    server.ask(url=url)
-    assert str(server.received[0].url) == URL + "/v1/chat/completions"
+class Hosted:
+    """A server whose API is at one place, and that answers any other path with a page or nothing."""
+
+    def __init__(self, base: str, elsewhere: httpx.Response | None = None) -> None:
+        self.base, self.elsewhere = base, elsewhere or httpx.Response(404, json={"error": "no such path"})
+        self.asked: list[str] = []
+
+    def respond(self, received: httpx.Request) -> httpx.Response:
+        path = received.url.path
+        self.asked.append(path)
+        found = {f"{self.base}/models": models("m"), f"{self.base}/chat/completions": chat()}.get(path, self.elsewhere)
+        return httpx.Response(found.status_code, headers=found.headers, content=found.content)
+
+    def talk(self, url: str) -> None:
+        async def work() -> None:
+            endpoint = OpenAIEndpoint(url=url, transport=httpx.MockTransport(self.respond))
+            assert await endpoint.identify() == ("m", "")
+            assert (await endpoint.ask(request(), 1, 0)).completions
+            await endpoint.close()
+
+        asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("given", "base"),
+    [
+        ("", "/v1"),
+        ("/", "/v1"),
+        ("/v1", "/v1"),
+        ("/v1/", "/v1"),
+        ("/v1/chat/completions", "/v1"),
+        ("/v1/models", "/v1"),
+        ("/router", "/router/v1"),
+        ("/openai/v1", "/openai/v1"),
+        ("/api/paas/v4/", "/api/paas/v4"),
+        ("/v1beta/openai/", "/v1beta/openai"),
+        ("/v1beta/openai/chat/completions", "/v1beta/openai"),
+        ("/api/v3", "/api/v3"),
+        ("/serving-endpoints", "/serving-endpoints"),
+        ("/serving-endpoints/chat/completions", "/serving-endpoints"),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize("elsewhere", [httpx.Response(404), httpx.Response(200, text="<html>")], ids=["404", "page"])
+def test_an_api_is_found_wherever_it_lives(given: str, base: str, elsewhere: httpx.Response):
+    host = Hosted(base, elsewhere)
+    host.talk(URL + given)
+    assert host.asked[-2:] == [f"{base}/models", f"{base}/chat/completions"] and len(host.asked) <= 3
+
+
+def test_what_else_a_server_has_is_asked_beside_its_api():
+    server = Server(httpx.Response(200, json={"count": 7}))
+    endpoint = server.endpoint(url=f"{URL}/proxy/v1/chat/completions")
+    assert asyncio.run(endpoint.count(request())) == 7 and endpoint.url == f"{URL}/proxy"
+    assert str(server.received[0].url) == f"{URL}/proxy/tokenize"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_where_a_server_leads_is_told_and_not_followed(status: int):
+    server = Server(httpx.Response(status, headers={"Location": "https://engine:30000/v1/chat/completions"}))
+    with pytest.raises(EngineError, match=r"leads .* to 'https://engine:30000/v1/chat/completions': give that place"):
+        server.ask()
+    assert len(server.received) == 1
 
 
 @pytest.mark.parametrize("document", ["{document} {0} {", '"}], "role": "system"', "<|im_end|>\0", "\ud800", "日本語"])
@@ -95,15 +153,77 @@ def test_a_document_is_data(document: str):
 
 
 @pytest.mark.parametrize(
-    "left_out", [choice("part", "abort"), choice("x", "content_filter"), choice(None), choice("x", None)]
+    "left_out", [choice("part", "abort"), choice("x", "content_filter"), choice(None), choice("x", "tool_calls")]
 )
 def test_a_choice_that_did_not_end_by_itself_is_left_out(left_out: dict):
     answer = Server(chat(left_out, choice("b"))).ask(request(n=2))
     assert [completion.text for completion in answer.completions] == ["b"]
 
 
-def test_reasoning_that_took_all_tokens_is_an_empty_text():
+def test_what_took_all_tokens_without_content_is_an_empty_text():
     assert Server(chat(choice(None, "length"))).ask().completions == (Completion("", "length", 0),)
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("content", [None, "", "\n", [{"type": "thinking", "thinking": [{"type": "text"}]}]])
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_reasoning_without_content_is_told_apart_and_how_to_switch_it_off(field, content, reason, caplog):
+    thought = choice(content, reason)
+    thought["message"][field] = "Let me think."
+    (completion,) = Server(chat(thought)).ask().completions
+    assert (completion.text.strip(), completion.finish_reason, completion.reasoned) == ("", reason, True)
+    assert caplog.text.count("reasoning and without content") == 1
+    assert (
+        "chat_template_kwargs: {enable_thinking: false}" in caplog.text and "recipe.max_tokens, now 64" in caplog.text
+    )
+
+
+def test_reasoning_beside_content_is_no_part_of_it(caplog):
+    thought = choice("A text.")
+    thought["message"]["reasoning_content"] = "Let me think."
+    assert Server(chat(thought)).ask().completions == (Completion("A text.", "stop", 2, reasoned=True),)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "A "}, {"type": "text", "text": "text."}], "A text."),
+        ([{"text": "A text."}], "A text."),
+        (["A ", "text."], "A text."),
+        ([{"type": "thinking", "thinking": "Hm."}, {"type": "output_text", "text": "A text."}], "A text."),
+        ([], ""),
+    ],
+)
+def test_content_may_come_in_parts(content: list, text: str):
+    assert Server(chat(choice(content))).ask().completions[0].text == text
+
+
+@pytest.mark.parametrize(
+    ("reasons", "ended"),
+    [
+        (("stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence", "complete"), "stop"),
+        (("length", "LENGTH", "max_tokens", "MAX_TOKENS", "max_new_tokens", "model_length"), "length"),
+        (("a word of its own",), "length"),  # of which whole sentences may be kept
+    ],
+)
+def test_other_words_for_how_an_answer_ended(reasons: tuple[str, ...], ended: str):
+    answer = Server(chat(*(choice("A text.", reason) for reason in reasons))).ask(request(n=len(reasons)))
+    assert [completion.finish_reason for completion in answer.completions] == [ended] * len(reasons)
+
+
+@pytest.mark.parametrize(
+    ("usage", "ended"), [({"completion_tokens": 63}, "stop"), ({"completion_tokens": 64}, "length"), (None, "length")]
+)
+def test_where_nothing_says_how_an_answer_ended_its_tokens_do(usage: dict | None, ended: str):
+    assert Server(chat(choice("A text.", None), usage=usage)).ask().completions[0].finish_reason == ended
+
+
+@pytest.mark.parametrize(
+    "usage", [{"prompt_tokens": -1}, {"prompt_tokens": "7"}, {"prompt_tokens_details": []}, [], "x"]
+)
+def test_counts_that_are_none_do_not_void_an_answer(usage):
+    assert Server(chat(usage=usage)).ask().completions[0].text == "A text."
 
 
 @pytest.mark.parametrize(("fault", "cause"), FAULTS, ids=lambda value: repr(value)[:40])
@@ -145,7 +265,7 @@ def test_a_server_that_hangs_is_given_up_at_the_deadline():
 
 
 def test_an_endless_answer_is_cut_off(monkeypatch):
-    monkeypatch.setattr("streamdocs_server.engines.openai._MAX_RESPONSE_BYTES", 2**20)
+    monkeypatch.setattr("streamdocs_server.engines.connection._MAX_RESPONSE_BYTES", 2**20)
     with pytest.raises(TryAgainError, match="more than 1 MiB"):
         Server(httpx.Response(200, content=b" " * 2**21)).ask()
 
@@ -159,17 +279,25 @@ def test_a_refused_request_is_not_retried(status: int):
     assert len(str(caught.value)) < 500
 
 
-def test_filtered_content_counts_as_refused():
-    with pytest.raises(RequestRefusedError, match="filtered"):
-        Server(chat(choice("x", "content_filter"), choice(None, "content_filter"))).ask()
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "refusal", "RECITATION"])
+def test_filtered_content_counts_as_refused(reason: str):
+    refused = choice(None)
+    refused["message"]["refusal"] = "I cannot do that."
+    with pytest.raises(RequestRefusedError, match="filtered") as caught:
+        Server(chat(choice("x", reason), choice(None, reason), refused)).ask()
+    assert caught.value.cause == "filtered by the server"
 
 
-@pytest.mark.parametrize("status", [301, 401, 403, 404, 405])
-def test_a_wrong_configuration_is_not_retried(status: int):
-    server = Server(httpx.Response(status))
-    with pytest.raises(EngineError, match=f"{status}. Check the endpoint's URL, the model's name and the API key") as e:
-        server.ask()
-    assert type(e.value) is EngineError
+@pytest.mark.parametrize(
+    ("status", "also"), [(401, "API key"), (403, "API key"), (402, "API key"), (404, ""), (405, "")]
+)
+def test_a_wrong_configuration_is_not_retried(status: int, also: str):
+    server = Server(httpx.Response(status, json={"error": "credits"}))
+    with pytest.raises(
+        EngineError, match=f"{status}.*credits.*Check the endpoint's URL.* the model's name.*{also}"
+    ) as e:
+        server.ask(url=f"{URL}/v1")
+    assert not isinstance(e.value, TryAgainError | RequestRefusedError)
     assert len(server.received) == 1
 
 
@@ -200,6 +328,44 @@ def test_the_configured_model_is_confirmed():
     server = Server(models("other", "m"))
     assert asyncio.run(server.endpoint().identify()) == ("m", "")
     assert str(server.received[-1].url) == URL + "/v1/models"
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [{"id": "m"}, {"id": "other"}],
+        ["m", "other"],
+        {"models": [{"name": "m"}, {"model": "other"}]},
+        {"data": [{"id": "models/m"}]},
+        {"data": [{"id": "m:latest", "max_model_len": None}]},
+    ],
+)
+def test_models_may_be_listed_otherwise(listed):
+    server = Server(httpx.Response(200, json=listed))
+    assert asyncio.run(server.endpoint().identify()) == ("m", "")
+
+
+@pytest.mark.parametrize("name", ["max_model_len", "context_length", "context_window", "max_context_length"])
+@pytest.mark.parametrize(("value", "context"), [(4096, 4096), (0, None), (None, None), ("long", None)])
+def test_how_much_a_model_reads_goes_by_several_names(name, value, context):
+    endpoint = Server(httpx.Response(200, json=[{"id": "m", name: value}])).endpoint()
+    asyncio.run(endpoint.identify())
+    assert endpoint.context == context
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(404), httpx.Response(405), httpx.Response(200, text="<html>")])
+def test_a_server_that_lists_no_models_has_the_one_that_is_configured(answer: httpx.Response, caplog):
+    async def work() -> None:
+        server = Server(answer)
+        endpoint = server.endpoint()
+        for _ in range(3):
+            assert await endpoint.identify() == ("m", "")
+        assert len(server.received) == 2  # below /v1, and without
+        with pytest.raises(EngineError, match=r"set generator\.model \(--model-name\)"):
+            await server.endpoint(model=None).identify()
+
+    asyncio.run(work())
+    assert caplog.text.count("It is taken to serve 'm'") == 1
 
 
 def test_the_only_model_is_taken_when_none_is_configured():

@@ -45,7 +45,11 @@ class Host:
         if path == "/health":
             return httpx.Response(200 if self.healthy else 503)
         if path == "/v1/loads":
-            load = {"num_running_reqs": self.load.running, "num_waiting_reqs": self.load.waiting, "num_used_tokens": 0}
+            load = {
+                "num_running_reqs": self.load.running,
+                "num_waiting_reqs": self.load.waiting,
+                "num_used_tokens": self.load.used_tokens,
+            }
             return httpx.Response(200, json={"loads": [load]})
         if path == "/tokenize":  # a word is a token
             messages = json.loads(received.content)["messages"]
@@ -121,12 +125,77 @@ def test_retry_after_is_obeyed_within_reason(header, least, most):
     assert least <= max(fleet.slept) <= most
 
 
-@pytest.mark.parametrize("fault", [httpx.ConnectError("refused"), httpx.Response(500, text="boom")])
-def test_a_server_that_never_answers_is_given_up_in_time(fault):
+@pytest.mark.parametrize(
+    ("fault", "mend"),
+    [
+        (httpx.ConnectError("refused"), "check that it runs"),
+        (httpx.Response(500, text="boom"), "reachable, and fails: see its log"),
+        (httpx.Response(429), r"turns requests away.*server\.max_in_flight"),
+    ],
+)
+def test_a_server_that_never_answers_is_given_up_in_time(fault, mend):
     host = Host(fault)
-    with pytest.raises(EngineError, match=r"http://host0: .*failure 12 in a row.*Check that the server runs"):
+    with pytest.raises(EngineError, match=rf"http://host0: .*failure 12 in a row.*{mend}"):
         generate(host, failure_budget=12)
     assert host.asked["/v1/chat/completions"] == 12
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text="<html>Log in</html>"),
+        httpx.Response(200, json={"error": "Unexpected endpoint or method."}),
+        httpx.Response(200, json={"response": "A text.", "done": True}),
+        httpx.Response(200, json={"choices": [{"text": "A text."}]}),
+        httpx.Response(200, json={"choices": []}),
+        chat(choice(None)),
+        chat(choice(None, "tool_calls")),
+    ],
+)
+def test_answers_that_can_never_be_used_are_told_from_an_outage_before_they_cost_much(answer):
+    async def work() -> None:
+        host = Host(answer)
+        host.seconds = 0.01
+        async with Fleet(host) as pool:
+            asked = [pool.generate(request(f"Document {i}."), i) for i in range(64)]
+            for error in await asyncio.gather(*asked, return_exceptions=True):
+                assert isinstance(error, EngineError)
+                assert "failure 4 in a row" in str(error)
+                assert "reachable, but its answers cannot be used" in str(error)
+            # As many as a server is given at first, and then one at a time.
+            assert host.asked["/v1/chat/completions"] == 16 + 3
+
+    asyncio.run(work())
+
+
+def test_answers_that_cannot_be_used_for_a_while_are_an_outage_once_something_was_answered():
+    async def work() -> None:
+        broken = httpx.Response(200, text="<html>")
+        async with Fleet(Host(chat(), *[broken] * 8, chat(choice("fine")))) as pool:
+            await pool.generate(request(), 0)
+            assert (await pool.generate(request(), 0)).completions[0].text == "fine"
+
+    asyncio.run(work())
+
+
+def test_what_is_waited_for_is_told(monkeypatch, caplog):
+    monkeypatch.setattr("streamdocs_server.engines.pool._TELL_SECONDS", 0.02)
+    caplog.set_level("INFO")
+
+    async def work() -> None:
+        host = Host()
+        host.dead = True
+        fleet = Fleet(host, failure_budget=10**6)
+        starting = asyncio.create_task(fleet.pool.model())
+        await until(lambda: caplog.text.count("waits for a server") > 1)
+        assert "refused" in fleet.pool.waits_for
+        host.dead = False
+        await starting
+        assert fleet.pool.waits_for == ""
+        await fleet.pool.close()
+
+    asyncio.run(work())
+    assert "waits for a server, 0 s by now: http://host0: ConnectError refused" in caplog.text
 
 
 def test_pauses_grow_and_are_bounded(monkeypatch):
@@ -398,6 +467,7 @@ def test_one_of_two_servers_with_another_model_is_left_out(caplog):
 def test_a_hanging_server_gives_back_what_it_has(monkeypatch):
     monkeypatch.setattr("streamdocs_server.engines.pool._LOOK_SECONDS", 0.05)
     monkeypatch.setattr("streamdocs_server.engines.pool._RARE_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("streamdocs_server.engines.sglang._HANG_SECONDS", 0.2)
 
     async def work() -> None:
         first, second = Host(), Host()
@@ -413,6 +483,53 @@ def test_a_hanging_server_gives_back_what_it_has(monkeypatch):
             first.hold.set()
             first.healthy = True
             await until(lambda: pool.members[0].up)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("sign", ["tokens", "an answer"])
+def test_a_server_that_answers_no_health_check_while_it_gets_on_keeps_what_it_has(monkeypatch, sign):
+    """As one does that reads a long prompt."""
+    monkeypatch.setattr("streamdocs_server.engines.pool._LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("streamdocs_server.engines.pool._RARE_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("streamdocs_server.engines.sglang._HANG_SECONDS", 0.3)
+
+    async def work() -> None:
+        host = Host()
+        async with Fleet(host, kind=SGLangEndpoint) as pool:
+            await pool.generate(request(), 0)
+            host.hold.clear()
+            host.healthy = False
+            waiting = [asyncio.create_task(pool.generate(request(f"Document {i}."), i)) for i in range(8)]
+            for step in range(20):  # three times as long as a hang
+                await asyncio.sleep(0.05)
+                if sign == "tokens":
+                    host.load = Load(8, 0, step)
+                else:
+                    host.hold.set()
+                    await pool.generate(request(), step)
+                    host.hold.clear()
+            host.hold.set()
+            await asyncio.gather(*waiting)
+            assert not pool.retries and pool.members[0].up
+
+    asyncio.run(work())
+
+
+def test_a_load_that_is_not_told_in_time_is_no_failure(monkeypatch):
+    monkeypatch.setattr("streamdocs_server.engines.connection._CONTROL_SECONDS", 0.05)
+
+    class Slow(Host):
+        async def respond(self, received: httpx.Request) -> httpx.Response:
+            if received.url.path == "/v1/loads":
+                await asyncio.sleep(60)
+            return await super().respond(received)
+
+    async def work() -> None:
+        async with Fleet(Slow(), kind=SGLangEndpoint) as pool:
+            assert await pool.members[0].endpoint.load() is None
+            await pool.generate(request(), 0)
+            assert not pool.retries and pool.members[0].up
 
     asyncio.run(work())
 

@@ -93,6 +93,53 @@ def test_a_server_whose_scheduler_hangs_is_not_there():
     assert caught.value.cause == "hang"
 
 
+def test_a_server_that_was_seen_to_get_on_is_not_yet_a_hanging_one(monkeypatch):
+    async def work() -> None:
+        replies = Replies()
+        endpoint = replies.endpoint()
+        await endpoint.identify()
+        replies.healthy = False
+        await endpoint.identify()
+        monkeypatch.setattr("streamdocs_server.engines.sglang._HANG_SECONDS", 0.0)
+        with pytest.raises(TryAgainError, match="its scheduler does not"):
+            await endpoint.identify()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    "other", [httpx.Response(404), httpx.Response(405), httpx.Response(200, json={"error": "Unexpected endpoint"})]
+)
+def test_another_kind_of_server_than_the_run_file_says_is_used_as_it_is(other, caplog):
+    def respond(received: httpx.Request) -> httpx.Response:
+        if received.url.path == "/v1/models":
+            return httpx.Response(200, json={"data": [{"id": "a"}]})
+        return httpx.Response(other.status_code, content=other.content)
+
+    async def work() -> None:
+        endpoint = SGLangEndpoint(url="http://engine", transport=httpx.MockTransport(respond))
+        for _ in range(3):
+            assert await endpoint.identify() == ("a", "")
+            assert await endpoint.load() is None and await endpoint.count(request()) is None
+            assert await endpoint.progress() is None
+        await endpoint.close()
+
+    asyncio.run(work())
+    assert caplog.text.count("is no SGLang server, for it has no /model_info") == 1
+
+
+def test_one_that_was_an_sglang_server_and_is_none_any_more_is_refused():
+    async def work() -> None:
+        replies = Replies()
+        endpoint = replies.endpoint()
+        await endpoint.identify()
+        endpoint._http._client._transport = httpx.MockTransport(lambda _: httpx.Response(404))
+        with pytest.raises(EngineError, match="has no /model_info"):
+            await endpoint.identify()
+
+    asyncio.run(work())
+
+
 def test_the_load_is_that_of_all_replicas():
     assert asyncio.run(Replies().endpoint().load()) == Load(running=4, waiting=6, used_tokens=100, cache_usage=0.4)
 
@@ -137,6 +184,7 @@ def test_a_server_on_the_cpu_is_started_as_such_however_that_is_written(argument
     section = GeneratorSection(model_path="/models/m", sglang_python=sys.executable, server_arguments=arguments)
     supervisor, _ = start_sglang(section)
     assert ("--attention-backend=torch_native" in supervisor._command) == on_cpu
+    assert ("--chunked-prefill-size=512" in supervisor._command) == on_cpu
 
 
 def test_paths_of_the_run_file_are_relative_to_it(tmp_path):
@@ -410,6 +458,7 @@ def test_no_orphan_of_a_killed_sidecar_and_the_next_one_goes_on(tiny_model, smal
 def test_a_stopped_scheduler_is_noticed_and_nothing_is_lost(sglang, small_corpus, store, monkeypatch):
     """A server that somebody else runs: it accepts requests and answers none for a while."""
     monkeypatch.setattr("streamdocs_server.engines.sglang._HEALTH_SECONDS", 2.0)
+    monkeypatch.setattr("streamdocs_server.engines.sglang._HANG_SECONDS", 5.0)
     run = make_run(small_corpus, Stitch(generations=2, max_tokens=24))
 
     async def work() -> Pool:

@@ -111,6 +111,19 @@ def test_work_that_goes_on_is_no_hang(tmp_path):
     server.run(during)
 
 
+def test_one_that_gets_on_is_no_hang_although_its_health_waits_behind_that(tmp_path):
+    server = FakeServer(tmp_path)
+
+    async def during() -> None:
+        await asyncio.to_thread(httpx.post, server.url)  # from now on it says that it is not well
+        for step in range(20):
+            server.at_work = step
+            await asyncio.sleep(0.1)
+        assert server.supervisor.restarts == 0
+
+    server.run(during)
+
+
 def test_restarts_in_a_row_are_bounded_and_who_waits_is_told(tmp_path):
     server = FakeServer(tmp_path)
 

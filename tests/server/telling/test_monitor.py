@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -19,6 +20,8 @@ from streamdocs_server.cli import app
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.telling.monitor import Monitor
+from streamdocs_server.telling.view import View, waits_for
+from streamdocs_server.work.resolve import Statistics
 
 
 def test_metrics_health_and_status(small_corpus, store):
@@ -60,11 +63,63 @@ def test_metrics_health_and_status(small_corpus, store):
     assert values["streamdocs_completion_tokens_total",] == status["completion_tokens"] > 0
     assert values["streamdocs_retries_total", "server error"] == 50
     assert values["streamdocs_request_seconds_count",] == 100
-    assert values["streamdocs_lead",] == status["lead"] and values["streamdocs_rounds_done",] == 1
+    assert values["streamdocs_rounds_done",] == 1 and status["waits_for"] == ""
+    assert status["lead"] is None and ("streamdocs_lead",) not in values  # of no trainer
     assert {"streamdocs_cached_prompt_tokens_total", "streamdocs_in_flight", "streamdocs_queued"} <= {
         n for n, *_ in values
     }
     assert ("streamdocs_endpoint_limit", "http://there") in values
+
+
+class Told:
+    """A loop that says what it is told to."""
+
+    def __init__(self, **told) -> None:
+        self.finished, self.waits_for_trainer, self.lead, self.state = False, False, None, "generating"
+        self.watermark, self.in_flight, self.queued = 0, 0, 0
+        self.statistics = Statistics()
+        vars(self).update(told)
+
+
+@pytest.mark.parametrize(
+    ("told", "out", "said"),
+    [
+        ({}, "", ""),
+        ({}, "http://there: refused", "a server: http://there: refused"),
+        ({"waits_for_trainer": True}, "", "a trainer, of which there is none yet"),
+        (
+            {"waits_for_trainer": True, "lead": 1200},
+            "",
+            "the trainer, 1,200 documents x rounds behind (server.max_lead)",
+        ),
+        ({"waits_for_trainer": True, "finished": True}, "http://there: refused", ""),
+    ],
+)
+def test_what_is_waited_for_is_told(told, out, said):
+    pool = SimpleNamespace(waits_for=out)
+    assert waits_for(Told(**told), pool).startswith(said) and bool(waits_for(Told(**told), pool)) == bool(said)
+    rows = dict(View(Told(**told), 100, pool).rows())
+    assert rows["waits for"].startswith(said or "-")
+    assert rows["lead over the trainer"] == ("+1,200 documents x rounds" if "lead" in told else "-")
+
+
+def test_rates_and_the_time_left_are_those_of_minutes(monkeypatch):
+    clock = 0.0
+    monkeypatch.setattr("streamdocs_server.telling.view.time.monotonic", lambda: clock)
+    loop = Told(watermark=5000)  # there before
+    view = View(loop, 10_000)
+    assert dict(view.rows())["time left"] == "-"
+    for step in range(1200):  # ten minutes; a block of 60 every 30 seconds
+        clock += 0.5
+        loop.watermark += 60 * (step % 60 == 59)
+        loop.statistics.asked += 2 * (step % 2)
+        loop.statistics.written.tokens += 100
+        rows = dict(view.rows())
+        if step > 240:
+            hours, minutes, _ = map(int, rows["time left"].split(":"))
+            left = (10_000 - loop.watermark) / 120
+            assert 0.8 * left < 60 * hours + minutes + 1 < 1.35 * left + 1, (step, rows["time left"])
+            assert rows["tokens/s"] == "200"
 
 
 def test_it_listens_on_the_loopback_and_says_so_when_it_cannot(small_corpus, store):
@@ -122,6 +177,17 @@ def test_prompts_shown_are_those_that_are_sent(small_corpus, store, run_file):
     assert shown == bodies and len(shown) == 1
 
 
+def test_prompts_are_shown_with_what_the_generator_adds_and_leaves_out(run_file):
+    fields = yaml.safe_load(run_file.read_text())
+    fields["generator"] |= {
+        "extra_body": {"top_k": 20},
+        "fields": {"seed": None, "max_tokens": "max_completion_tokens"},
+    }
+    run_file.write_text(yaml.safe_dump(fields))
+    body = json.loads(show_prompts(run_file, "--json"))
+    assert body["top_k"] == 20 and body["max_completion_tokens"] and not {"seed", "max_tokens"} & body.keys()
+
+
 def test_prompts_of_every_recipe(run_file):
     shown = show_prompts(run_file, "--recipe", "all")
     for recipe, count in (("rephrase", 1), ("stitch", 1), ("stretch", 4)):
@@ -129,10 +195,20 @@ def test_prompts_of_every_recipe(run_file):
     assert shown.count("[system]\nBe brief.") == 6 and "Document 0" in shown
 
 
-@pytest.mark.parametrize(("wrong", "said"), [(["--document", 100], "has 0 to 99"), (["--recipe", "x"], "it is one of")])
+WRONG_OPTIONS = [
+    (["--document", 100], "has 0 to 99"),
+    (["--document", -1], "has 0 to 99"),
+    (["--round", 2], "has rounds 0 to 1"),
+    (["--round", -1], "has rounds 0 to 1"),
+    (["--recipe", "x"], "it is one of"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), WRONG_OPTIONS)
 def test_wrong_options_are_told(run_file, wrong, said):
     result = CliRunner().invoke(app, ["show-prompts", str(run_file), *map(str, wrong)])
     assert result.exit_code == 1 and said in result.output
+    assert result.output.startswith("error: ") and len(result.output.strip().splitlines()) == 1
 
 
 def test_serving_is_the_default_command(tmp_path):
