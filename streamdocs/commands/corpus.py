@@ -71,6 +71,11 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     tokenizer, report = facts["tokenizer"], facts["report"]
     yield "tokenizer", f"{tokenizer['name']} ({tokenizer['vocab_size']:,} tokens, {tokenizer['dtype']})"
     yield "on disk", f"{facts['disk_bytes']:,} bytes"
+    if "files" in report:
+        yield "files taken", f"{report['files']:,}"
+    for cause, found in report.get("left_out", {}).items():
+        more = ", …" if found["files"] > 1 else ""
+        yield f"left out: {cause}", f"{found['files']:,} ({Path(found['first']).name}{more})"
     yield "rows read", f"{report['rows']:,}"
     yield "duplicates", f"{report['duplicates']:,}"
     for cause, count in report["bad"].items():
