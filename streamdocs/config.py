@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 
 from pydantic import BeforeValidator, Field, InstanceOf, TypeAdapter, ValidationError, ValidationInfo, model_validator
 
+from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import RECIPES, Recipe
@@ -35,6 +36,7 @@ def _make_recipe(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(prompt, str):
         raise ValueError("prompt is the name of a file")
     if prompt:
+        prompt = expand_path(prompt)
         packaged = prompt in PACKAGED and not ((info.context or Path()) / prompt).exists()
         fields["prompt"] = load_prompt(prompt if packaged else (info.context or Path()) / prompt)
     try:
@@ -110,9 +112,10 @@ class RunFile(Section):
         Raises:
             ConfigError: It cannot be read, or a field is unknown, missing or wrong; the message names each.
         """
-        folder = Path(path).parent
+        path = Path(expand_path(os.fspath(path)))
+        folder = path.parent
         try:
-            fields = load_yaml(Path(path).read_bytes())
+            fields = load_yaml(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ConfigError(f"run file {path} cannot be read: {error}") from error
         run = cls._checked(fields, f"run file {path}", folder)

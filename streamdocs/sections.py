@@ -4,16 +4,17 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from streamdocs._base.paths import expand_path
 from streamdocs.recipes.keys import Generator
 from streamdocs.schedule.mixture import WhenBehind
 
 #: Of an environment variable. What is none may be the secret itself, and is not shown.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
 
-#: A path: what no file system takes is refused here.
-FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)]
+#: A path: its ~ and $VARIABLES are replaced, and what no file system takes is refused here.
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096), AfterValidator(expand_path)]
 
 
 def _number(value: Any) -> Any:

@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,18 @@ def write_run_file(path: Path, dataset: StreamingMegadocDataset, **mix) -> Path:
     }
     path.write_text(yaml.safe_dump(fields))
     return path
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Take the right to write a folder and its files away."""
+    for each in folder.iterdir():
+        each.chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        yield
+    finally:
+        folder.chmod(0o755)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from streamdocs._base.console import plain_console
 from streamdocs.commands.audit import STREAMS, WEB, Audit, audit
-from streamdocs.dataset import StreamingMegadocDataset
+from streamdocs.commands.inspection import open_run
 from streamdocs.errors import ConfigError
 
 _MOST_POSITIONS = 12
@@ -25,7 +25,7 @@ def audit_run(run_file: Path, positions: str, document: int | None, as_json: Pat
         start, stop = (int(end) if end else None for end in positions.split(":"))
     except ValueError as error:
         raise ConfigError(f"positions {positions!r}: give the first and the one after the last, like 0:4096") from error
-    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
+    dataset = open_run(run_file)
     found = audit(dataset, start or 0, stop)
     summary = found.summary()
     console = plain_console()

@@ -5,11 +5,24 @@ import os
 from rich.table import Table
 
 from streamdocs._base.console import plain_console
+from streamdocs.config import RunFile
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
 from streamdocs.generations.progress import read_tallies, total
+from streamdocs.store import open_store
 
 _TEXT_WIDTH = 48
+
+
+def open_run(run_file: str | os.PathLike[str]) -> StreamingMegadocDataset:
+    """The dataset of a run file, to look at what is there.
+
+    Raises:
+        StreamdocsError: The run file, the corpus or the store cannot be read, or there is no store.
+    """
+    file = RunFile.load(run_file)
+    store = open_store(file.store, must_exist=True) if file.synthetic and file.store else None
+    return StreamingMegadocDataset(**file.dataset_arguments(batch_size=1, wait_timeout=5, store=store))
 
 
 def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -> None:
@@ -18,7 +31,7 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
     Raises:
         StreamdocsError: The run file, the corpus or the store cannot be read, or the position is not sealed yet.
     """
-    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
+    dataset = open_run(run_file)
     console = plain_console()
     console.print(dataset.describe(), highlight=False)
     if dataset.run.scope and dataset.store:

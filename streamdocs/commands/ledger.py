@@ -34,15 +34,20 @@ RunOrLedger = Annotated[Path, typer.Argument(help="A run file or an exported led
 
 
 def open_run(run_file: Path, generator: Generator | None = None) -> tuple[Run, Store]:
-    """The run of a run file and its store; of ``generator`` where neither the file nor the store names one.
+    """The run of a run file and its store, which has to be there.
+
+    Args:
+        run_file: Says which run.
+        generator: Whose it is where neither the file nor the store names one; with it, the store may be made.
 
     Raises:
         ConfigError: Nothing is ever written or sealed, because nothing synthetic is read.
+        StoreError: There is no store.
     """
     file = RunFile.load(run_file)
     if not (file.synthetic and file.store):
         raise ConfigError(f"{run_file}: nothing is written or sealed where synthetic_fraction is 0")
-    store = open_store(file.store)
+    store = open_store(file.store, must_exist=generator is None)
     known = None if registered_generators(store) else generator
     return Run.of(file, file.generator.generator() or known or wait_for_generator(store, 5)), store
 

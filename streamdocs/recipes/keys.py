@@ -8,6 +8,7 @@ import msgpack
 import xxhash
 
 from streamdocs._base.hashing import TEXT_DIGEST_BYTES, canonical, digest128, fingerprint
+from streamdocs._base.typed import check_types
 from streamdocs.recipes.base import Recipe
 
 #: Raised when the meaning of a key or record changes.
@@ -23,6 +24,9 @@ class Generator:
         revision: Which weights, where the name does not say it.
         temperature, top_p: Sampling parameters.
         system: System prompt.
+
+    Raises:
+        ConfigError: A value of another type.
     """
 
     model: str
@@ -30,6 +34,9 @@ class Generator:
     temperature: float = 1.0
     top_p: float = 1.0
     system: str | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self, "generator")
 
     @property
     def fingerprint(self) -> str:
