@@ -10,14 +10,14 @@ from streamdocs._base.untrusted import faults
 from streamdocs.errors import ConfigError
 
 
-def check_types(value: Any, what: str) -> None:
+def check_types(value: object, what: str) -> None:
     """Make sure that a frozen dataclass holds what its types say; where a float is due, a whole number becomes one.
 
     Raises:
         ConfigError: Some field does not; the message names each, as for a run file.
     """
     wrong = []
-    for name, adapter in _adapters(type(value)).items():
+    for name, adapter in _adapters(type(value)).items():  # type: ignore[arg-type]
         try:
             object.__setattr__(value, name, adapter.validate_python(getattr(value, name), strict=True))
         except ValidationError as error:
@@ -27,7 +27,7 @@ def check_types(value: Any, what: str) -> None:
 
 
 @cache
-def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
+def _adapters(kind: type[Any]) -> dict[str, TypeAdapter[Any]]:
     hints = get_type_hints(kind, include_extras=True)
     finite = ConfigDict(allow_inf_nan=False)
     return {each.name: TypeAdapter(hints[each.name], config=finite) for each in fields(kind)}

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import msgpack
 import yaml
@@ -62,10 +62,7 @@ def load_json(data: bytes) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    # Plain values are those of YAML 1.2: yes and off are text, 1e3 is a number, 0100 and 12:30 are no other numbers.
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
@@ -81,6 +78,8 @@ class _Loader(yaml.SafeLoader):
             raise ValueError(f"more than {_MOST_YAML_VALUES:,} values are merged")
 
 
+# Plain values are those of YAML 1.2: yes and off are text, 1e3 is a number, 0100 and 12:30 are no other numbers.
+_Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("merge", r"<<", "<"),
     ("null", r"~|null|Null|NULL|", "~nN\0"),
@@ -90,8 +89,8 @@ for _tag, _pattern, _first in (
     ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
 ):
     # The empty string, which is null, has no first character.
-    first = [character.strip("\0") for character in _first]
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"({_pattern})\\Z"), first)
+    _starts = [character.strip("\0") for character in _first]
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"({_pattern})\\Z"), _starts)
 
 
 def load_yaml(data: bytes) -> Any:

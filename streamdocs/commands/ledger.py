@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from streamdocs._base.console import plain_console
+from streamdocs._base.console import expanded, plain_console
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError
 from streamdocs.generations.heartbeat import register_generator, registered_generators, wait_for_generator
@@ -28,9 +28,9 @@ app = typer.Typer(
 
 _MOST_FAULTS = 20
 
-RunPath = Annotated[Path, typer.Argument(metavar="RUN_YAML", help="The run file.")]
-LedgerPath = Annotated[Path, typer.Argument(metavar="FILE", help="The exported ledger.")]
-RunOrLedger = Annotated[Path, typer.Argument(help="A run file or an exported ledger.")]
+RunPath = Annotated[Path, typer.Argument(callback=expanded, metavar="RUN_YAML", help="The run file.")]
+LedgerPath = Annotated[Path, typer.Argument(callback=expanded, metavar="FILE", help="The exported ledger.")]
+RunOrLedger = Annotated[Path, typer.Argument(callback=expanded, help="A run file or an exported ledger.")]
 
 
 def open_run(run_file: Path, generator: Generator | None = None) -> tuple[Run, Store]:

@@ -62,7 +62,7 @@ class _Opened:
         return self.lock.held() if self.lock else nullcontext()
 
     def _open(self, max_bytes: int) -> lmdb.Environment:
-        options = {"max_dbs": len(TABLES) + 1, "max_readers": 2048, "readahead": False}
+        options: dict[str, Any] = {"max_dbs": len(TABLES) + 1, "max_readers": 2048, "readahead": False}
         if self.read_only:
             # Readers note what they read in LMDB's lock file, so that nobody writes over it.
             lock = _writable(self.folder, "lock.mdb")

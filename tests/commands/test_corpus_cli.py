@@ -45,6 +45,22 @@ def test_one_table_says_what_was_taken_and_left_out(tmp_path):
     assert "README.md" in again.output
 
 
+def test_a_home_and_variables_in_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NOWHERE", raising=False)
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
+    result = run("prepare", "~/a.jsonl", "--out", "~/corpus", "--train-tokenizer", 300)
+    assert result.exit_code == 0 and (tmp_path / "corpus" / "corpus.json").exists()
+    assert json.loads(run("info", "$HOME/corpus", "--json").stdout)["report"]["rows"] == 1
+    for command in (
+        ("info", "$NOWHERE/corpus"),
+        ("inspect", "$NOWHERE/run.yaml"),
+        ("audit", "~", "--json", "$NOWHERE/x"),
+    ):
+        with pytest.raises(ConfigError, match="the variable NOWHERE is not set"):
+            run(*command)
+
+
 def test_errors_are_left_to_the_main_command(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
     with pytest.raises(ConfigError, match="either --tokenizer"):
