@@ -27,8 +27,10 @@ _NONE = ("shuffle_block_size", "num_canonical_nodes", "epoch_size")
 
 def _make_recipe(value: Any, info: ValidationInfo) -> Any:
     """A recipe of its fields and its name; a prompt is a file in the folder of the run file."""
-    if not isinstance(value, dict):
+    if value is None or isinstance(value, Recipe):
         return value
+    if not isinstance(value, dict):
+        raise ValueError("it has a name and fields of its own, like {name: stitch, generations: 4}")
     fields = dict(value)
     name, prompt = fields.pop("name", None), fields.get("prompt", "")
     if not isinstance(name, str) or name not in RECIPES:
@@ -118,6 +120,8 @@ class RunFile(Section):
             fields = load_yaml(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ConfigError(f"run file {path} cannot be read: {error}") from error
+        if not isinstance(fields, dict):
+            raise ConfigError(f"run file {path} does not hold fields, each with its value, like `corpus: corpus`")
         run = cls._checked(fields, f"run file {path}", folder)
         places = {"corpus": str(folder / run.corpus), "generator": run.generator.relative_to(folder)}
         if run.store and "://" not in run.store:

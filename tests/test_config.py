@@ -46,6 +46,7 @@ def test_the_generator_is_named_by_the_file_or_by_who_serves(tmp_path):
         ({"colour": "red"}, "colour"),
         ({"mix": {"window": "wide"}}, r"mix\.window"),
         ({"mix": {"when_behind": "hope"}}, r"mix\.when_behind"),
+        ({"recipe": "stitch"}, "recipe: it has a name and fields of its own"),
         ({"recipe": {"name": "blend"}}, "'blend'; it is one of rephrase, stitch, stretch"),
         ({"recipe": {"name": "stitch", "generations": 4, "sauce": 1}}, "recipe stitch: .*sauce"),
         ({"recipe": {"name": "stitch"}}, "recipe stitch: .*generations"),
@@ -70,9 +71,10 @@ def test_a_file_that_is_none(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="cannot be read"):
         RunFile.load(tmp_path / "bad.yaml")
-    (tmp_path / "list.yaml").write_text("[1]")
-    with pytest.raises(ConfigError, match=r"list\.yaml"):
-        RunFile.load(tmp_path / "list.yaml")
+    for contents in ("[1]", "", "corpus corpus", "7"):
+        (tmp_path / "list.yaml").write_text(contents)
+        with pytest.raises(ConfigError, match=r"list\.yaml does not hold fields"):
+            RunFile.load(tmp_path / "list.yaml")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("stitch", "rephrase"), ("rephrase", "rephrase"), ("stretch", "thought")])

@@ -79,6 +79,9 @@ def test_verify_reseal_and_audit(run, run_file, small_corpus, store, tmp_path):
     as_json = tmp_path / "audit.json"
     assert "windows 1 to 2 (" in run("audit", run_file, "--positions", "0:32", "--json", as_json)
     assert json.loads(as_json.read_text())["positions"] == [0, 32]
+    for option in ("--json", "--plot"):
+        nowhere = tmp_path / "nowhere" / "audit.png"
+        assert "cannot be written" in run("audit", run_file, "--positions", "0:32", option, nowhere, code=1)
     assert "ask for some of 0:32, of the 1 sealed windows" in run("audit", run_file, "--positions", ":40", code=1)
     assert "window 7 cannot be sealed anew: 1 windows are sealed" in run(
         "ledger", "reseal", run_file, "--from", 7, code=1
