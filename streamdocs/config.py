@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 
 from pydantic import BeforeValidator, Field, InstanceOf, TypeAdapter, ValidationError, ValidationInfo, model_validator
 
+from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import RECIPES, Recipe
@@ -26,8 +27,10 @@ _NONE = ("shuffle_block_size", "num_canonical_nodes", "epoch_size")
 
 def _make_recipe(value: Any, info: ValidationInfo) -> Any:
     """A recipe of its fields and its name; a prompt is a file in the folder of the run file."""
-    if not isinstance(value, dict):
+    if value is None or isinstance(value, Recipe):
         return value
+    if not isinstance(value, dict):
+        raise ValueError("it has a name and fields of its own, like {name: stitch, generations: 4}")
     fields = dict(value)
     name, prompt = fields.pop("name", None), fields.get("prompt", "")
     if not isinstance(name, str) or name not in RECIPES:
@@ -35,6 +38,7 @@ def _make_recipe(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(prompt, str):
         raise ValueError("prompt is the name of a file")
     if prompt:
+        prompt = expand_path(prompt)
         packaged = prompt in PACKAGED and not ((info.context or Path()) / prompt).exists()
         fields["prompt"] = load_prompt(prompt if packaged else (info.context or Path()) / prompt)
     try:
@@ -118,11 +122,14 @@ class RunFile(Section):
         Raises:
             ConfigError: It cannot be read, or a field is unknown, missing or wrong; the message names each.
         """
-        folder = Path(path).parent
+        path = Path(expand_path(os.fspath(path)))
+        folder = path.parent
         try:
-            fields = load_yaml(Path(path).read_bytes())
+            fields = load_yaml(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ConfigError(f"run file {path} cannot be read: {error}") from error
+        if not isinstance(fields, dict):
+            raise ConfigError(f"run file {path} does not hold fields, each with its value, like `corpus: corpus`")
         run = cls._checked(fields, f"run file {path}", folder)
         places = {"corpus": str(folder / run.corpus), "generator": run.generator.relative_to(folder)}
         if run.store and "://" not in run.store:

@@ -137,7 +137,7 @@ class StreamingMegadocDataset(StreamingDataset):
         self._keep_checkpoints = file.server.keep_checkpoints
         self._reseal = reseal
         Ranks.detect(rank, ranks)  # first of all: what is wrong with these is known at once
-        self.store: Store | None = open_store(store) if isinstance(store, str | os.PathLike) else store
+        self.store: Store | None = open_store(file.store or "") if isinstance(store, str | os.PathLike) else store
         self.run = Run.of(file, lambda: self._find_generator(file) if file.synthetic else None)
         self.corpus = self.run.corpus
         if len(self.corpus.documents) >= _MANY:

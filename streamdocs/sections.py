@@ -4,8 +4,18 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
 
+from streamdocs._base.paths import expand_path
 from streamdocs.recipes.keys import Generator
 from streamdocs.schedule.mixture import WhenBehind
 
@@ -16,8 +26,8 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_len
 _OURS = ("model", "messages", "n", "seed", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stream")
 _RENAMED = Literal["n", "seed", "max_tokens", "temperature", "top_p"]
 
-#: A path: what no file system takes is refused here.
-FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)]
+#: A path: its ~ and $VARIABLES are replaced, and what no file system takes is refused here.
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096), AfterValidator(expand_path)]
 
 
 def _number(value: Any) -> Any:
@@ -49,8 +59,8 @@ class GeneratorSection(Section):
         server_arguments: More flags for an SGLang server that is started.
         server_log: Where its output goes.
         sglang_python: Python of the environment that has SGLang; default a ``.venv-sglang`` here or beside this one.
-        extra_body: Further fields of a request's body, as ``{chat_template_kwargs: {enable_thinking: false}}``; they are
-            part of a generation's identity: other values ask for other generations.
+        extra_body: Further fields of a request's body, as ``{chat_template_kwargs: {enable_thinking: false}}``. They
+            are part of a generation's identity: other values ask for other generations.
         fields: Names of ``n``, ``seed``, ``max_tokens``, ``temperature`` and ``top_p`` at the server, null for what is
             left out. A refusal that names one of them is understood without this, as far as no text can change by it.
         endpoint: URL of a server, or of several with the same model; up to the API's version, or without a path.

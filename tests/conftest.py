@@ -2,8 +2,12 @@
 
 import asyncio
 import multiprocessing
+import os
 import random
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,7 @@ from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.resolve import Resolver
 
+NOBODY = 65534
 TEMPLATE = Generator(model="template", revision="1")
 STITCH = Stitch(generations=2)
 #: Accepts whatever is text: tests of mixing should not depend on what the template engine writes.
@@ -176,6 +181,33 @@ def write_run_file(path: Path, dataset: StreamingMegadocDataset, **mix) -> Path:
     }
     path.write_text(yaml.safe_dump(fields))
     return path
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Take the right to write a folder and its files away."""
+    for each in folder.iterdir():
+        each.chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        yield
+    finally:
+        folder.chmod(0o755)
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Path]:
+    """A folder of a user for whom rights count; the test runs as this user."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory(prefix="streamdocs-nobody-") as folder:
+        if root:
+            os.chown(folder, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.seteuid(0)
 
 
 @pytest.fixture(scope="session")

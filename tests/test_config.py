@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from streamdocs import RunFile, Stitch, Stretch
+from streamdocs import Generator, Rephrase, RunFile, Stitch, Stretch
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.prompts import load_prompt
@@ -78,11 +78,18 @@ def test_a_generator_that_samples_otherwise_than_the_file_is_refused(tmp_path, o
         ({"generator": {"temperature": 0.7, "fields": {"temperature": None}}}, "temperature is 0.7, and fields leaves"),
         ({"mix": {"window": "wide"}}, r"mix\.window"),
         ({"mix": {"when_behind": "hope"}}, r"mix\.when_behind"),
+        ({"recipe": "stitch"}, "recipe: it has a name and fields of its own"),
         ({"recipe": {"name": "blend"}}, "'blend'; it is one of rephrase, stitch, stretch"),
         ({"recipe": {"name": "stitch", "generations": 4, "sauce": 1}}, "recipe stitch: .*sauce"),
         ({"recipe": {"name": "stitch"}}, "recipe stitch: .*generations"),
         ({"recipe": {"name": "stitch", "generations": 4, "prompt": "none.txt"}}, r"none\.txt"),
         ({"server": {"max_in_flight": 0}}, r"server\.max_in_flight"),
+        ({"mix": {"name": 7}}, r"mix\.name: .*quote it"),
+        ({"mix": {"name": True}}, r"mix\.name: .*quote it"),
+        ({"store": "$NOWHERE/store"}, r"store: \$NOWHERE/store: the variable NOWHERE is not set"),
+        ({"corpus": "~nobody-of-this-name/x"}, "corpus: .*there is no user"),
+        ({"generator": {"model_path": "$NOWHERE"}}, r"generator\.model_path: .*NOWHERE is not set"),
+        ({"recipe": {"name": "stitch", "generations": 4, "prompt": "$NOWHERE/p"}}, "recipe: .*NOWHERE is not set"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, changes, message):
@@ -96,9 +103,10 @@ def test_a_file_that_is_none(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="cannot be read"):
         RunFile.load(tmp_path / "bad.yaml")
-    (tmp_path / "list.yaml").write_text("[1]")
-    with pytest.raises(ConfigError, match=r"list\.yaml"):
-        RunFile.load(tmp_path / "list.yaml")
+    for contents in ("[1]", "", "corpus corpus", "7"):
+        (tmp_path / "list.yaml").write_text(contents)
+        with pytest.raises(ConfigError, match=r"list\.yaml does not hold fields"):
+            RunFile.load(tmp_path / "list.yaml")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("stitch", "rephrase"), ("rephrase", "rephrase"), ("stretch", "thought")])
@@ -119,3 +127,56 @@ def test_the_preset_for_small_models_fills_in_what_the_file_leaves_out(tmp_path,
     for wrong in ({"preset": "huge"}, {"recipe": []}, {"recipe": {"name": ["x"]}}, {"generator": 3}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             load(**wrong)
+
+
+def test_a_home_and_variables_in_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "p.txt").write_text("Again: {document}")
+    recipe = {"name": "stitch", "generations": 4, "prompt": "$DATA/p.txt"}
+    generator = {"server_log": "~/logs/sglang.log", "sglang_python": "${DATA}/python", "model_path": "$DATA"}
+    run = load(
+        tmp_path, corpus="$DATA/corpus", store="~/store", remote="s3://$HOME", recipe=recipe, generator=generator
+    )
+    assert (run.corpus, run.store, run.remote) == (f"{tmp_path}/data/corpus", "/home/me/store", "s3:///home/me")
+    assert run.recipe.prompt == "Again: {document}"
+    generator = run.generator
+    assert generator.server_log == "/home/me/logs/sglang.log"
+    assert (generator.sglang_python, generator.model_path) == (f"{tmp_path}/data/python", f"{tmp_path}/data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert RunFile.load("~/run.yaml") == RunFile.load(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Stitch(generations="4"), "recipe stitch: generations: Input should be a valid integer"),
+        (lambda: Stitch(generations=2.5), "recipe stitch: generations: Input should be a valid integer"),
+        (lambda: Stretch(generations=True), "recipe stretch: generations: Input should be a valid integer"),
+        (lambda: Rephrase(generations=2, web=1), "recipe rephrase: web: Input should be a valid boolean"),
+        (lambda: Stitch(generations=2, web="middle"), "recipe stitch: web: Input should be 'last', 'first' or 'none'"),
+        (lambda: Stitch(generations=2, separator=None), "recipe stitch: separator: Input should be a valid string"),
+        (lambda: Rephrase(generations=2, rounds="all"), "recipe rephrase: rounds: .*Input should be 'enough'"),
+        (lambda: Rephrase(generations=2, prompt=b"{document}"), "recipe rephrase: prompt: "),
+        (lambda: Stitch(generations=2, per_round="1", max_tokens=1.5), "per_round: .*; max_tokens: "),
+        (lambda: Generator(model="m", temperature="1"), "generator: temperature: Input should be a valid number"),
+        (lambda: Generator(model="m", top_p=float("nan")), "generator: top_p: Input should be a finite number"),
+        (lambda: Generator(model=None), "generator: model: Input should be a valid string"),
+    ],
+)
+def test_values_of_other_types_are_refused_where_they_are_given(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_the_same_message_from_python_and_a_run_file(tmp_path):
+    with pytest.raises(ConfigError) as from_python:
+        Stitch(generations=2.5, web="middle")
+    with pytest.raises(ConfigError) as from_file:
+        load(tmp_path, recipe={"name": "stitch", "generations": [], "web": "middle"})
+    assert str(from_python.value) in str(from_file.value)
+
+
+def test_a_whole_number_is_the_same_temperature():
+    assert Generator(model="m", temperature=1, top_p=1).fingerprint == Generator(model="m").fingerprint

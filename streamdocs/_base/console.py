@@ -1,13 +1,20 @@
 """What the two command lines share: logging, and errors as one line."""
 
 import logging
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from streamdocs._base.paths import expand_path
 from streamdocs.errors import StreamdocsError
+
+
+def expanded(path: Path | None) -> Path | None:
+    """For a path of the command line: ~ and $VARIABLES in it are replaced where the shell did not, as in a run file."""
+    return None if path is None else Path(expand_path(str(path)))
 
 
 def plain_console(*, stderr: bool = False, quiet: bool = False) -> Console:
@@ -29,5 +36,5 @@ def set_up_logging(level: int = logging.INFO) -> None:
 
 def error_exit(error: StreamdocsError) -> NoReturn:
     """Print an error and end the command with exit code 1."""
-    typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+    typer.secho(f"error: {printable(str(error))}", fg=typer.colors.RED, err=True)
     raise SystemExit(1)

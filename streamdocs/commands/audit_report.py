@@ -9,8 +9,9 @@ import numpy as np
 from rich.table import Table
 
 from streamdocs._base.console import plain_console
+from streamdocs._base.unfinished import write_whole
 from streamdocs.commands.audit import STREAMS, WEB, Audit, audit
-from streamdocs.dataset import StreamingMegadocDataset
+from streamdocs.commands.inspection import open_run
 from streamdocs.errors import ConfigError
 
 _MOST_POSITIONS = 12
@@ -22,13 +23,13 @@ def audit_run(run_file: Path, positions: str, document: int | None, as_json: Pat
     """Account for the sequences of a run at ``positions``, as ``A:B``; either may be left out.
 
     Raises:
-        ConfigError: These are no positions, or not all of them are sealed.
+        ConfigError: These are no positions, not all of them are sealed, or a file cannot be written.
     """
     try:
         start, stop = (int(end) if end else None for end in positions.split(":"))
     except ValueError as error:
         raise ConfigError(f"positions {positions!r}: give the first and the one after the last, like 0:4096") from error
-    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=5)
+    dataset = open_run(run_file)
     found = audit(dataset, start or 0, stop)
     summary = found.summary()
     console = plain_console()
@@ -45,10 +46,13 @@ def audit_run(run_file: Path, positions: str, document: int | None, as_json: Pat
     console.print("\n".join(lines), highlight=False)
     if document is not None:
         console.print(document_table(found, document))
-    if as_json:
-        as_json.write_text(json.dumps({**summary, "sources": list(found.rows())}) + "\n")
-    if plot:
-        plot_audit(found, plot)
+    try:
+        if as_json:
+            write_whole(as_json, (json.dumps({**summary, "sources": list(found.rows())}) + "\n").encode())
+        if plot:
+            plot_audit(found, plot)
+    except OSError as error:
+        raise ConfigError(f"what --json or --plot names cannot be written: {error}") from error
 
 
 def tokens_table(found: Audit) -> Table:

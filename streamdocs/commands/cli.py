@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from streamdocs._base.console import error_exit, set_up_logging
+from streamdocs._base.console import error_exit, expanded, set_up_logging
 from streamdocs.commands import corpus
 from streamdocs.errors import ConfigError, StreamdocsError
 
@@ -21,7 +21,7 @@ commands.command()(corpus.info)
 
 @commands.command()
 def inspect(
-    run_file: Annotated[Path, typer.Argument(help="The run file.")],
+    run_file: Annotated[Path, typer.Argument(callback=expanded, help="The run file.")],
     position: Annotated[int | None, typer.Option(help="Also explain every token of this sequence.")] = None,
 ) -> None:
     """Show what a run will read, what exists, what was sealed, and where the tokens of a sequence come from."""
@@ -40,11 +40,13 @@ def ledger(context: typer.Context) -> None:
 
 @commands.command()
 def audit(
-    run_file: Annotated[Path, typer.Argument(help="The run file.")],
+    run_file: Annotated[Path, typer.Argument(callback=expanded, help="The run file.")],
     positions: Annotated[str, typer.Option(metavar="A:B", help="Which sequences; default all that are sealed.")] = ":",
     document: Annotated[int | None, typer.Option(help="Also list when each part of this document was read.")] = None,
-    as_json: Annotated[Path | None, typer.Option("--json", help="File for all of it, by generation.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="File for a plot, like audit.png.")] = None,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", callback=expanded, help="File for all of it, by generation.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(callback=expanded, help="File for a plot, like audit.png.")] = None,
 ) -> None:
     """Account for what was read: tokens by kind, the exact mixture, passes, and how often each generation."""
     from streamdocs.commands.audit_report import audit_run  # noqa: PLC0415
@@ -70,7 +72,7 @@ def generations(
 
 @commands.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for what it makes.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(callback=expanded, help="Folder for what it makes.")] = Path("demo"),
     sglang: Annotated[bool, typer.Option("--sglang", help="With the SGLang server of `make sglang`.")] = False,
 ) -> None:
     """Watch a model train on web text and megadocs that are being written meanwhile. Takes minutes, needs no model."""

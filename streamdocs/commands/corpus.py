@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from streamdocs._base.console import plain_console
+from streamdocs._base.console import expanded, plain_console, printable
 from streamdocs.corpus.files import info as corpus_info
 from streamdocs.corpus.prepare import prepare_corpus
 
@@ -18,15 +18,17 @@ def prepare(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Files (JSON lines, Parquet, text; .gz and .zst too), folders, or hf://NAME[:SPLIT][?OPTION=VALUE].",
+            help="Files (JSON lines, Parquet, Arrow, text; compressed ones too), folders, or hf://NAME[:SPLIT][?OPTION=VALUE].",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the corpus; appears when it is complete.")],
+    out: Annotated[Path, typer.Option(callback=expanded, help="Folder of the corpus; appears when it is complete.")],
     tokenizer: Annotated[str | None, typer.Option(help="Hugging Face name, folder or tokenizer.json.")] = None,
     train_tokenizer: Annotated[
         int | None, typer.Option(metavar="VOCABULARY", help="Train a byte-level BPE of this size instead.")
     ] = None,
-    text_field: Annotated[str, typer.Option(help="Field (or column) that holds the text.")] = "text",
+    text_field: Annotated[
+        str, typer.Option(help="Field (or column) that holds the text; OUTER.INNER within others.")
+    ] = "text",
     holdout: Annotated[float, typer.Option(help="Share of the documents to hold out.")] = 0.0,
     max_bad: Annotated[
         float,
@@ -49,7 +51,7 @@ def prepare(
 
 
 def info(
-    corpus: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a corpus.")],
+    corpus: Annotated[Path, typer.Argument(callback=expanded, metavar="DIR", help="Folder of a corpus.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a corpus holds and what was dropped from its input."""
@@ -71,6 +73,11 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     tokenizer, report = facts["tokenizer"], facts["report"]
     yield "tokenizer", f"{tokenizer['name']} ({tokenizer['vocab_size']:,} tokens, {tokenizer['dtype']})"
     yield "on disk", f"{facts['disk_bytes']:,} bytes"
+    if "files" in report:
+        yield "files taken", f"{report['files']:,}"
+    for cause, found in report.get("left_out", {}).items():
+        more = ", …" if found["files"] > 1 else ""
+        yield f"left out: {cause}", f"{found['files']:,} ({printable(Path(found['first']).name)}{more})"
     yield "rows read", f"{report['rows']:,}"
     yield "duplicates", f"{report['duplicates']:,}"
     for cause, count in report["bad"].items():

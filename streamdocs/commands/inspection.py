@@ -5,12 +5,26 @@ import os
 from rich.table import Table
 
 from streamdocs._base.console import plain_console
+from streamdocs.config import RunFile
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError, WaitTimeoutError
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.recipes.keys import Generator
+from streamdocs.store import open_store
 
 _TEXT_WIDTH = 48
+
+
+def open_run(run_file: str | os.PathLike[str], generator: Generator | None = None) -> StreamingMegadocDataset:
+    """The dataset of a run file, to look at what is there; ``generator`` where neither it nor the store names one.
+
+    Raises:
+        StreamdocsError: The run file, the corpus or the store cannot be read, or there is no store.
+    """
+    file = RunFile.load(run_file)
+    store = open_store(file.store, must_exist=True) if file.synthetic and file.store else None
+    arguments = file.dataset_arguments(batch_size=1, wait_timeout=0, store=store, generator=generator)
+    return StreamingMegadocDataset(**arguments)
 
 
 def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -> None:
@@ -21,9 +35,9 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
     """
     console = plain_console()
     try:
-        dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, wait_timeout=0)
+        dataset = open_run(run_file)
     except WaitTimeoutError:
-        dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1, generator=Generator(model="unknown"))
+        dataset = open_run(run_file, Generator(model="unknown"))
         console.print(f"no server has written yet, and no generator is named: start `streamdocs-server {run_file}`")
     console.print(dataset.describe(), highlight=False)
     if dataset.run.scope and dataset.store:

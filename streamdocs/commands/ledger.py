@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from streamdocs._base.console import plain_console
+from streamdocs._base.console import expanded, plain_console
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError
 from streamdocs.generations.heartbeat import register_generator, registered_generators, wait_for_generator
@@ -28,21 +28,26 @@ app = typer.Typer(
 
 _MOST_FAULTS = 20
 
-RunPath = Annotated[Path, typer.Argument(metavar="RUN_YAML", help="The run file.")]
-LedgerPath = Annotated[Path, typer.Argument(metavar="FILE", help="The exported ledger.")]
-RunOrLedger = Annotated[Path, typer.Argument(help="A run file or an exported ledger.")]
+RunPath = Annotated[Path, typer.Argument(callback=expanded, metavar="RUN_YAML", help="The run file.")]
+LedgerPath = Annotated[Path, typer.Argument(callback=expanded, metavar="FILE", help="The exported ledger.")]
+RunOrLedger = Annotated[Path, typer.Argument(callback=expanded, help="A run file or an exported ledger.")]
 
 
 def open_run(run_file: Path, generator: Generator | None = None) -> tuple[Run, Store]:
-    """The run of a run file and its store; of ``generator`` where neither the file nor the store names one.
+    """The run of a run file and its store, which has to be there.
+
+    Args:
+        run_file: Says which run.
+        generator: Whose it is where neither the file nor the store names one; with it, the store may be made.
 
     Raises:
         ConfigError: Nothing is ever written or sealed, because nothing synthetic is read.
+        StoreError: There is no store.
     """
     file = RunFile.load(run_file)
     if not (file.synthetic and file.store):
         raise ConfigError(f"{run_file}: nothing is written or sealed where synthetic_fraction is 0")
-    store = open_store(file.store)
+    store = open_store(file.store, must_exist=generator is None)
     known = None if registered_generators(store) else generator
     generator = file.generator.generator() or known or wait_for_generator(store, 5, file.generator.sampling)
     return Run.of(file, generator), store

@@ -1,11 +1,9 @@
 """Makes a corpus: reads documents, drops what cannot be used, tokenises, and writes MDS shards."""
 
-import math
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,11 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from streamdocs._base.arrays import Tokens
 from streamdocs._base.console import plain_console
 from streamdocs._base.hashing import fingerprint
+from streamdocs._base.paths import expand_path
 from streamdocs._base.unfinished import new_folder
-from streamdocs.corpus.files import FORMAT, INDEX_FILE, document_digest, is_held_out, load_index, save_index
-from streamdocs.corpus.sources import DATASET_PREFIX, BadRow, Document, Row, UnreadableRest, list_files, read_documents
+from streamdocs.corpus.files import FORMAT, INDEX_FILE, is_held_out, load_index, save_index
+from streamdocs.corpus.inputs import DATASET_PREFIX, find_inputs, input_path
+from streamdocs.corpus.report import InputReport
+from streamdocs.corpus.sources import BadRow, Document, Row, read_file
 from streamdocs.corpus.tokenizer import CorpusTokenizer
-from streamdocs.errors import BadInputError, ConfigError, CorpusError
+from streamdocs.errors import ConfigError, CorpusError
 from streamdocs.recipes import MARKS
 
 # What is tokenised at a time: enough for all cores, little beside a shard.
@@ -29,79 +30,7 @@ BATCH_CHARACTERS = 1 << 22
 # With at most 1 GiB of text this keeps a sample within MDS's 32-bit offsets.
 MAX_TOKEN_BYTES = (3 << 30) - (1 << 20)
 
-EXAMPLES_PER_CAUSE = 2
-# So many bad rows before the first good one are no accident: most often the text field's name is wrong.
-HOPELESS = 1000
-
 Batch: TypeAlias = list[tuple[Document, bytes]]
-
-
-@dataclass
-class InputReport:
-    """Rows read, duplicates, and bad rows by cause with examples; refuses more bad rows than ``max_bad``.
-
-    ``max_bad`` is a number of rows or, below 1, a share of all rows. The unreadable rest of an input may be any number
-    of rows, and so is more than every number but infinity.
-    """
-
-    max_bad: float
-    rows: int = 0
-    duplicates: int = 0
-    bad: Counter[str] = field(default_factory=Counter)
-    examples: list[BadRow] = field(default_factory=list)
-
-    def readable(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """The rows as they are; ``BadInputError`` at once where the rest of an input cannot be read."""
-        for row in rows:
-            if isinstance(row, UnreadableRest) and self.max_bad < math.inf:
-                raise BadInputError(
-                    f"{row.file} cannot be read to its end: after {row.row - 1:,} rows, {row.error}. Repair it or "
-                    "fetch it again, and run the same command; --max-bad inf leaves out the rest, however much it is"
-                )
-            yield row
-
-    def unique_documents(self, rows: Iterable[Row]) -> Iterator[tuple[Document, bytes]]:
-        """The documents among the rows with their digests, the first of equal ones; holds some 100 bytes for each."""
-        seen: set[bytes] = set()
-        for row in rows:
-            self.rows += 1
-            if isinstance(row, BadRow):
-                self.add_bad(row)
-                if not seen and self.bad.total() >= HOPELESS:
-                    self.check()
-                continue
-            digest = document_digest(row.text)
-            if digest in seen:
-                self.duplicates += 1
-                continue
-            seen.add(digest)
-            yield row, digest
-
-    def add_bad(self, row: BadRow) -> None:
-        """Count a bad row; ``BadInputError`` at once where ``max_bad`` is a number and this is one too many."""
-        self.bad[row.cause] += 1
-        if self.bad[row.cause] <= EXAMPLES_PER_CAUSE:
-            self.examples.append(row)
-        if self.max_bad >= 1 or self.max_bad == 0:
-            self.check()
-
-    def check(self) -> None:
-        """Raise ``BadInputError`` with the causes where there are too many bad rows among those read so far."""
-        total = self.bad.total()
-        if total > (self.max_bad if self.max_bad >= 1 else self.max_bad * self.rows):
-            causes = "; ".join(f"{n} {cause} ({self._first(cause)})" for cause, n in self.bad.most_common())
-            raise BadInputError(
-                f"{total} of the {self.rows} rows read cannot be used, more than --max-bad {self.max_bad:g} allows: "
-                f"{causes}. Repair the input or raise --max-bad (a number of rows, or below 1 a share of them)"
-            )
-
-    def _first(self, cause: str) -> str:
-        return next(f"first in {each.file}, row {each.row}" for each in self.examples if each.cause == cause)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report's section of ``corpus.json``."""
-        examples = [{"file": each.file, "row": each.row, "cause": each.cause} for each in self.examples]
-        return {"rows": self.rows, "duplicates": self.duplicates, "bad": dict(self.bad), "bad_examples": examples}
 
 
 def prepare_corpus(
@@ -128,8 +57,9 @@ def prepare_corpus(
     many unusable rows, ``CorpusError`` for inputs or folders that cannot be used or no documents at all.
     """
     _check_options(tokenizer, train_tokenizer, holdout, max_bad, shard_bytes)
-    out = Path(out).resolve()
-    files = list_files(inputs)
+    out = Path(expand_path(os.fspath(out))).resolve()
+    found = find_inputs(inputs, text_field)
+    files = found.files
     _refuse_overlap(inputs, out)
     known = CorpusTokenizer.from_name_or_path(tokenizer) if tokenizer else None
     made_from = {
@@ -139,11 +69,12 @@ def prepare_corpus(
         "holdout": holdout,
         "shard_bytes": shard_bytes,
     }
-    found = _find_finished(out, made_from, overwrite)
-    if found is not None:
+    finished = _find_finished(out, made_from, overwrite)
+    if finished is not None:
         plain_console(stderr=True, quiet=not progress).print(f"{out} is there already, made of the same inputs.")
-        return found
+        return finished
     counts = InputReport(max_bad)
+    counts.check_missing(files)
     try:
         with new_folder(out, replace=overwrite) as folder, _progress_bar(progress) as bar:
             first_pass = counts.readable(_read(files, text_field, bar, "training a tokenizer"))
@@ -153,7 +84,7 @@ def prepare_corpus(
             counts.check()
             if "train" not in splits:
                 raise CorpusError(f"no documents to train on in {', '.join(inputs)} ({counts.rows} rows read)")
-            report = {**counts.as_dict(), "made_from": made_from}
+            report = {**counts.as_dict(found), "made_from": made_from}
             described = {**chosen.describe(), "marks": {mark: chosen.encode_marks(mark).tolist() for mark in MARKS}}
             index = {"format": FORMAT, "tokenizer": described, "splits": splits, "report": report}
             chosen.save(folder)
@@ -177,13 +108,14 @@ def _check_options(
 
 
 def _refuse_overlap(inputs: Sequence[str], out: Path) -> None:
-    for path in (Path(each).resolve() for each in inputs if not each.startswith(DATASET_PREFIX)):
+    for path in (input_path(each).resolve() for each in inputs if not each.startswith(DATASET_PREFIX)):
         if out.is_relative_to(path) or path.is_relative_to(out):
             raise CorpusError(f"the corpus {out} and its input {path} are one inside the other: pick another folder")
 
 
 def _inputs_digest(files: Sequence[str]) -> str:
-    stats = [None if file.startswith(DATASET_PREFIX) else os.stat(file) for file in files]
+    # What is not there, see ``missing``, has no size.
+    stats = [os.stat(file) if os.path.exists(file) else None for file in files]
     sizes = [(stat.st_size, stat.st_mtime_ns) if stat else None for stat in stats]
     return fingerprint([[os.fsencode(file) for file in files], sizes])
 
@@ -216,7 +148,7 @@ def _read(files: Sequence[str], text_field: str, bar: Progress, doing: str) -> I
     task = bar.add_task(doing, total=len(files), rows=0)
     rows = 0
     for file in files:
-        for row in read_documents([file], text_field=text_field):
+        for row in read_file(file, text_field):
             rows += 1
             if rows % 256 == 0:
                 bar.update(task, rows=rows)

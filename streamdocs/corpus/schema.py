@@ -41,10 +41,17 @@ class _Tokenizer(_Section):
         return self
 
 
+class _LeftOut(_Section):
+    files: Count
+    first: str
+
+
 class _Report(_Section):
     rows: Count
     duplicates: Count
     bad: dict[str, Count]
+    files: Count | None = None
+    left_out: dict[str, _LeftOut] = {}
     made_from: dict[str, Any] = {}
 
 

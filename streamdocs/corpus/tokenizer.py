@@ -1,8 +1,7 @@
 """The tokenizer of a corpus. Text is data: nothing that a document says becomes a special token."""
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -17,6 +16,7 @@ from streamdocs._base.arrays import Tokens
 from streamdocs._base.hashing import fingerprint
 from streamdocs.corpus.adopting import adopt, made_of_text, plain_text_tokenizer
 from streamdocs.corpus.files import INDEX_FILE, TOKENIZER_FILE, load_index
+from streamdocs.corpus.long_texts import LONG, encode_long, pieces_to_learn_from
 from streamdocs.corpus.tokenizer_json import Contents, token_texts, unknown_token
 from streamdocs.errors import ConfigError, CorpusError
 from streamdocs.recipes.boundaries import TokenBoundaries
@@ -138,7 +138,7 @@ class CorpusTokenizer:
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
         )
-        tokenizer.train_from_iterator(chain.from_iterable(map(_in_pieces, texts)), trainer)
+        tokenizer.train_from_iterator(chain.from_iterable(map(pieces_to_learn_from, texts)), trainer)
         return cls(tokenizer.to_str(), name="byte-level BPE", bos=0, eos=1)
 
     @classmethod
@@ -167,7 +167,16 @@ class CorpusTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of each text, as arrays of ``dtype``; on all cores and without the interpreter lock."""
-        return [self._array(each.ids) for each in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        short = [text if len(text) <= LONG else "" for text in texts]
+        encoded = self._tokenizer.encode_batch_fast(short, add_special_tokens=False)
+        arrays = [self._array(each.ids) for each in encoded]
+        for number in (number for number, text in enumerate(texts) if len(text) > LONG):
+            arrays[number] = self._encode_long(texts[number])
+        return arrays
+
+    def _encode_long(self, text: str) -> Tokens:
+        tokens = encode_long(self._tokenizer, text)
+        return self._array(self._tokenizer.encode(text, add_special_tokens=False).ids if tokens is None else tokens)
 
     def encode_offsets(self, text: str) -> tuple[Tokens, list[tuple[int, int]]]:
         """The tokens of a text, and of each the range of characters that it stands for.
@@ -234,19 +243,6 @@ def _unusable(what: str, error: Exception) -> ConfigError:
         f"{what} is not a usable tokenizer.json for tokenizers {tokenizers.__version__}, which may be older or newer "
         f"than what wrote it ({reason}): save it again with this version, or take another tokenizer"
     )
-
-
-# Learning from one word takes time in the square of its length: a line of ten million letters would take for ever.
-_LONGEST_WORD = 1024
-_LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD}}}|\s{{{_LONGEST_WORD}}}")
-
-
-def _in_pieces(text: str) -> Iterator[str]:
-    if not _LONG_WORD.search(text):
-        yield text
-        return
-    for start in range(0, len(text), _LONGEST_WORD):
-        yield text[start : start + _LONGEST_WORD]
 
 
 def _special_id(tokenizer: Tokenizer, config: dict[str, Any], field: str, guesses: Sequence[str]) -> int | None:

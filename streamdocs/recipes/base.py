@@ -17,6 +17,7 @@ from pydantic import ConfigDict
 
 from streamdocs._base.arrays import Ints
 from streamdocs._base.hashing import digest128
+from streamdocs._base.typed import check_types
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.layout import Layout
 from streamdocs.recipes.prompts import fill_prompt, load_prompt, placeholders
@@ -60,7 +61,7 @@ class Recipe:
         max_tokens: Most new tokens of one generation.
 
     Raises:
-        ConfigError: A number that cannot be, or a prompt without its placeholder.
+        ConfigError: A value of another type, a number that cannot be, or a prompt without its placeholder.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # where a run file is read
@@ -76,6 +77,7 @@ class Recipe:
     max_tokens: int = 1024
 
     def __post_init__(self) -> None:
+        check_types(self, f"recipe {self.name}")
         if not 1 <= self.generations <= MOST_GENERATIONS:
             raise ConfigError(f"{self.name}: generations={self.generations}; at least one, up to {MOST_GENERATIONS:,}")
         if isinstance(self.rounds, int) and self.rounds > MOST_ROUNDS:

@@ -8,6 +8,7 @@ import msgpack
 import xxhash
 
 from streamdocs._base.hashing import TEXT_DIGEST_BYTES, canonical, digest128, fingerprint
+from streamdocs._base.typed import check_types
 from streamdocs.recipes.base import Recipe
 
 #: Raised when the meaning of a key or record changes.
@@ -24,6 +25,9 @@ class Generator:
         temperature, top_p: Sampling parameters.
         system: System prompt.
         extra_body: Further fields of a request's body, plain values; None for none.
+
+    Raises:
+        ConfigError: A value of another type.
     """
 
     model: str
@@ -38,6 +42,9 @@ class Generator:
         """All that it says, without the extra body of one that has none."""
         said = asdict(self)
         return said if self.extra_body is not None else {name: said[name] for name in said if name != "extra_body"}
+
+    def __post_init__(self) -> None:
+        check_types(self, "generator")
 
     @property
     def fingerprint(self) -> str:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from streamdocs.errors import ConfigError
 from streamdocs.recipes.base import Recipe
 from streamdocs.recipes.layout import Layout, Part
 
@@ -21,11 +20,6 @@ class Stitch(Recipe):
 
     web: Literal["last", "first", "none"] = "last"
     separator: str = "\n\n"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.web not in ("last", "first", "none"):
-            raise ConfigError(f"stitch: web={self.web!r}; it is 'last', 'first' or 'none'")
 
     @property
     def reads_documents(self) -> bool:

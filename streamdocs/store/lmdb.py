@@ -1,11 +1,13 @@
 """The default store: one LMDB environment in a folder."""
 
 import logging
+import mmap
 import os
+import resource
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,6 +23,9 @@ log = logging.getLogger(__name__)
 
 #: LMDB only reserves addresses for this; the file grows as it is used.
 _ADDRESS_SPACE = 1 << 42
+# Where addresses are limited, the rest of the process needs some as well.
+_ADDRESS_SHARE = 4
+DATA_FILE = "data.mdb"
 #: With less room than a commit may take, a disk is full.
 _FULL_BYTES = 1 << 20
 
@@ -30,33 +35,74 @@ class _Opened:
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.process = os.getpid()
-        self.data = folder / "data.mdb"
-        self.lock = WriteLock(folder)
-        if self.lock.was_held and not (self.data.exists() and self.data.stat().st_size):
+        self.folder = folder
+        self.data = folder / DATA_FILE
+        self.read_only = self.data.exists() and not _writable(folder, DATA_FILE, "lock.mdb", "write.lock")
+        self.lock = None if self.read_only else WriteLock(folder)
+        if self.lock and self.lock.was_held and not (self.data.exists() and self.data.stat().st_size):
             raise StoreError(
                 f"store {folder} lost its {self.data.name}: restore it, or delete the folder to begin anew"
             )
-        self.environment = lmdb.open(
-            str(folder), map_size=max_bytes, max_dbs=len(TABLES) + 1, max_readers=2048, readahead=False
-        )
+        self.environment = self._open(max_bytes)
         self.environment.reader_check()  # slots of readers that were killed
-        with self.lock.held():  # opening a table is writing, for LMDB
+        with self.writing():  # opening a table is writing, for LMDB
             self._pad()
-            self.tables = {table: self.environment.open_db(table.encode()) for table in TABLES}
-            self.packs = Packs(self.environment.open_db(b"packs"))
+            create = not self.read_only
+            self.tables = {table: self.environment.open_db(table.encode(), create=create) for table in TABLES}
+            self.packs = Packs(self.environment.open_db(b"packs", create=create))
 
     def close(self) -> None:
         """Close what a fork took along."""
         self.environment.close()
-        self.lock.close()
+        if self.lock:
+            self.lock.close()
+
+    def writing(self) -> AbstractContextManager[None]:
+        """This process's turn to write; nothing to wait for where nobody here can."""
+        return self.lock.held() if self.lock else nullcontext()
+
+    def _open(self, max_bytes: int) -> lmdb.Environment:
+        options: dict[str, Any] = {"max_dbs": len(TABLES) + 1, "max_readers": 2048, "readahead": False}
+        if self.read_only:
+            # Readers note what they read in LMDB's lock file, so that nobody writes over it.
+            lock = _writable(self.folder, "lock.mdb")
+            unsafe = "" if lock else ", and not to be written by others meanwhile: what is read could be torn"
+            log.warning("store %s is read-only here%s", self.folder, unsafe)
+            options |= {"readonly": True, "lock": lock}
+        try:
+            return lmdb.open(str(self.folder), map_size=max_bytes, **options)
+        except lmdb.MemoryError:
+            size = _addresses() // _ADDRESS_SHARE
+            log.warning(
+                "store %s: the address space of this process is limited (ulimit -v), so that it takes at most %d bytes",
+                self.folder,
+                size,
+            )
+            return lmdb.open(str(self.folder), map_size=size, **options)
 
     def _pad(self) -> None:
         """Give a file that was cut short its length again: zeros are noticed, but the end of a mapped file kills."""
         page, last = self.environment.stat()["psize"], self.environment.info()["last_pgno"]
         size = self.data.stat().st_size
-        if (missing := (last + 1) * page - size) > 0:
-            log.warning("%s is %d bytes shorter than what it says", self.data, missing)
-            os.truncate(self.data, size + missing)
+        if (missing := (last + 1) * page - size) <= 0:
+            return
+        if self.read_only:
+            raise StoreError(f"store {self.folder}: {self.data.name} was cut short by {missing:,} bytes; restore it")
+        log.warning("%s is %d bytes shorter than what it says", self.data, missing)
+        os.truncate(self.data, size + missing)
+
+
+def _writable(folder: Path, *names: str) -> bool:
+    """Whether this process may write some files of a folder, or make them."""
+    files = (folder / name if (folder / name).exists() else folder for name in names)
+    return all(os.access(each, os.W_OK, effective_ids=True) for each in files)
+
+
+def _addresses() -> int:
+    """Bytes of addresses that this process may still take."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+    return max(0, limit - taken) // mmap.PAGESIZE * mmap.PAGESIZE
 
 
 # LMDB must not be opened twice in a process, nor used across a fork: one environment a folder, closed in a new child.
@@ -114,6 +160,11 @@ class LmdbStore:
         self._max_bytes = max_bytes or _ADDRESS_SPACE
         self._mine: _Opened | None = None
 
+    @property
+    def exists(self) -> bool:
+        """Whether anybody ever wrote it."""
+        return os.path.isfile(os.path.join(self.location, DATA_FILE))
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_mine": None}
 
@@ -157,8 +208,8 @@ class LmdbStore:
     def delete(self, table: Table, keys: Iterable[bytes]) -> int:
         """Delete these; how many there were."""
         opened = self._open()
-        opened.environment.reader_check()  # who was killed while it read would keep freed pages from being used again
         with self._writing(opened) as transaction:
+            opened.environment.reader_check()  # who was killed while it read would keep freed pages from being used
             return opened.packs.delete(transaction, opened.tables[table], keys)
 
     def size(self) -> int:
@@ -180,6 +231,15 @@ class LmdbStore:
             opened = _opened[self.location] = _Opened(Path(self.location), self._max_bytes)
         except lmdb.LockError as error:
             raise _same_id(self.location) from error
+        except lmdb.NotFoundError as error:
+            raise StoreError(
+                f"{self.location} holds no store of this version, and cannot be written to make one"
+            ) from error
+        except lmdb.MemoryError as error:
+            raise StoreError(
+                f"store {self.location} has no room in the address space of this process: raise or lift its limit "
+                "(ulimit -v unlimited)"
+            ) from error
         except (lmdb.Error, OSError) as error:
             raise StoreError(
                 f"store {self.location} cannot be opened ({error}); check the path and its rights"
@@ -188,8 +248,13 @@ class LmdbStore:
 
     @contextmanager
     def _writing(self, opened: _Opened, table: Table | None = None) -> Iterator[Any]:
+        if opened.read_only:
+            raise StoreError(
+                f"store {self.location} is read-only here, and something is to be written: what it holds can be looked "
+                "at and read; to generate, seal or keep checkpoints, make it writable or copy it to where it is"
+            )
         database = None if table is None else opened.tables[table]
-        with self._errors(), opened.lock.held(), opened.environment.begin(write=True, db=database) as transaction:
+        with self._errors(), opened.writing(), opened.environment.begin(write=True, db=database) as transaction:
             yield transaction
 
     @contextmanager
@@ -197,8 +262,15 @@ class LmdbStore:
         try:
             yield
         except lmdb.MapFullError as error:
+            most = self._open().environment.info()["map_size"]
             raise StoreFullError(
-                f"store {self.location} is full at {self._max_bytes} bytes; raise its limit or ask for fewer rounds"
+                f"store {self.location} is full at {most} bytes; raise its limit, or that of addresses (ulimit -v) "
+                "where there is one, or ask for fewer rounds"
+            ) from error
+        except lmdb.MapResizedError as error:
+            raise StoreError(
+                f"store {self.location} has outgrown the addresses that this process may take: raise or lift the limit "
+                "(ulimit -v unlimited) and start it again"
             ) from error
         except lmdb.LockError as error:
             raise _same_id(self.location) from error

@@ -29,6 +29,38 @@ def test_prepare_and_info(tmp_path):
     assert facts["disk_bytes"] > 1000
 
 
+def test_one_table_says_what_was_taken_and_left_out(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.jsonl").write_text(f'{{"text": "{name}"}}\n')
+    (folder / "README.md").write_text("# A dataset card")
+    for name in ("x.csv", "y.csv"):
+        (folder / name).touch()
+    result = run("prepare", folder, "--out", tmp_path / "corpus", "--train-tokenizer", 300)
+    said = " ".join(result.output.split())
+    for part in ("files taken │ 2", "left out: text beside tables │ 1 (README.md)", ".csv is not read │ 2 (x.csv, …)"):
+        assert part in said, said
+    again = run("prepare", folder, "--out", tmp_path / "corpus", "--train-tokenizer", 300)
+    assert "README.md" in again.output
+
+
+def test_a_home_and_variables_in_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NOWHERE", raising=False)
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
+    result = run("prepare", "~/a.jsonl", "--out", "~/corpus", "--train-tokenizer", 300)
+    assert result.exit_code == 0 and (tmp_path / "corpus" / "corpus.json").exists()
+    assert json.loads(run("info", "$HOME/corpus", "--json").stdout)["report"]["rows"] == 1
+    for command in (
+        ("info", "$NOWHERE/corpus"),
+        ("inspect", "$NOWHERE/run.yaml"),
+        ("audit", "~", "--json", "$NOWHERE/x"),
+    ):
+        with pytest.raises(ConfigError, match="the variable NOWHERE is not set"):
+            run(*command)
+
+
 def test_errors_are_left_to_the_main_command(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
     with pytest.raises(ConfigError, match="either --tokenizer"):

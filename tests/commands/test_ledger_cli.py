@@ -6,9 +6,10 @@ import shutil
 import pytest
 import yaml
 
-from conftest import generate, make_dataset, make_run, rewrite, write_run_file
-from streamdocs import Stitch
+from conftest import generate, make_corpus, make_dataset, make_run, make_texts, read_only, rewrite, write_run_file
+from streamdocs import Stitch, StreamingMegadocDataset
 from streamdocs.commands.cli import app
+from streamdocs.errors import StoreError
 from streamdocs.store import LmdbStore
 
 RECIPE = Stitch(generations=2, per_round=1)
@@ -78,7 +79,42 @@ def test_verify_reseal_and_audit(run, run_file, small_corpus, store, tmp_path):
     as_json = tmp_path / "audit.json"
     assert "windows 1 to 2 (" in run("audit", run_file, "--positions", "0:32", "--json", as_json)
     assert json.loads(as_json.read_text())["positions"] == [0, 32]
+    for option in ("--json", "--plot"):
+        nowhere = tmp_path / "nowhere" / "audit.png"
+        assert "cannot be written" in run("audit", run_file, "--positions", "0:32", option, nowhere, code=1)
     assert "ask for some of 0:32, of the 1 sealed windows" in run("audit", run_file, "--positions", ":40", code=1)
     assert "window 7 cannot be sealed anew: 1 windows are sealed" in run(
         "ledger", "reseal", run_file, "--from", 7, code=1
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("inspect",), ("audit",), ("ledger", "verify"), ("ledger", "export"), ("ledger", "diff"), ("ledger", "reseal")],
+    ids=" ".join,
+)
+def test_a_look_at_a_mistyped_store_makes_none(run, run_file, tmp_path, command):
+    fields = yaml.safe_load(run_file.read_text())
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump({**fields, "store": "stroe"}))
+    files = {"export": [tmp_path / "x.ledger"], "diff": [run_file]}.get(command[-1], [])
+    assert "there is no store in" in run(*command, tmp_path / "other.yaml", *files, code=1)
+    assert not (tmp_path / "stroe").exists()
+
+
+def test_a_store_that_cannot_be_written_is_looked_at(run, as_nobody):
+    corpus, store = make_corpus(as_nobody, make_texts(30)), LmdbStore(as_nobody / "store")
+    generate(make_run(corpus, RECIPE), store)
+    dataset = make_dataset(corpus, store, recipe=RECIPE)
+    dataset.ledger.manifest(2)
+    path = write_run_file(as_nobody / "run.yaml", dataset)
+    del dataset, store
+    with read_only(as_nobody / "store"):
+        assert "3 windows of 32 sequences are sealed" in run("inspect", path, "--position", 5)
+        assert "sequences" in run("audit", path)
+        assert "0-2 │ 0:96" in run("ledger", "verify", path)
+        assert "3 windows" in run("ledger", "export", path, as_nobody / "x.ledger")
+        assert "is read-only here" in run("ledger", "reseal", path, "--from", 1, code=1)
+        dataset = StreamingMegadocDataset.from_run_file(path, batch_size=4)
+        assert len(dataset[95]["input_ids"]) == 64  # what is sealed
+        with pytest.raises(StoreError, match="is read-only here"):
+            dataset[96]

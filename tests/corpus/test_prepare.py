@@ -175,6 +175,61 @@ def test_an_input_that_breaks_off_is_taken_as_it_is_if_that_is_asked_for(tmp_pat
     assert 1000 < info(tmp_path / "corpus")["splits"]["train"]["documents"] < 20_000
 
 
+def test_inputs_that_lack_their_data_are_named_before_anything_is_read(tmp_path, tokenizer):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_lines(folder / "a.jsonl", ["x"])
+    (folder / "b.jsonl.gz").touch()
+    (folder / "c.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    (folder / "d").symlink_to("nowhere")
+    for max_bad in (0, 0.99, 1000):
+        with pytest.raises(
+            BadInputError, match=r"3 inputs .*b\.jsonl\.gz: it has 0 .*c\.parquet: .*git lfs pull.*d: No such"
+        ):
+            prepare([folder], tmp_path / "corpus", tokenizer, max_bad=max_bad)
+    report = prepare([folder], tmp_path / "corpus", tokenizer, max_bad=float("inf"))
+    assert report["files"] == 1 and report["bad"] == {"unreadable rest of file": 3}
+    assert report["left_out"]["without a row that can be used"]["files"] == 3
+
+
+def test_what_became_of_every_file_is_in_the_report(tmp_path, tokenizer):
+    folder = tmp_path / "in"
+    (folder / "data").mkdir(parents=True)
+    (folder / "README.md").write_text("# A dataset card")
+    (folder / "metadata.json").write_text(json.dumps({"rows": 3}, indent=2))
+    (folder / "data" / "table.csv").write_text("text\nx")
+    for number in range(2):
+        write_lines(folder / "data" / f"x-{number}-of-3.jsonl", [f"text {number}"])
+    write_lines(folder / "nothing.jsonl", [])
+    write_lines(folder / "blank.jsonl", ["", " "])
+    write_lines(folder / "twice.jsonl", ["text 0"])
+    report = prepare([folder], tmp_path / "corpus", tokenizer, max_bad=2)
+    assert report == info(tmp_path / "corpus")["report"]
+    assert (report["files"], report["rows"], report["duplicates"], report["bad"]) == (3, 5, 1, {"empty": 2})
+    assert {
+        cause: (each["files"], os.path.relpath(each["first"], folder)) for cause, each in report["left_out"].items()
+    } == {
+        ".csv is not read": (1, "data/table.csv"),
+        "one JSON value without 'text': metadata": (1, "metadata.json"),
+        "text beside tables": (1, "README.md"),
+        "not there, of x-*-of-3.jsonl": (1, "data/x-2-of-3.jsonl"),
+        "empty": (1, "nothing.jsonl"),
+        "without a row that can be used": (1, "blank.jsonl"),
+    }
+
+
+def test_a_home_and_variables_in_paths(tmp_path, tokenizer, monkeypatch):
+    write_lines(tmp_path / "a.jsonl", ["x"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NOWHERE", raising=False)
+    prepare(["~/a.jsonl"], "$HOME/corpus", tokenizer)
+    assert info(tmp_path / "corpus")["splits"]["train"]["documents"] == 1
+    with pytest.raises(ConfigError, match="the variable NOWHERE is not set"):
+        prepare(["~/a.jsonl"], "$NOWHERE/corpus", tokenizer)
+    with pytest.raises(CorpusError, match="one inside the other"):
+        prepare(["~"], "~/corpus", tokenizer, overwrite=True)
+
+
 def test_no_tokenizer_is_trained_on_a_part_of_the_input(tmp_path, monkeypatch):
     file = tmp_path / "a.jsonl.zst"
     whole = write_cut_short(file, make_texts(20_000))

@@ -1,10 +1,15 @@
+import bz2
+import functools
 import gzip
+import itertools
 import json
+import lzma
 import os
 import random
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -32,6 +37,20 @@ def causes(*inputs, **options):
     return [(row.row, row.cause) for row in read(*inputs, **options) if isinstance(row, BadRow)]
 
 
+def lz4(data):
+    packed = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(packed, "lz4") as stream:
+        stream.write(data)
+    return packed.getvalue().to_pybytes()
+
+
+def zstd_with_window(data, log):
+    # In a stream, whose size nobody knows, so that the window stays as large as was asked.
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=log)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return packer.compress(data) + packer.flush()
+
+
 @pytest.mark.parametrize(
     ("name", "pack"),
     [
@@ -40,6 +59,12 @@ def causes(*inputs, **options):
         ("a.json.gz", gzip.compress),
         ("a.jsonl.zst", zstandard.compress),
         ("a.jsonl.zst", lambda data: zstandard.compress(data[:9]) + zstandard.compress(data[9:])),
+        ("A.JSONL.ZSTD", zstandard.compress),
+        ("a.Json.GZ", lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:]) + bytes(512)),
+        ("a.jsonl.bz2", bz2.compress),
+        ("a.jsonl.xz", lzma.compress),
+        ("a.jsonl.lz4", lz4),
+        *(("a.jsonl.zst", functools.partial(lambda log, data: zstd_with_window(data, log), log)) for log in (28, 31)),
     ],
 )
 def test_json_lines(tmp_path, name, pack):
@@ -93,12 +118,17 @@ def zstd_checked(data):
     return zstandard.ZstdCompressor(write_checksum=True).compress(data)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
-@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".zst", zstd_checked)])
-def test_a_damaged_archive_gives_what_can_be_read_and_says_that_there_was_more(tmp_path, suffix, pack, damage):
+ARCHIVES = {".gz": gzip.compress, ".zst": zstd_checked, ".bz2": bz2.compress, ".xz": lzma.compress, ".lz4": lz4}
+
+
+DAMAGES = [*itertools.product(ARCHIVES, ["truncated"]), *itertools.product([*ARCHIVES][:-1], ["flipped"])]
+
+
+@pytest.mark.parametrize(("suffix", "damage"), DAMAGES)
+def test_a_damaged_archive_gives_what_can_be_read_and_says_that_there_was_more(tmp_path, suffix, damage):
     generator = random.Random(1)
     documents = [generator.randbytes(50).hex() for _ in range(20_000)]
-    packed = bytearray(pack(lines_of(documents)))
+    packed = bytearray(ARCHIVES[suffix](lines_of(documents)))
     if damage == "truncated":
         del packed[len(packed) * 3 // 4 :]
     else:
@@ -125,27 +155,69 @@ def test_lines_and_texts_that_are_too_long(tmp_path, monkeypatch):
     assert causes(text) == [(1, "too long")]
 
 
-def test_text_files_and_folders(tmp_path):
-    (tmp_path / "b").mkdir()
-    (tmp_path / ".cache").mkdir()
-    (tmp_path / "b" / "doc.txt").write_text("a text\nof two lines\n")
-    (tmp_path / "b" / "doc.md").write_text("# md")
-    (tmp_path / "a.jsonl").write_bytes(lines_of(["line"]))
+def test_text_files(tmp_path):
+    (tmp_path / "doc.txt").write_text("a text\nof two lines\n")
+    (tmp_path / "doc.MD").write_text("# md")
     (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"packed"))
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    (tmp_path / ".cache" / "x.txt").write_text("hidden")
-    assert texts(tmp_path) == ["line", "# md", "a text\nof two lines\n", "packed"]
-    (tmp_path / "b" / "doc.txt").write_bytes(b"\xff")
+    assert texts(tmp_path) == ["packed", "# md", "a text\nof two lines\n"]
+    (tmp_path / "doc.txt").write_bytes(b"\xff")
     assert causes(tmp_path) == [(1, "invalid UTF-8")]
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+PARQUET_KINDS = [
+    pa.string(),
+    pa.large_string(),
+    pa.string_view(),
+    pa.binary(),
+    pa.large_binary(),
+    pa.dictionary(pa.int32(), pa.string()),
+    pa.dictionary(pa.int8(), pa.large_string()),
+]
+
+
+def table_of(documents, kind):
+    return pa.table({"id": range(len(documents)), "text": pa.array(documents).cast(kind)})
+
+
+@pytest.mark.parametrize("kind", PARQUET_KINDS, ids=str)
 def test_parquet(tmp_path, kind):
-    documents = [f"document {n} é" for n in range(700)]
-    file = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"id": range(700), "text": pa.array(documents).cast(kind)}), file, row_group_size=300)
+    documents = [f"document {n % 100} é" for n in range(700)]
+    file = tmp_path / "a.PARQUET"
+    pq.write_table(table_of(documents, kind), file, row_group_size=300)
     assert texts(file) == documents
     assert [row.row for row in read(file)] == list(range(1, 701))
+
+
+def write_arrow(file, table, new=pa.ipc.new_stream):
+    with new(str(file), table.schema) as writer:
+        writer.write_table(table, max_chunksize=300)
+    return file
+
+
+@pytest.mark.parametrize("new", [pa.ipc.new_stream, pa.ipc.new_file])
+@pytest.mark.parametrize("kind", [*PARQUET_KINDS, pa.binary_view()], ids=str)
+def test_arrow(tmp_path, kind, new):
+    documents = [f"document {n % 100} é" for n in range(700)]
+    file = write_arrow(tmp_path / "a.arrow", table_of(documents, kind), new)
+    assert texts(file) == documents
+    assert [row.row for row in read(file)] == list(range(1, 701))
+
+
+def test_arrow_that_is_cut_short_or_damaged(tmp_path):
+    file = write_arrow(tmp_path / "a.arrow", table_of([f"document {n}" for n in range(700)], pa.string()))
+    whole = file.read_bytes()
+    for size in (0, 3, 100, len(whole) // 2, len(whole) - 8, len(whole) - 1):  # without its last 8 bytes, the end mark
+        file.write_bytes(whole[:size])
+        *rows, last = read(file)
+        assert isinstance(last, UnreadableRest) and last.row == len(rows) + 1, size
+    assert len(rows) == 700
+    offsets = np.array([0, 1 << 40, 2], np.int64)  # the first text ends far outside
+    wild = pa.LargeStringArray.from_buffers(2, pa.py_buffer(offsets), pa.py_buffer(b"ab"))
+    (row,) = read(write_arrow(file, pa.table({"text": wild})))
+    assert isinstance(row, UnreadableRest)
+    broken = pa.StringArray.from_buffers(2, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"\xffa"))
+    assert causes(write_arrow(file, pa.table({"text": broken}))) == [(1, "invalid UTF-8")]
+    assert causes(write_arrow(file, pa.table({"body": ["a"]}))) == [(1, "no text field 'text'")]
 
 
 def test_bad_parquet(tmp_path):
@@ -155,13 +227,37 @@ def test_bad_parquet(tmp_path):
 
     broken = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"\xffa"))
     assert causes(write("null.parquet", "text", ["a", None])) == [(2, "not a string")]
-    assert causes(write("binary.parquet", "text", [b"a"])) == [(1, "not a string")]
+    assert causes(write("binary.parquet", "text", [b"a", b"\xff"])) == [(2, "invalid UTF-8")]
     assert causes(write("broken.parquet", "text", broken)) == [(1, "invalid UTF-8")]
+    assert causes(write("list.parquet", "text", [["a"], ["b"]])) == [(1, "not a string"), (2, "not a string")]
     missing = write("missing.parquet", "body", ["a", "b"])
     assert causes(missing) == [(1, "no text field 'text'"), (2, "no text field 'text'")]
+    assert "it has body: see --text-field" in read(missing)[0].hint
     assert texts(missing, text_field="body") == ["a", "b"]
     missing.write_bytes(missing.read_bytes()[:-20])
     assert causes(missing) == [(1, "unreadable rest of file")]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.arrow"])
+def test_a_text_field_within_others(tmp_path, name):
+    rows = [
+        {"a.b": "by name", "a": {"b": "x"}, "data": {"id": 1, "raw": {"text": "one"}}},
+        {"a.b": None, "a": {"b": "y"}, "data": {"id": 2, "raw": {"text": 7 if name == "a.jsonl" else None}}},
+        {"a.b": "third", "a": None, "data": None},
+    ]
+    file = tmp_path / name
+    if name == "a.jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif name == "a.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    else:
+        write_arrow(file, pa.Table.from_pylist(rows))
+    assert [getattr(row, "text", row) for row in read(file, text_field="a.b")][::2] == ["by name", "third"]
+    one, two, three = read(file, text_field="data.raw.text")
+    assert one.text == "one" and two.cause == "not a string"
+    assert three.cause == ("no text field 'data.raw.text'" if name == "a.jsonl" else "not a string")
+    for absent in ("data.text", "data.", ".data", "data.raw.text.x", "data.id.x"):
+        assert {row.cause for row in read(file, text_field=absent)} == {f"no text field {absent!r}"}
 
 
 def test_file_names_that_are_not_utf8(tmp_path):
@@ -174,16 +270,6 @@ def test_links_are_known_by_their_own_names(tmp_path):
     (tmp_path / "blob").write_bytes(lines_of(["x"]))
     (tmp_path / "a.jsonl").symlink_to(tmp_path / "blob")
     assert texts(tmp_path / "a.jsonl") == texts(tmp_path) == ["x"]
-
-
-def test_inputs_that_cannot_be_read(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(CorpusError, match=r"nowhere\.jsonl does not exist"):
-        read_documents([str(tmp_path / "nowhere.jsonl")])
-    with pytest.raises(CorpusError, match=r"a\.png is of no kind"):
-        read_documents([str(tmp_path / "a.png")])
-    with pytest.raises(CorpusError, match="has no files of a kind"):
-        read_documents([str(tmp_path)])
 
 
 def usable_datasets():
@@ -205,6 +291,17 @@ def test_datasets_by_name(tmp_path):
         read(f"hf://json:nosplit?data_files={file}")
     with pytest.raises(CorpusError, match="cannot be opened"):
         read(f"hf://{tmp_path}/no-such-dataset")
+
+
+@pytest.mark.skipif(not usable_datasets(), reason="datasets cannot be imported")
+def test_options_of_a_dataset_are_no_form(tmp_path):
+    for name in ("a+b.jsonl", "c d.jsonl"):
+        (tmp_path / name).write_bytes(lines_of([name]))
+    both = f"hf://json:train?data_files={tmp_path}/a+b.jsonl&data_files={tmp_path}/c%20d.jsonl"
+    assert texts(both) == ["a+b.jsonl", "c d.jsonl"]
+    for wrong in ("data_files", "split=train", "streaming=False"):
+        with pytest.raises(ConfigError, match=f"'{wrong}' is no OPTION=VALUE"):
+            read(f"hf://json?{wrong}")
 
 
 @pytest.mark.skipif(not usable_datasets(), reason="datasets cannot be imported")

@@ -1,14 +1,21 @@
 """Documents from the open web, through all that becomes of them: corpus, prompts, gates, records, windows, batches."""
 
 import asyncio
+import bz2
 import functools
+import gzip
 import io
 import json
+import lzma
+import shutil
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zstandard
 from anyio import CapacityLimiter
 from hypothesis import strategies as st
 
@@ -19,8 +26,9 @@ from streamdocs import Rephrase, Stitch, Stretch
 from streamdocs._base.console import plain_console, printable
 from streamdocs.commands.inspection import segments_table
 from streamdocs.corpus import CorpusTokenizer, document_digest, prepare_corpus, read_documents
-from streamdocs.corpus.sources import Document
-from streamdocs.errors import EngineError
+from streamdocs.corpus.inputs import find_inputs, missing
+from streamdocs.corpus.sources import BadRow, Document, read_file
+from streamdocs.errors import CorpusError, EngineError
 from streamdocs.recipes.prompts import fill_prompt, load_prompt
 from streamdocs.sections import GeneratorSection
 from streamdocs.store import LmdbStore
@@ -138,26 +146,29 @@ def longer_than_the_context(value) -> None:
     asyncio.run(fit())
 
 
+PLAIN = ("x.jsonl", "x.json", "x.txt")
+PACKERS = {".gz": gzip.compress, ".zst": zstandard.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
 @st.composite
 def sources(draw) -> tuple[str, bytes]:
     """A file of any kind, whole or damaged."""
     documents = draw(st.lists(texts, min_size=1, max_size=4))
-    kind = draw(st.sampled_from(["x.jsonl", "x.txt", "x.parquet", "x.jsonl.gz", "x.jsonl.zst", "x.json", "x.txt.zst"]))
-    lines = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in documents)
+    kind = draw(st.sampled_from(["x.parquet", "x.arrow", "x.feather", *PLAIN, *map("".join, product(PLAIN, PACKERS))]))
+    table = pa.table({"text": documents, "other": list(range(len(documents)))})
     if kind == "x.parquet":
         file = io.BytesIO()
-        pq.write_table(pa.table({"text": documents, "other": list(range(len(documents)))}), file)
+        pq.write_table(table, file)
         whole = file.getvalue()
+    elif kind in ("x.arrow", "x.feather"):
+        file = pa.BufferOutputStream()
+        with (pa.ipc.new_stream if kind == "x.arrow" else pa.ipc.new_file)(file, table.schema) as writer:
+            writer.write_table(table)
+        whole = file.getvalue().to_pybytes()
     else:
-        codec = {".gz": "gzip", ".zst": "zstd"}.get(kind[kind.rfind(".") :])
+        lines = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in documents)
         plain = lines if "json" in kind else documents[0].encode()
-        whole = (
-            pa.compress(plain, codec, asbytes=True)
-            if codec == "zstd"
-            else __import__("gzip").compress(plain)
-            if codec
-            else plain
-        )
+        whole = PACKERS.get(Path(kind).suffix, bytes)(plain)
     return kind, draw(st.one_of(damaged(whole), st.just(whole), st.binary(max_size=80)))
 
 
@@ -175,3 +186,60 @@ def source(value) -> None:
     for number, row in enumerate(read_documents([str(path)])):
         assert row.row >= 1 and number < 1_000_000
         assert (row.text.strip() and row.text.encode()) if isinstance(row, Document) else row.cause
+
+
+NAMES = [
+    "a.jsonl",
+    "B.JSONL.GZ",
+    "c.json",
+    "README.md",
+    "d.txt",
+    "e.csv",
+    "f",
+    ".g.jsonl",
+    "h.parquet",
+    "i.part",
+    "\udcff.md",
+]
+FOLDERS = ["", "data", "data/deep", ".hidden", "\udcfe"]
+CONTENTS = [
+    b"",
+    b'{"text": "x"}\n',
+    b'{"rows": 1}',
+    b"[]",
+    b"version https://git-lfs.github.com/spec/v1\n",
+    b"\xff\x00",
+]
+LINKS = ["..", ".", "nowhere", "data", "data/a.jsonl", "/proc/self/mem"]
+trees = st.dictionaries(
+    st.tuples(st.sampled_from(FOLDERS), st.sampled_from(NAMES)),
+    st.one_of(st.sampled_from(CONTENTS), st.sampled_from(LINKS)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@target(trees)
+def folder_of_inputs(tree) -> None:
+    """Every file of a folder is read or left out for a reason, once, and what is read gives rows of its name."""
+    root = sources_folder() / "tree"
+    shutil.rmtree(root, ignore_errors=True)
+    for (where, name), contents in tree.items():
+        path = root / where / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(contents) if isinstance(contents, str) else path.write_bytes(contents)
+    try:
+        inputs = find_inputs([str(root)])
+    except CorpusError as error:
+        assert "has no files of a kind that can be read" in str(error)
+        return
+    told = [*inputs.files, *(file for files in inputs.left_out.values() for file in files)]
+    assert len(told) == len(set(told))
+    for where, name in tree:
+        path = root / where / name
+        hidden = any(part.startswith(".") for part in (*Path(where).parts, name))
+        assert hidden or str(path) in told or (path.is_symlink() and path.is_dir())
+    for file in inputs.files:
+        rows = list(read_file(file, "text"))
+        assert all(row.file == file and row.row >= 1 for row in rows)
+        assert not missing(file) or (len(rows) == 1 and isinstance(rows[0], BadRow))

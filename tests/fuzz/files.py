@@ -182,6 +182,11 @@ YAML_BOMBS = [
     "=",
     "a: =",
     "k: !<x> y",
+    "a: 1\na: 1",
+    "mix: {}",
+    "store: $NOWHERE/~",
+    "store: ~nobody-of-this-name",
+    "store: $",
 ]
 
 

@@ -9,9 +9,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import lmdb
 import pytest
 
-from conftest import forked
+from conftest import forked, read_only
+from fuzz.target import little_memory
 from streamdocs.errors import ConfigError, StoreError, StoreFullError
 from streamdocs.store import LmdbStore, lock, open_store
 
@@ -114,6 +116,70 @@ def test_a_full_store_says_so_and_loses_nothing(tmp_path):
         store.add("texts", {b"large": bytes(1 << 20)})
     assert get(store, "texts", b"kept") == b"1"
     store.add("texts", {b"small": b"2"})
+
+
+@pytest.mark.parametrize("may_lock", [True, False])
+def test_a_store_in_a_folder_that_cannot_be_written_is_read(as_nobody, caplog, may_lock):
+    folder = as_nobody / "store"
+    LmdbStore(folder).add("texts", {b"a": b"1"})
+    with read_only(folder):
+        (folder / "lock.mdb").chmod(0o644 if may_lock else 0o444)
+        store = open_store(folder, must_exist=True)
+        assert get(store, "texts", b"a") == b"1" and store.size() > 0
+        assert "is read-only here" in caplog.text and ("could be torn" in caplog.text) != may_lock
+        for write in (
+            lambda: store.add("texts", {b"b": b"2"}),
+            lambda: store.update(b"a", lambda old: b"2"),
+            lambda: store.delete("texts", [b"a"]),
+        ):
+            with pytest.raises(StoreError, match="is read-only here, and something is to be written"):
+                write()
+
+
+def test_what_cannot_be_written_cannot_be_made_or_mended(as_nobody):
+    folder = as_nobody / "store"
+    folder.mkdir()
+    with read_only(folder), pytest.raises(StoreError, match="cannot be opened"):
+        get(LmdbStore(folder), "texts", b"a")
+    LmdbStore(folder).add("texts", {b"a": b"1"})
+    os.truncate(folder / "data.mdb", os.path.getsize(folder / "data.mdb") - 4096)
+    with read_only(folder), pytest.raises(StoreError, match="was cut short by 4,096 bytes"):
+        get(LmdbStore(folder), "texts", b"a")
+
+
+def test_a_file_that_is_no_store_of_ours_is_not_read(as_nobody):
+    folder = as_nobody / "store"
+    lmdb.open(str(folder)).close()
+    (folder / "data.mdb").chmod(0o444)
+    with pytest.raises(StoreError, match="holds no store of this version"):
+        get(LmdbStore(folder), "texts", b"a")
+
+
+def test_who_only_looks_makes_no_store(tmp_path, monkeypatch):
+    for name in ("store", "."):
+        with pytest.raises(StoreError, match=r"there is no store in .*streamdocs-server RUN_YAML"):
+            open_store(tmp_path / name, must_exist=True)
+    assert list(tmp_path.iterdir()) == []
+    LmdbStore(tmp_path / "store").add("texts", {b"a": b"1"})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert get(open_store("~/store", must_exist=True), "texts", b"a") == b"1"
+    with pytest.raises(ConfigError, match="NOWHERE is not set"):
+        open_store("$NOWHERE/store")
+
+
+def test_where_addresses_are_limited_a_store_takes_some_of_them(tmp_path, caplog):
+    with little_memory(1024):
+        store = LmdbStore(tmp_path / "store")
+        store.add("texts", {b"a": b"1"})
+        assert "ulimit -v" in caplog.text
+        with pytest.raises(StoreFullError, match=r"is full at 2\d{8} bytes; raise its limit, or that of addresses"):
+            for number in range(40):
+                store.add("texts", {bytes([number]): bytes(10 << 20)})
+        assert get(store, "texts", b"a") == b"1"
+    del store
+    with little_memory(50), pytest.raises(StoreError, match=r"no room in the address space .*ulimit -v unlimited"):
+        get(LmdbStore(tmp_path / "store"), "texts", b"a")
+    assert get(LmdbStore(tmp_path / "store"), "texts", b"a") == b"1"
 
 
 def test_freed_space_is_used_again(store):
