@@ -3,7 +3,6 @@ import yaml
 
 from streamdocs import Generator, Rephrase, RunFile, Stitch, Stretch
 from streamdocs.errors import ConfigError
-from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.prompts import load_prompt
 
 RUN = {"corpus": "corpus", "store": "store", "recipe": {"name": "stitch", "generations": 4}}

@@ -3,7 +3,7 @@
 from streamdocs.corpus.files import DOCUMENT_DTYPE, document_digest, info, load_documents, load_index
 from streamdocs.corpus.prepare import prepare_corpus
 from streamdocs.corpus.sources import BadRow, Document, UnreadableRest, read_documents
-from streamdocs.corpus.tokenizer import CorpusTokenizer
+from streamdocs.corpus.tokenizing.tokenizer import CorpusTokenizer
 
 __all__ = [
     "DOCUMENT_DTYPE",

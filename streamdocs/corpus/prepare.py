@@ -20,7 +20,7 @@ from streamdocs.corpus.files import FORMAT, INDEX_FILE, is_held_out, load_index,
 from streamdocs.corpus.inputs import DATASET_PREFIX, find_inputs, input_path
 from streamdocs.corpus.report import InputReport
 from streamdocs.corpus.sources import BadRow, Document, Row, read_file
-from streamdocs.corpus.tokenizer import CorpusTokenizer
+from streamdocs.corpus.tokenizing.tokenizer import CorpusTokenizer
 from streamdocs.errors import ConfigError, CorpusError
 from streamdocs.recipes import MARKS
 

@@ -26,7 +26,7 @@ from streamdocs.corpus.files import (
 )
 from streamdocs.corpus.schema import check_shards
 from streamdocs.corpus.shards import CorpusFiles, MappedShard, Shards
-from streamdocs.corpus.tokenizer import CorpusTokenizer, load_boundaries
+from streamdocs.corpus.tokenizing.tokenizer import CorpusTokenizer, load_boundaries
 from streamdocs.errors import CorpusError, some
 from streamdocs.recipes.boundaries import TokenBoundaries
 

@@ -14,10 +14,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from streamdocs._base.arrays import Tokens
 from streamdocs._base.hashing import fingerprint
-from streamdocs.corpus.adopting import adopt, made_of_text, plain_text_tokenizer
 from streamdocs.corpus.files import INDEX_FILE, TOKENIZER_FILE, load_index
-from streamdocs.corpus.long_texts import LONG, encode_long, pieces_to_learn_from
-from streamdocs.corpus.tokenizer_json import Contents, token_texts, unknown_token
+from streamdocs.corpus.tokenizing.adopting import adopt, made_of_text, plain_text_tokenizer
+from streamdocs.corpus.tokenizing.contents import Contents, token_texts, unknown_token
+from streamdocs.corpus.tokenizing.long_texts import LONG, encode_long, pieces_to_learn_from
 from streamdocs.errors import ConfigError, CorpusError
 from streamdocs.recipes.boundaries import TokenBoundaries
 

@@ -6,7 +6,7 @@ from itertools import chain
 
 from tokenizers import Tokenizer
 
-from streamdocs.corpus.tokenizer_json import (
+from streamdocs.corpus.tokenizing.contents import (
     Contents,
     for_plain_text,
     is_whitespace,

@@ -5,7 +5,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from streamdocs.corpus import CorpusTokenizer, long_texts
-from streamdocs.corpus import tokenizer as tokenizer_module
+from streamdocs.corpus.tokenizing import tokenizer as tokenizer_module
 
 WORDS = [
     "the",
