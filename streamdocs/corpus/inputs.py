@@ -10,13 +10,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, TypeAlias
 
 from streamdocs._base.compressed import COMPRESSIONS, READ_ERRORS, open_compressed
 from streamdocs._base.paths import expand_path
-from streamdocs.errors import CorpusError
+from streamdocs.errors import CorpusError, some
 
 DATASET_PREFIX = "hf://"
 
@@ -132,7 +133,9 @@ def _add_folder(root: Path, text_field: str, found: Inputs) -> None:
     left_out = found.left_out
     tables: list[Path] = []
     texts: list[Path] = []
-    for path in _files_below(root, left_out):
+    files = _files_below(root, left_out)
+    _check_saved_datasets(root, files)
+    for path in files:
         if reason := _reason(path, text_field):
             left_out[reason].append(str(path))
         else:
@@ -151,6 +154,17 @@ def _add_folder(root: Path, text_field: str, found: Inputs) -> None:
             + (f" (there are: {there})" if there else "")
         )
     found.files += map(str, sorted([*tables, *documents]))
+
+
+def _check_saved_datasets(root: Path, files: Sequence[Path]) -> None:
+    """What ``datasets.save_to_disk`` made has to be named itself: below a folder it may be a split for a test."""
+    names = {folder: {path.name for path in group} for folder, group in groupby(files, key=lambda path: path.parent)}
+    saved = [folder for folder, here in names.items() if {"dataset_info.json", "state.json"} <= here and folder != root]
+    if saved:
+        raise CorpusError(
+            f"{some(saved)}: Arrow files of datasets.save_to_disk, below the folder {root}. Name those that are to be "
+            "read as inputs themselves: others may be splits for a test, or other data"
+        )
 
 
 def _reason(path: Path, text_field: str) -> str:

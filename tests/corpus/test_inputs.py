@@ -93,12 +93,17 @@ def test_what_datasets_save_to_disk(tmp_path):
     saved = datasets.Dataset.from_dict({"text": [f"text {n}" for n in range(30)]})
     saved.save_to_disk(tmp_path / "set", num_shards=2)
     write(tmp_path, "set/cache-0123456789abcdef.arrow")
-    files, left_out = found(tmp_path)
-    assert files == [f"set/data-0000{n}-of-00002.arrow" for n in range(2)]
+    files, left_out = found(tmp_path / "set")
+    assert files == [f"data-0000{n}-of-00002.arrow" for n in range(2)]
     assert left_out == {
-        "a cache of the datasets library": ["set/cache-0123456789abcdef.arrow"],
-        "one JSON value without 'text': metadata": ["set/dataset_info.json", "set/state.json"],
+        "a cache of the datasets library": ["cache-0123456789abcdef.arrow"],
+        "one JSON value without 'text': metadata": ["dataset_info.json", "state.json"],
     }
+    datasets.DatasetDict(train=saved, test=saved).save_to_disk(tmp_path / "in" / "splits")
+    for folder in (tmp_path, tmp_path / "in", tmp_path / "in" / "splits"):
+        with pytest.raises(CorpusError, match=r"splits/test.*Arrow files of datasets\.save_to_disk"):
+            found(folder)
+    assert len(found(tmp_path / "in" / "splits" / "train")[0]) == 1
 
 
 def test_linked_folders_are_read_once(tmp_path):

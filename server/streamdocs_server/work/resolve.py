@@ -79,7 +79,7 @@ class Resolver:
         Raises:
             EngineError: The engine cannot be used, or nothing that it writes can.
         """
-        stored = self._texts(document, round)
+        stored = self._texts(document, round) or await self._restored(document, round)
         if stored and self.again.isdisjoint(stored.causes):
             return stored, False
         new = await self._generate(document, round, stored)
@@ -138,6 +138,20 @@ class Resolver:
         if damaged:
             log.warning("a damaged record in %s of store %s is written anew", table, self.store.location)
             self.store.delete(table, [where])
+        return record
+
+    async def _restored(self, document: int, round: int) -> TextRecord | None:
+        """Texts that were lost while their tokens are whole, made of these: another text would not be what was read."""
+        key = self._key(document, round)
+        tokens = self._stored("tokens", key, token_key(self.scope, key.digest), decode_tokens)
+        found = [tokens.generation(number) for number in range(len(tokens.lengths))] if tokens else []
+        whole = [each for each in found if each is not None]
+        if not whole or len(whole) < len(found):
+            return None
+        decode = self.scope.corpus.tokenizer.decode
+        texts = [decode(each) if len(each) else None for each in whole]
+        record = TextRecord(texts, [None if text else "lost with its text" for text in texts], 0, 0)
+        await self.committer.add({"texts": {key.digest: encode_text(key, record)}})
         return record
 
     async def _generate(self, document: int, round: int, known: TextRecord | None) -> TextRecord:
