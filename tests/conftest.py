@@ -24,6 +24,7 @@ from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work.loop import GenerationLoop
+from streamdocs_server.work.outcome import Outcome
 from streamdocs_server.work.resolve import Resolver
 
 NOBODY = 65534
@@ -100,6 +101,7 @@ def generate(run: Run, store: LmdbStore, blocks: int | None = None, *, engine=No
 
     async def work() -> None:
         loop = make_loop(run, store, engine=engine, gates=gates)
+        loop.statistics.outcome = Outcome(patience=1 << 30)  # also of what is good for nothing
         order = run.scope.generation_order
         total = blocks if blocks is not None else run.recipe.total_rounds * order.blocks_per_round
         for number in range(first, total):

@@ -29,3 +29,8 @@ class Writes:
     async def generate(self, request: Request, seed: int) -> Answer:
         self.asked += 1
         return Answer(tuple(Completion(self._text(request, i), "stop", 1) for i in range(request.n)), 1)
+
+
+def number_of(request: Request) -> str:
+    """The number of a document of ``make_texts``, from its text: what is written should differ between documents."""
+    return next(iter(request.fields.values())).split()[1]

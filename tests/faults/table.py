@@ -45,7 +45,7 @@ class Fault:
     function: Function
 
 
-MODULES = ("kills", "stops", "corruption", "files", "disks", "sharing", "clocks", "processes", "endpoints")
+MODULES = ("kills", "stops", "corruption", "files", "disks", "sharing", "retiring", "clocks", "processes", "endpoints")
 FAULTS: list[Fault] = []
 
 

@@ -15,7 +15,7 @@ from streamdocs.errors import StoreError, WaitTimeoutError
 from streamdocs.ledger import waiting
 from streamdocs.ledger.waiting import wanted_beyond
 from streamdocs.store import LmdbStore
-from writers import Writes
+from writers import Writes, number_of
 
 ONE = Stitch(generations=1)
 
@@ -33,7 +33,7 @@ def filled(corpus, tmp_path):
         store = LmdbStore(tmp_path / where)
         dataset = make_dataset(corpus, store, **{"recipe": ONE, "wait_timeout": 1, **options})
         if not store.size() or not any(store_blocks(store)):
-            generate(dataset.run, store, engine=Writes(lambda request, _: f"{where} text of {len(request.fields)}"))
+            generate(dataset.run, store, engine=Writes(lambda request, _: f"{where} text of {number_of(request)}"))
         return dataset
 
     return make
@@ -97,7 +97,10 @@ def test_a_few_documents_with_generations_are_enough_for_any_number_of_passes(co
         corpus, tmp_path / "s", recipe=ONE, synthetic_fraction=1, window=1, when_behind=mode, wait_timeout=0.2
     )
     kept_texts = {dataset.corpus.text(7 * n) for n in range(kept)}
-    text = lambda request, _: "It was accepted. " * 9 if request.fields["document"] in kept_texts else ""  # noqa: E731
+
+    def text(request, _):
+        return f"Of {number_of(request)}: accepted. " * 9 if request.fields["document"] in kept_texts else ""
+
     generate(dataset.run, dataset.store, engine=Writes(text))
     for position in range(300):
         assert dataset[position]["synthetic"]

@@ -257,6 +257,7 @@ class GenerationLoop:
                 await asyncio.Event().wait()  # until run() returns, and cancels this
             self._asking += 1
             text, new = await self._resolver.write(document, round)
+            self.statistics.outcome.check()
         resolved = await self._resolver.resolve(document, round, text, new)
         self._asking -= 1
         self._unfinished -= 1

@@ -71,11 +71,7 @@ class Outcome:
         return [text for texts in taken.values() for text in texts]
 
     def add(self, record: TextRecord) -> None:
-        """Note what became of a document.
-
-        Raises:
-            EngineError: Nothing was accepted so far, or the same text again and again: nothing will come of the rest.
-        """
+        """Note what became of a document."""
         texts = [text for text in record.texts if text is not None]
         self.documents += 1
         self.accepted += len(texts)
@@ -84,7 +80,14 @@ class Outcome:
         if len(self._distinct) < _MOST_DISTINCT:
             self._distinct.update(xxhash.xxh3_64_intdigest(text.encode()) for text in texts)
             self._beginnings.update(hash(tuple(text.split(maxsplit=_BEGINNING_WORDS)[:-1])) for text in texts)
-        if self.documents == self._in_vain == self._patience or self._all_alike(self._patience):
+
+    def check(self) -> None:
+        """Whether to go on.
+
+        Raises:
+            EngineError: Nothing was accepted so far, or the same text again and again: nothing will come of the rest.
+        """
+        if self.documents == self._in_vain >= self._patience or self._all_alike(self._patience):
             raise EngineError(f"{self._useless()} So this stops.")
 
     @property

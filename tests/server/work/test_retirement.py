@@ -14,7 +14,7 @@ from streamdocs.ledger.verification import RETIRED, reseal_lost, verify
 from streamdocs.schedule.packing import Unit, Units
 from streamdocs.store import LmdbStore
 from streamdocs_server.work import retire
-from writers import Writes
+from writers import Writes, number_of
 
 DOCUMENTS = 32
 ENDLESS = Stitch(generations=1, rounds=None)
@@ -46,7 +46,7 @@ def train(corpus, store, rounds: int, *, retired: bool = True):
     batches = (batch for _ in iter(int, 1) for batch in loader)
     read = []
     for round in range(rounds):
-        engine = Writes(lambda request, _, round=round: f"a {round} b c d")
+        engine = Writes(lambda request, _, round=round: f"a {round} of {number_of(request)}")
         generate(dataset.run, store, blocks * (round + 1), first=blocks * round, engine=engine)
         for _ in range(24):
             state = json.loads(json.dumps(loader.state_dict()))
@@ -104,7 +104,7 @@ def test_a_text_that_was_written_again_is_not_what_was_sealed(corpus, store):
     other = make_run(corpus, ONE, seed=2)
     register_scope(store, other.scope)
     for word in ("a", "e"):
-        generate(other, store, engine=Writes(lambda request, _, word=word: f"{word} 0 b c d"))
+        generate(other, store, engine=Writes(lambda request, _, word=word: f"{word} 0 of {number_of(request)}"))
         window = dataset.ledger.manifest(old["position"] // 16)
         with store.read() as snapshot:
             faults = Records(snapshot, dataset.run.scope).faults(window.units, window.checksums)
@@ -123,7 +123,7 @@ def test_a_text_that_was_written_again_is_not_what_was_sealed(corpus, store):
 def test_another_run_that_comes_while_a_round_retires_loses_nothing(corpus, store, monkeypatch, after):
     first, retirer, _ = train(corpus, store, 3, retired=False)
     second = make_run(corpus, ONE, seed=2)
-    engine = Writes(lambda request, _: "written for the second run")
+    engine = Writes(lambda request, _: f"written for the second run, of {number_of(request)}")
     delete, steps = store.delete, []
 
     def between(table, keys):
