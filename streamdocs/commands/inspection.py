@@ -7,12 +7,16 @@ from rich.table import Table
 from streamdocs._base.console import plain_console
 from streamdocs.config import RunFile
 from streamdocs.dataset import StreamingMegadocDataset
-from streamdocs.errors import ConfigError, WaitTimeoutError
-from streamdocs.generations.progress import read_tallies, total
+from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
+from streamdocs.generations.progress import Tally, read_tallies, total
+from streamdocs.ledger.meter import describe_run
 from streamdocs.recipes.keys import Generator
+from streamdocs.run import Run
 from streamdocs.store import open_store
 
 _TEXT_WIDTH = 48
+#: Who writes, where that is not known yet.
+_NOBODY = Generator(model="unknown")
 
 
 def open_run(run_file: str | os.PathLike[str], generator: Generator | None = None) -> StreamingMegadocDataset:
@@ -28,7 +32,7 @@ def open_run(run_file: str | os.PathLike[str], generator: Generator | None = Non
 
 
 def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -> None:
-    """Print tables about a run.
+    """Print tables about a run; where there is no store yet, what it would read, before the error that says so.
 
     Raises:
         StreamdocsError: The run file, the corpus or the store cannot be read, or the position is not sealed yet.
@@ -37,8 +41,13 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
     try:
         dataset = open_run(run_file)
     except WaitTimeoutError:
-        dataset = open_run(run_file, Generator(model="unknown"))
+        dataset = open_run(run_file, _NOBODY)
         console.print(f"no server has written yet, and no generator is named: start `streamdocs-server {run_file}`")
+    except StoreError:
+        run = Run.of(RunFile.load(run_file), _NOBODY)
+        sequences = run.mixture.epoch_sequences(run.web_tokens)
+        console.print(describe_run(run, sequences, Tally(), all_stored=True), highlight=False)
+        raise
     console.print(dataset.describe(), highlight=False)
     if dataset.run.scope and dataset.store:
         console.print(rounds_table(dataset))

@@ -9,7 +9,7 @@ import pytest
 import streamdocs
 from streamdocs import StreamingMegadocDataset
 from streamdocs.commands.inspection import inspect_run
-from streamdocs.errors import ConfigError
+from streamdocs.errors import ConfigError, StoreError
 from streamdocs.generations.heartbeat import registered_generators
 from streamdocs.store import LmdbStore
 
@@ -63,6 +63,11 @@ def test_prepare_generate_and_inspect(tmp_path):
 def test_inspect_before_any_server(small_corpus, tmp_path, capsys):
     fields = "recipe: {name: stitch, generations: 4}, generator: {engine: sglang}, mix: {max_seq_len: 64, window: 32}"
     (tmp_path / "run.yaml").write_text(f"{{corpus: {small_corpus}, store: store, {fields}}}")
+    with pytest.raises(StoreError, match="either no server has written anything yet"):
+        inspect_run(tmp_path / "run.yaml")
+    assert not (tmp_path / "store").exists()
+    assert "stitch of 400 generations (0 exist)" in capsys.readouterr().out
+    LmdbStore(tmp_path / "store").size()  # as a trainer makes it, which waits
     inspect_run(tmp_path / "run.yaml")
     shown = capsys.readouterr().out
     assert "no server has written yet" in shown and "streamdocs-server" in shown
