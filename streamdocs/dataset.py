@@ -199,6 +199,7 @@ class StreamingMegadocDataset(StreamingDataset):
             for sample in self._samples(positions, self._dealer.dealt):
                 self._dealer.count()
                 yield sample
+                del sample  # the next ones lie in the same memory
 
     @cached_property
     def ledger(self) -> Ledger | None:
