@@ -26,7 +26,7 @@ def asks_for_document(text: str, source: Source) -> bool:
     return found is not None and not source.says(found[0])
 
 
-def talks_to_itself(text: str, source: Source, *, thought: bool) -> bool:
+def talks_to_itself(text: str, words: Words, source: Source, *, thought: bool) -> bool:
     """Whether a text is reasoning about the task, without any mark of it.
 
     ``thought``: it is meant to be somebody's thoughts, so that its tone says nothing.
@@ -34,13 +34,10 @@ def talks_to_itself(text: str, source: Source, *, thought: bool) -> bool:
     start = phrases.TALKS.match(text)
     if start and not source.says(start[0]):
         return True
-    if thought:
+    if thought or len(words.distinct & phrases.TALK_WORDS) < 2:
         return False
     folded = text.lower()
-    told = list(filter(folded.__contains__, phrases.TALK_PHRASES))
-    if len(told) < 2:
-        return False
-    told = [phrase for phrase in told if not source.says(phrase)]
+    told = [phrase for phrase in phrases.TALK_PHRASES if phrase in folded and not source.says(phrase)]
     return len(told) >= 2 and sum(min(folded.count(phrase), 3) for phrase in told) >= 4
 
 
@@ -48,7 +45,7 @@ def speaks_of_the_text(text: str, words: Words, source: Source) -> bool:
     """Whether a text speaks of its document or of itself, as the document does not."""
     about = phrases.ABOUT.match(text[:_HEAD].lower())
     found = [about[0]] if about else []
-    if not words.first.keys().isdisjoint(phrases.META_WORDS):
+    if not words.distinct.isdisjoint(phrases.META_WORDS):
         folded = text.lower()
         found += [*phrases.META.findall(folded), *filter(folded.__contains__, phrases.META_PHRASES)]
     return any(not source.says(each) for each in found)
@@ -98,10 +95,9 @@ def _after_label(text: str, source: Source) -> str:
 def _without_postscript(text: str, source: Source) -> str:
     # In the last half: what stands before may be a remark that belongs to the text.
     folded = text.replace("İ", "i").lower()  # as long as the text
-    for end in phrases.LINE_END.finditer(text, max(len(text) // 2 - 1, 0)):
-        remark = phrases.POSTSCRIPT.match(folded, end.end())
-        if remark and not source.says(remark[0]):
-            text = text[: end.end()]
+    for remark in phrases.POSTSCRIPT.finditer(folded, max(len(text) // 2 - 1, 0)):
+        if not source.says(remark[0]):
+            text = text[: remark.start()]
             break
     tail = max(len(text) - _HEAD, 0)
     hinted = any(map(folded[tail : len(text)].__contains__, phrases.CLOSING_HINTS))

@@ -167,7 +167,7 @@ def _answer(
         ("chat markup", marks.left_over(answer, source)),
         ("refusal", chatter.is_refusal(answer, source)),
         ("asks for the document", chatter.asks_for_document(answer, source)),
-        ("only reasoning", chatter.talks_to_itself(answer, source, thought=request.kind == "thought")),
+        ("only reasoning", chatter.talks_to_itself(answer, words, source, thought=request.kind == "thought")),
         ("speaks of the text", chatter.speaks_of_the_text(answer, words, source)),
     )
     return answer, next((cause for cause, found in faults if found), None), ended

@@ -82,10 +82,9 @@ _MERIT = _any(
     *("original", "facts?", "encyclop", "rewrit", "rephras", "clarity", "clear", "tone", "meaning", "style"),
     *("information", "readab", "instruct", "request", "prompt", "substance"),
 )
-LINE_END = re.compile(r"\n+")
-#: Where such a line begins in the last half of a text, the text has ended. In lower case.
+#: Where such a line follows in the last half of a text, the text has ended. In lower case.
 POSTSCRIPT = re.compile(
-    r"^[\s#*_>(\[-]{0,6}"
+    r"\n[\s#*_>(\[-]{0,6}"
     + _any(
         r"(?:i )?(?:really )?hope (?:this|that|you)\b",
         r"let me know\b",
@@ -285,4 +284,11 @@ TALKS = re.compile(
 #: What is said in reasoning and rarely elsewhere, in lower case.
 TALK_PHRASES = (
     *("the user", "i need to", "i should", "let me", "wait,", "hmm", "the prompt", "the instruction", "maybe i"),
+)
+#: One for each of these phrases, or several.
+TALK_WORDS = frozenset(
+    [
+        *("user", "users", "need", "should", "shouldn", "let", "wait", "hmm", "hmmm", "prompt", "prompts"),
+        *("instruction", "instructions", "maybe"),
+    ]
 )

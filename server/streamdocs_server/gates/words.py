@@ -50,8 +50,8 @@ class Words:
         self._text = text.lower()
         #: All of them.
         self.listed = _listed(self._text) if listed is None else listed
-        #: Where each of them stands for the first time.
-        self.first = dict(zip(reversed(self.listed), reversed(range(len(self.listed))), strict=True))
+        #: Each once.
+        self.distinct = frozenset(self.listed)
 
     @property
     def sequences(self) -> int:
@@ -86,12 +86,12 @@ class Words:
     @cached_property
     def stems(self) -> set[str]:
         """Beginnings of its words of four letters and more, numbers too: what it is about."""
-        return {word[:_STEM] for word in self.first if len(word) > 3}
+        return {word[:_STEM] for word in self.distinct if len(word) > 3}
 
     @cached_property
     def short(self) -> set[str]:
         """Words of up to three letters, most of which belong to a language and not to a subject."""
-        return {word for word in self.first if len(word) < 4 and word.isalpha()}
+        return {word for word in self.distinct if len(word) < 4 and word.isalpha()}
 
     @cached_property
     def scripts(self) -> npt.NDArray[np.float64]:
@@ -114,23 +114,24 @@ def _listed(text: str) -> list[str]:
 
 def _spaced(text: str) -> str | None:
     """A text with a space for each character between words, as long; None where words are no runs of letters."""
-    if text.isascii():
-        return text.translate(_ASCII_GAPS)
-    characters = set(text)
-    gaps = {each for each in characters if not (each.isalnum() or each == "_")}
-    if len(gaps) > _FEW_GAPS or any(each >= _FIRST_UNSPACED for each in characters - gaps):
-        return None
-    for gap in gaps:
-        text = text.replace(gap, " ")
-    return text
+    if not text.isascii():
+        characters = set(text)
+        gaps = {each for each in characters if not (each.isalnum() or each == "_")}
+        if len(gaps) > _FEW_GAPS or any(each >= _FIRST_UNSPACED for each in characters - gaps):
+            return None
+        # Where only punctuation is not ASCII, the rest is as fast as below.
+        for gap in sorted(gaps, reverse=True):
+            if text.isascii():
+                break
+            text = text.replace(gap, " ")
+    return text.translate(_ASCII_GAPS) if text.isascii() else text
 
 
 def repeats_more(words: Words, than: float) -> bool:
     """Whether a text has more ten-word sequences than that which it had before."""
-    seen = bytearray(b"\1" * len(words.listed))
-    for place in words.first.values():
-        seen[place] = 0
-    if _sequences(seen) <= than:
+    listed = words.listed
+    # What came before came before in each of its parts, and three words are known much faster.
+    if len(listed) - 2 - len(set(zip(listed, listed[1:], listed[2:], strict=False))) <= than:
         return False
     ngrams = words.sorted_ngrams
     return np.count_nonzero(ngrams[1:] == ngrams[:-1]) > than
@@ -138,7 +139,7 @@ def repeats_more(words: Words, than: float) -> bool:
 
 def shares_more(some: Words, others: Words, than: float) -> bool:
     """Whether a text has more ten-word sequences than that which another one has, too."""
-    known = bytes(map(others.first.__contains__, some.listed))
+    known = bytes(map(others.distinct.__contains__, some.listed))
     if _sequences(known) <= than or len(others.listed) < NGRAM:
         return False
     sought, found = some.ngrams, others.sorted_ngrams
