@@ -2,6 +2,7 @@
 
 from streamdocs_server.gates import phrases
 from streamdocs_server.gates.source import Source
+from streamdocs_server.gates.words import Words
 
 #: Characters at either end of a text that are looked at, and of a line that may be an introduction.
 _HEAD, _LONGEST_LINE = 300, 250
@@ -20,11 +21,12 @@ def is_refusal(text: str, source: Source) -> bool:
 
 def asks_for_document(text: str, source: Source) -> bool:
     """Whether a text asks for what it should have been about."""
-    found = phrases.REQUEST.search(text[:_HEAD])
+    head = text[:_HEAD].lower()
+    found = phrases.REQUEST.search(head) if any(map(head.__contains__, phrases.REQUEST_HINTS)) else None
     return found is not None and not source.says(found[0])
 
 
-def talks_to_itself(text: str, source: Source, *, thought: bool) -> bool:
+def talks_to_itself(text: str, words: Words, source: Source, *, thought: bool) -> bool:
     """Whether a text is reasoning about the task, without any mark of it.
 
     ``thought``: it is meant to be somebody's thoughts, so that its tone says nothing.
@@ -32,27 +34,28 @@ def talks_to_itself(text: str, source: Source, *, thought: bool) -> bool:
     start = phrases.TALKS.match(text)
     if start and not source.says(start[0]):
         return True
-    if thought:
+    if thought or len(words.distinct & phrases.TALK_WORDS) < 2:
         return False
     folded = text.lower()
-    told = [min(folded.count(phrase), 3) for phrase in phrases.TALK_PHRASES if phrase not in source.folded]
-    return sum(told) >= 4 and sum(map(bool, told)) >= 2
+    told = [phrase for phrase in phrases.TALK_PHRASES if phrase in folded and not source.says(phrase)]
+    return len(told) >= 2 and sum(min(folded.count(phrase), 3) for phrase in told) >= 4
 
 
-def speaks_of_the_text(text: str, source: Source) -> bool:
+def speaks_of_the_text(text: str, words: Words, source: Source) -> bool:
     """Whether a text speaks of its document or of itself, as the document does not."""
-    folded = text.lower()
-    found = [match[0] for match in phrases.META.finditer(folded)]
-    found += [each for each in phrases.META_PHRASES if each in folded]
-    if about := phrases.ABOUT.match(folded):
-        found.append(about[0])
+    about = phrases.ABOUT.match(text[:_HEAD].lower())
+    found = [about[0]] if about else []
+    if not words.distinct.isdisjoint(phrases.META_WORDS):
+        folded = text.lower()
+        found += [*phrases.META.findall(folded), *filter(folded.__contains__, phrases.META_PHRASES)]
     return any(not source.says(each) for each in found)
 
 
 def _without_introduction(text: str, source: Source) -> str:
     for _ in range(5):
         before = text
-        text = phrases.RULE.sub("", _after_introduction(text, source), count=1)
+        text = _after_introduction(text, source)
+        text = text[rule.end() :] if (rule := phrases.RULE.match(text)) else text
         if text == before:
             break
     if (fence := phrases.FENCE.fullmatch(text)) and "```" not in fence["inside"] and not source.says("```"):
@@ -91,11 +94,14 @@ def _after_label(text: str, source: Source) -> str:
 
 def _without_postscript(text: str, source: Source) -> str:
     # In the last half: what stands before may be a remark that belongs to the text.
-    for remark in phrases.POSTSCRIPT.finditer(text, len(text) // 2):
-        if text[remark.start() - 1 : remark.start()] == "\n" and not source.says(remark[0]):
+    folded = text.replace("İ", "i").lower()  # as long as the text
+    for remark in phrases.POSTSCRIPT.finditer(folded, max(len(text) // 2 - 1, 0)):
+        if not source.says(remark[0]):
             text = text[: remark.start()]
             break
-    closing = phrases.CLOSING.search(text, max(len(text) - _HEAD, 0))
+    tail = max(len(text) - _HEAD, 0)
+    hinted = any(map(folded[tail : len(text)].__contains__, phrases.CLOSING_HINTS))
+    closing = phrases.CLOSING.search(text, tail) if hinted else None
     if closing and not source.says(closing["said"]):
         text = text[: closing.start()]
     text = text.rstrip()

@@ -12,7 +12,7 @@ from streamdocs.recipes import Request
 from streamdocs_server._base.sentences import last_sentence_end
 from streamdocs_server.gates import chatter, marks
 from streamdocs_server.gates.likeness import is_another_language, is_copy, is_off_topic, repeats_instructions
-from streamdocs_server.gates.repetition import repeats, repeats_lines, without_loop
+from streamdocs_server.gates.repetition import end_before_loop, repeats, repeats_lines
 from streamdocs_server.gates.source import Source, source_of
 from streamdocs_server.gates.words import NGRAM, Words
 
@@ -105,11 +105,11 @@ class Gates:
         except UnicodeEncodeError:
             return Rejected("invalid text")
         source = source_of(request)
+        whole = text = text.strip()
+        words, fault, ended = Words(text), None, False
         if self.chat:
-            text, fault, ended = _answer(text.strip(), source, request, reasoned)
-        else:
-            text, fault, ended = text.strip(), None, False
-        words = Words(text)
+            text, fault, ended = _answer(text, words, source, request, reasoned)
+            words = words if text == whole else Words(text)
         if not fault:
             text, words, fault = self._whole(text, words, cut=finish_reason == "length" and not ended)
         fault = fault or self._fault(text, words, source, request)
@@ -118,15 +118,16 @@ class Gates:
     def _whole(self, text: str, words: Words, *, cut: bool) -> tuple[str, Words, Cause | None]:
         """As much of a text as is whole, its words, and what is wrong with it."""
         if repeats(words, self.max_repeated_ngrams):
-            kept = without_loop(text, words)
-            if kept == text:
+            end = end_before_loop(text, words)
+            if end == len(text):
                 return text, words, "repetition"
-            text, words = kept, Words(kept)
+            text, words = text[:end], words.up_to(text, end)
             said = len(words.listed) > NGRAM and not repeats(words, self.max_repeated_ngrams)
             return text, words, None if said else "repetition"
         if cut and self.cut_off != "keep":
-            text = text[: last_sentence_end(text)]
-            return text, Words(text), "cut off" if self.cut_off == "reject" or not text else None
+            end = last_sentence_end(text)
+            text, words = text[:end], words.up_to(text, end)
+            return text, words, "cut off" if self.cut_off == "reject" or not text else None
         return text, words, None
 
     def _fault(self, text: str, words: Words, source: Source, request: Request) -> Cause | None:
@@ -150,8 +151,13 @@ class Gates:
         return next((cause for cause, found in checks if found()), None)
 
 
-def _answer(text: str, source: Source, request: Request, reasoned: bool) -> tuple[str, Cause | None, bool]:
-    """A text without what surrounds it, what is wrong with that, and whether it was ended by a mark."""
+def _answer(
+    text: str, words: Words, source: Source, request: Request, reasoned: bool
+) -> tuple[str, Cause | None, bool]:
+    """A text without what surrounds it, what is wrong with that, and whether it was ended by a mark.
+
+    ``words``: those of the whole text.
+    """
     answer = marks.without_reasoning(text, source)
     if (text or reasoned) and not answer:
         return "", "only reasoning", False
@@ -161,7 +167,7 @@ def _answer(text: str, source: Source, request: Request, reasoned: bool) -> tupl
         ("chat markup", marks.left_over(answer, source)),
         ("refusal", chatter.is_refusal(answer, source)),
         ("asks for the document", chatter.asks_for_document(answer, source)),
-        ("only reasoning", chatter.talks_to_itself(answer, source, thought=request.kind == "thought")),
-        ("speaks of the text", chatter.speaks_of_the_text(answer, source)),
+        ("only reasoning", chatter.talks_to_itself(answer, words, source, thought=request.kind == "thought")),
+        ("speaks of the text", chatter.speaks_of_the_text(answer, words, source)),
     )
     return answer, next((cause for cause, found in faults if found), None), ended

@@ -1,7 +1,7 @@
 """How a text compares with its document: a copy, in another language, about something else."""
 
 from streamdocs_server.gates.source import Source
-from streamdocs_server.gates.words import Words, common
+from streamdocs_server.gates.words import Words, shares_more
 
 #: Fewer words than this tell neither language nor subject.
 _LEAST_WORDS = 25
@@ -17,12 +17,12 @@ _FOREIGN_LETTERS = 0.15
 
 def is_copy(words: Words, source: Source, limit: float) -> bool:
     """Whether more than a share of the ten-word sequences is the document's."""
-    return limit < 1 and common(words, source.words) > limit
+    return limit < 1 and shares_more(words, source.words, limit * words.sequences)
 
 
 def repeats_instructions(words: Words, source: Source) -> bool:
     """Whether the prompt's own words are in a text."""
-    return common(source.instructions, words) > 0 and not source.repeats_instructions
+    return shares_more(source.instructions, words, 0) and not source.repeats_instructions
 
 
 def is_another_language(words: Words, source: Source) -> bool:
@@ -30,8 +30,7 @@ def is_another_language(words: Words, source: Source) -> bool:
     theirs = source.words
     if min(len(words.listed), len(theirs.listed)) < _LEAST_WORDS:
         return False
-    foreign = words.scripts[theirs.scripts < 0.01].sum()
-    if foreign > _FOREIGN_LETTERS:
+    if words.scripts is not theirs.scripts and words.scripts[theirs.scripts < 0.01].sum() > _FOREIGN_LETTERS:
         return True
     if shared(words, source) > _SURELY_SAME or min(len(words.short), len(theirs.short)) < _LEAST_SHORT:
         return False

@@ -5,7 +5,6 @@ Where the document has a mark itself, or a sentence merely mentions one, it is t
 """
 
 import re
-from collections.abc import Iterable
 from itertools import chain
 
 from streamdocs_server.gates import phrases
@@ -55,6 +54,14 @@ _CONTROL = re.compile(
 # The same in words: somebody else begins to speak.
 _SPEAKER = re.compile(r"\n\n(?:Human ?:|### ?(?:Instruction|Input|Human|User|Assistant|Response) ?:)")
 _BRACKETS = ("<", "[", "◁", "＜", "【")
+_BRACKET = re.compile(rf"[{''.join(map(re.escape, _BRACKETS))}]")
+_ANY = re.compile(
+    "|".join(
+        re.sub(r"\(\?P<\w+>", "(?:", each.pattern)
+        for each in (_REASONING, _REASONED, _ANSWER, _ANSWERED, _CHANNEL, _CONTROL)
+    ),
+    re.IGNORECASE,
+)
 # Those between the turns of a chat: what follows is another one.
 _TURN = re.compile(r"end|eo[tsmd]|return|/s>|start|user|human|instruct|input|pad|inst\b|sys", re.IGNORECASE)
 # Who speaks, as a template writes it after the mark that begins a turn.
@@ -63,15 +70,15 @@ _ROLE = re.compile(r"\s*(?:assistant|model|bot|ai|response)\b:?\s*", re.IGNORECA
 
 def without_reasoning(text: str, source: Source) -> str:
     """The answer, behind the reasoning that stands before it; "" where there is reasoning alone."""
-    if channels := [each for each in _marks(text, _CHANNEL) if not source.says(each[0])]:
-        last = channels[-1]
-        return text[last.end() :].lstrip() if last["name"] in (None, "final", "response", "answer") else ""
-    opened = _REASONING.match(text)
-    known = source.says(opened[0]) if opened else False
-    if end := _last_close(text, source, opened_at_start=bool(opened) and not known):
-        return text[end:].lstrip()
-    if opened and not known:
-        return ""
+    if has_marks(text):
+        if channels := [each for each in _CHANNEL.finditer(text) if not source.says(each[0])]:
+            last = channels[-1]
+            return text[last.end() :].lstrip() if last["name"] in (None, "final", "response", "answer") else ""
+        opened = _REASONING.match(text)
+        opens = opened is not None and not source.says(opened[0])
+        end = _last_close(text, source, opened_at_start=opens)
+        if end or opens:
+            return text[end:].lstrip() if end else ""
     if (headed := _HEADED.match(text)) and not source.says(headed[0]):
         if finals := [each for each in _FINAL.finditer(text) if not source.says(each[0])]:
             return text[finals[-1].end() :].lstrip()
@@ -83,7 +90,7 @@ def without_reasoning(text: str, source: Source) -> str:
 def _last_close(text: str, source: Source, *, opened_at_start: bool) -> int:
     """Where the last reasoning ends, 0 where none does."""
     end = 0
-    for match in _marks(text, _REASONED):
+    for match in _REASONED.finditer(text):
         alone = _begins_line(text, match.start()) and _ends_line(text, match.end())
         if source.says(match[0]):
             # Its own mark, unless what stands before is plainly not the document's.
@@ -99,40 +106,50 @@ def without_markup(text: str, source: Source) -> tuple[str, bool]:
 
     A mark that is left in it could not be told from text.
     """
-    if (answer := _ANSWER.match(text)) and not source.says(answer[0]):
-        ends = [match.start() for match in _ANSWERED.finditer(text) if not source.says(match[0])]
-        if not is_mention(text, answer):
-            inside = text[answer.end() : ends[-1] if ends else None].strip()
-            # The end of an answer is the last that was said, or at least most of it.
-            text = inside if len(inside) > len(text) // 2 else text
-    elif (
-        text.endswith((">", "]"))
-        and (tag := _LAST_TAG.search(text, max(len(text) - 40, 0)))
-        and not source.says(tag[0])
-    ):
-        text = text[: tag.start()]
-    while (mark := _CONTROL.match(text)) and not source.says(mark[0]):
-        rest = text[mark.end() :]
-        text = (rest[role.end() :] if (role := _ROLE.match(rest)) else rest).lstrip()
-    for mark in chain(_marks(text, _CONTROL), _SPEAKER.finditer(text)):
+    marked = has_marks(text)
+    if marked:
+        text = _after_tokens(_inside_tags(text, source), source)
+    for mark in chain(_CONTROL.finditer(text) if marked else (), _SPEAKER.finditer(text)):
         turns = mark.re is _SPEAKER or (_TURN.search(mark[0]) and not is_mention(text, mark))
         if turns and not source.says(mark[0]):
             return text[: mark.start()].rstrip(), True
     return text, False
 
 
+def _inside_tags(text: str, source: Source) -> str:
+    """A text without the tags of an answer around it."""
+    if (answer := _ANSWER.match(text)) and not source.says(answer[0]):
+        ends = [match.start() for match in _ANSWERED.finditer(text) if not source.says(match[0])]
+        inside = text[answer.end() : ends[-1] if ends else None].strip()
+        # The end of an answer is the last that was said, or at least most of it.
+        return inside if not is_mention(text, answer) and len(inside) > len(text) // 2 else text
+    tag = _LAST_TAG.search(text, max(len(text) - 40, 0)) if text.endswith((">", "]")) else None
+    return text[: tag.start()] if tag and not source.says(tag[0]) else text
+
+
+def _after_tokens(text: str, source: Source) -> str:
+    """A text behind the tokens that it begins with, and behind the role they name."""
+    while (mark := _CONTROL.match(text)) and not source.says(mark[0]):
+        rest = text[mark.end() :]
+        text = (rest[role.end() :] if (role := _ROLE.match(rest)) else rest).lstrip()
+    return text
+
+
 def left_over(text: str, source: Source) -> bool:
     """Whether a text still holds reasoning, or a mark that is not its document's and that no sentence speaks of."""
-    return any(
+    return has_marks(text) and any(
         not source.says(mark[0]) and not is_mention(text, mark)
         for pattern in (_REASONING, _REASONED, _CONTROL)
-        for mark in _marks(text, pattern)
+        for mark in pattern.finditer(text)
     )
 
 
-def _marks(text: str, pattern: re.Pattern[str]) -> Iterable[re.Match[str]]:
-    # Most texts have no brackets at all, which is known much faster.
-    return pattern.finditer(text) if any(bracket in text for bracket in _BRACKETS) else ()
+def has_marks(text: str) -> bool:
+    """Whether there may be any: one look at a text spares most of them the others."""
+    # Most texts have no brackets at all, which is known much faster still.
+    return any(map(text.__contains__, _BRACKETS)) and any(
+        _ANY.match(text, bracket.start()) for bracket in _BRACKET.finditer(text)
+    )
 
 
 def is_mention(text: str, mark: re.Match[str]) -> bool:

@@ -82,27 +82,27 @@ _MERIT = _any(
     *("original", "facts?", "encyclop", "rewrit", "rephras", "clarity", "clear", "tone", "meaning", "style"),
     *("information", "readab", "instruct", "request", "prompt", "substance"),
 )
-#: Where such a line begins in the last half of a text, the text has ended.
+#: Where such a line follows in the last half of a text, the text has ended. In lower case.
 POSTSCRIPT = re.compile(
-    r"^[\s#*_>(\[-]{0,6}"
+    r"\n[\s#*_>(\[-]{0,6}"
     + _any(
-        r"(?:I )?(?:really )?hope (?:this|that|you)\b",
+        r"(?:i )?(?:really )?hope (?:this|that|you)\b",
         r"let me know\b",
-        r"please (?:let me know|feel free|note that (?:I|this re|the re))",
+        r"please (?:let me know|feel free|note that (?:i|this re|the re))",
         r"feel free to\b",
         r"would you like (?:me|any)\b",
         r"do you (?:want|need) (?:me|any)\b",
         "is there anything else",
         r"if you(?:['’]d| would)? (?:like|need|want|have)\b[^\n]{0,80}\b"
-        r"(?:let me know|feel free|I can|I['’]ll|just (?:ask|say)|please)",
+        r"(?:let me know|feel free|i can|i['’]ll|just (?:ask|say)|please)",
         r"(?:please )?note:?\s?\**:?\s?(?:that )?"
-        rf"(?:I(?:['’]ve| have| kept| made| did| tried|['’]m| am| used)\b|this (?:re|{_TEXT})"
+        rf"(?:i(?:['’]ve| have| kept| made| did| tried|['’]m| am| used)\b|this (?:re|{_TEXT})"
         r"|the (?:above|original|rewritten|rephrased|re)|all )",
         rf"(?:this|the|my|the above) (?:above |re-?written |re-?phrased |revised |new |final )*{_TEXT} "
         r"(?:has been|was|is|now|aims?|strives?|attempts?|tries|maintains?|preserves?|retains?|captures?|keeps?"
         r"|includes? all|conveys?|covers all|ensures?|follows the|presents the same|stays)\b"
         rf"[^\n]{{0,120}}\b{_MERIT}",
-        r"I(?:['’]ve| have)?(?: tried to| made sure to| aimed to| also)? (?:re-?written|re-?phrased|kept|keep|made"
+        r"i(?:['’]ve| have)?(?: tried to| made sure to| aimed to| also)? (?:re-?written|re-?phrased|kept|keep|made"
         r"|changed|maintained?|preserved?|omitted|removed|retained?|included?|ensured?|rearranged|avoided|added|used"
         r"|tried)\b[^\n]{0,120}\b(?:original|facts?|text|document|article|details?|information|tone|clarity|meaning"
         r"|wording|instruct|request|prompt|names?)",
@@ -117,8 +117,10 @@ POSTSCRIPT = re.compile(
         r"best regards\b",
         *("希望(?:这|能|对)", "如果您", "注[:：]", "如有"),
     ),
-    re.IGNORECASE | re.MULTILINE,
+    re.MULTILINE,
 )
+#: What CLOSING cannot do without, in lower case.
+CLOSING_HINTS = ("hope", "let me", "feel free", "anything else", "like me to", "希望这")
 #: The same at the end of a paragraph, of these alone: nothing else begins so.
 CLOSING = re.compile(
     r"(?<=[.!?”\")*。])\s{0,3}[*_(]{0,3}(?P<said>"
@@ -170,30 +172,35 @@ _WANTED = _any(
     *("documents?", "texts?", "passages?", "articles?", "content", "details", "information", "material", "excerpt"),
     *("input", "parts?", "first part"),
 )
-#: Somewhere in the first lines. What it may begin with comes first: a search has to look at every character.
+#: One of these is in all that REQUEST finds. To look for them is much faster than a search at every character.
+REQUEST_HINTS = (
+    *("please", "kindly", "could you", "can you", "would you", "do you", "should you", "you have", "you did"),
+    *("you forgot", "i do", "i did", "i can", "i could", "no ", "seems", "looks like", "appears"),
+    *("ready to", "happy to", "glad to", "here to", "请", "您", "veuillez", "por favor", "bitte"),
+)
+#: Somewhere in the first lines, in lower case.
 REQUEST = re.compile(
     r"(?<!\w)(?=[pckwitnyslaf请您vb])"
     + _any(
         r"(?:please|could you|can you|kindly|would you)(?: please| kindly)? (?:provide|share|paste|send|give|supply"
         rf"|upload|attach|include|specify|tell|copy)\b[^?!\n]{{0,80}}?\b(?:{_WANTED}|it|them)\b[^\n]{{0,100}}?\b"
-        r"(?:I\b|me\b|you(?:['’]d| would) like|you (?:want|need|wish)|to (?:be )?(?:re-?writ|re-?phras)"
+        r"(?:i\b|me\b|you(?:['’]d| would) like|you (?:want|need|wish)|to (?:be )?(?:re-?writ|re-?phras)"
         r"|need(?:s|ed)? to|here|below|[?])",
         rf"please (?:provide|share|paste|send|give) (?:me )?(?:with )?(?:the|your|a|some) (?:\w+ )?{_WANTED}[.!:]",
-        rf"I (?:do{_NOT}|did{_NOT}|cannot|can['’]t|could{_NOT})(?: \w+)? (?:see|find|have|detect|receive|notice"
+        rf"i (?:do{_NOT}|did{_NOT}|cannot|can['’]t|could{_NOT})(?: \w+)? (?:see|find|have|detect|receive|notice"
         rf"|access)\b[^.\n]{{0,40}}\b{_WANTED}\b",
-        r"(?:there (?:is|was|are|seems to be)|I see) no (?:\w{1,12} )?(?:document|text|passage|article)s?\b",
+        r"(?:there (?:is|was|are|seems to be)|i see) no (?:\w{1,12} )?(?:document|text|passage|article)s?\b",
         rf"no {_WANTED} (?:was|is|has been|were) (?:provided|given|included|attached|shared)",
         rf"you (?:have{_NOT}|did{_NOT}|forgot to|have yet to)(?: yet)? (?:provide|include|share|paste|attach|give"
         r"|specif)\w*",
         rf"(?:what|which) {_WANTED} (?:would|do|should) you\b",
         rf"(?:seems|looks like|appears)(?: that)? (?:you|the {_WANTED}|your {_WANTED}) (?:have{_NOT}|did{_NOT}|forgot"
         rf"|is missing|was{_NOT}|is empty|is incomplete|got cut|was cut)",
-        r"I(?:['’]m| am|['’]d be|['’]ll be| would be) (?:ready|happy|glad|here) to (?:help|assist|re-?write"
+        r"i(?:['’]m| am|['’]d be|['’]ll be| would be) (?:ready|happy|glad|here) to (?:help|assist|re-?write"
         r"|re-?phrase)\b[^\n]{0,120}\b(?:once|please|what|when|if you|provide|share|paste)",
         *("请(?:您)?(?:提供|输入|发送|把)", "您(?:没有|还没有|尚未)提供", "veuillez (?:fournir|me)"),
         *("por favor,? (?:proporci|comparte|env)", "bitte (?:geben|senden|teilen|stellen) sie"),
     ),
-    re.IGNORECASE,
 )
 
 # --- about a text: on lower case, and from a few letters on, which is many times faster
@@ -210,6 +217,13 @@ META_PHRASES = (
     *("you provided", "provided by the user", "you shared", "in my own words", "in your own words"),
     *("rewritten version", "rephrased version", "rewriting of the", "rewritten text", "rewritten article"),
     *("rephrased text", "as requested"),
+)
+#: One of these is in all that META and META_PHRASES find.
+META_WORDS = frozenset(
+    [
+        *("above", "given", "provided", "original", "rewritten", "written", "input", "source", "aforementioned"),
+        *("shared", "own", "rephrased", "rewriting", "requested"),
+    ]
 )
 #: At the beginning alone.
 ABOUT = re.compile(
@@ -270,4 +284,11 @@ TALKS = re.compile(
 #: What is said in reasoning and rarely elsewhere, in lower case.
 TALK_PHRASES = (
     *("the user", "i need to", "i should", "let me", "wait,", "hmm", "the prompt", "the instruction", "maybe i"),
+)
+#: One for each of these phrases, or several.
+TALK_WORDS = frozenset(
+    [
+        *("user", "users", "need", "should", "shouldn", "let", "wait", "hmm", "hmmm", "prompt", "prompts"),
+        *("instruction", "instructions", "maybe"),
+    ]
 )

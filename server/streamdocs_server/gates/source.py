@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 from streamdocs.recipes import Request
-from streamdocs_server.gates.words import Words, common
+from streamdocs_server.gates.words import Words, shares_more
 
 _PLACEHOLDER = re.compile(r"\{[a-z]+\}")
 
@@ -41,7 +41,7 @@ class Source:
     @cached_property
     def repeats_instructions(self) -> bool:
         """Whether the document has words of the prompt around it."""
-        return common(self.words, self.instructions) > 0
+        return shares_more(self.instructions, self.words, 0)
 
     def asks(self, line: str) -> bool:
         """Whether a line of several words is the prompt's, and not the document's."""

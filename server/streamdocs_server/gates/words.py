@@ -2,6 +2,7 @@
 
 import re
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +10,16 @@ import numpy.typing as npt
 NGRAM = 10
 #: Letters of a word that are compared: inflected, it is still the same.
 _STEM = 5
-_FACTOR = 0x9E3779B97F4A7C15
+#: Odd, one for each word of a sequence.
+_FACTORS = np.array([pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(NGRAM)], np.uint64)
 
 # Chinese, Japanese, Korean, Thai and their like have no spaces to go by: there, a character is a word.
+_FIRST_UNSPACED = "\u0e00"
 _UNSPACED = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _ASCII_GAPS = {code: " " for code in range(128) if not (chr(code).isalnum() or code == ord("_"))}
+#: Distinct characters between words, up to which taking them out one by one is the fastest.
+_FEW_GAPS = 40
 _FOREIGN = re.compile(r"[^\W\x00-\x7f]+")
 # Blocks of Unicode: where each begins, and a number for its script; 0 has none, 1 is Latin.
 _BLOCKS = np.array(
@@ -28,6 +33,7 @@ _BLOCKS = np.array(
 )
 
 _LATIN = np.eye(1, 22, 1)[0]
+_LAST_LATIN = "\u036f"
 
 Numbers = npt.NDArray[np.uint64]
 
@@ -37,58 +43,60 @@ class Words:
 
     Args:
         text: The text.
+        listed: Its words, where they are known.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, listed: list[str] | None = None) -> None:
         self._text = text.lower()
+        #: All of them.
+        self.listed = _listed(self._text) if listed is None else listed
+        #: Each once.
+        self.distinct = frozenset(self.listed)
 
-    @cached_property
-    def listed(self) -> list[str]:
-        """All of them."""
-        # The same, three times as fast.
-        return self._text.translate(_ASCII_GAPS).split() if self._text.isascii() else _WORD.findall(self._text)
+    @property
+    def sequences(self) -> int:
+        """How many times there are ten words in a row."""
+        return max(len(self.listed) - NGRAM + 1, 0)
 
-    def ends(self) -> list[int]:
-        """The index in the text after each word; only where lower case is as long."""
-        return [match.end() for match in _WORD.finditer(self._text)]
+    def up_to(self, text: str, end: int) -> "Words":
+        """Those of ``text[:end]``, of the same text, where no word is divided."""
+        dropped = len(_listed(text[end:].lower()))
+        return Words(text[:end], self.listed[: len(self.listed) - dropped])
 
-    @cached_property
-    def numbers(self) -> Numbers:
-        """uint64 (words,): a number for each, the same for the same word."""
-        return np.fromiter(map(hash, self.listed), np.int64, len(self.listed)).view(np.uint64)
+    def end_of(self, count: int) -> int:
+        """The index in the text after so many words, one at least; only where lower case is as long."""
+        spaced = _spaced(self._text)
+        if spaced is None:
+            return next(islice(_WORD.finditer(self._text), count - 1, None)).end()
+        return len(spaced.rsplit(None, len(self.listed) - count)[0])
 
     @cached_property
     def ngrams(self) -> Numbers:
-        """uint64 (words - 9,): a number for every ten words in a row."""
-        two = _joined(self.numbers, self.numbers, 1)
-        four = _joined(two, two, 2)
-        return _joined(_joined(four, four, 4), two, 8)
+        """uint64 (words - 9,): a number for every ten words in a row, the same for the same words."""
+        if len(self.listed) < NGRAM:
+            return np.empty(0, np.uint64)
+        numbers = np.fromiter(map(hash, self.listed), np.int64, len(self.listed)).view(np.uint64)
+        return np.convolve(numbers, _FACTORS, "valid")
 
     @cached_property
-    def distinct_ngrams(self) -> Numbers:
-        """The same, each once, sorted."""
-        found = np.sort(self.ngrams)
-        return found[np.concatenate([[True], found[1:] != found[:-1]])] if len(found) else found
+    def sorted_ngrams(self) -> Numbers:
+        """The same, rising."""
+        return np.sort(self.ngrams)
 
     @cached_property
-    def distinct(self) -> frozenset[str]:
-        """Each once."""
-        return frozenset(self.listed)
-
-    @cached_property
-    def stems(self) -> frozenset[str]:
+    def stems(self) -> set[str]:
         """Beginnings of its words of four letters and more, numbers too: what it is about."""
-        return frozenset(word[:_STEM] for word in self.distinct if len(word) > 3)
+        return {word[:_STEM] for word in self.distinct if len(word) > 3}
 
     @cached_property
-    def short(self) -> frozenset[str]:
+    def short(self) -> set[str]:
         """Words of up to three letters, most of which belong to a language and not to a subject."""
-        return frozenset(word for word in self.distinct if len(word) < 4 and word.isalpha())
+        return {word for word in self.distinct if len(word) < 4 and word.isalpha()}
 
     @cached_property
     def scripts(self) -> npt.NDArray[np.float64]:
         """float64 (22,): share of the letters that are of each script, as numbered above."""
-        if self._text.isascii():
+        if self._text.isascii() or not any(each > _LAST_LATIN and each.isalnum() for each in set(self._text)):
             return _LATIN
         foreign = "".join(_FOREIGN.findall(self._text))
         codes = np.frombuffer(foreign.encode("utf-32-le", "surrogatepass"), np.uint32)
@@ -99,33 +107,64 @@ class Words:
         return np.maximum(counts, 0) / max(counts.sum(), 1.0)
 
 
-def _joined(first: Numbers, second: Numbers, words: int) -> Numbers:
-    """Numbers for sequences of ``words`` words, each followed by one of another length."""
-    count = max(len(second) - words, 0)
-    return first[:count] * np.uint64(pow(_FACTOR, words, 1 << 64)) + second[words : words + count]
+def _listed(text: str) -> list[str]:
+    spaced = _spaced(text)
+    return _WORD.findall(text) if spaced is None else spaced.split()
 
 
-def common(some: Words, others: Words) -> float:
-    """Share of the ten-word sequences of a text that stand so in another one; 0 for a text that has none."""
-    sought, found = some.ngrams, others.distinct_ngrams
-    if not len(sought) or not len(found):
-        return 0.0
-    places = np.minimum(np.searchsorted(found, sought), len(found) - 1)
-    return int(np.count_nonzero(found[places] == sought)) / len(sought)
+def _spaced(text: str) -> str | None:
+    """A text with a space for each character between words, as long; None where words are no runs of letters."""
+    if not text.isascii():
+        characters = set(text)
+        gaps = {each for each in characters if not (each.isalnum() or each == "_")}
+        if len(gaps) > _FEW_GAPS or any(each >= _FIRST_UNSPACED for each in characters - gaps):
+            return None
+        # Where only punctuation is not ASCII, the rest is as fast as below.
+        for gap in sorted(gaps, reverse=True):
+            if text.isascii():
+                break
+            text = text.replace(gap, " ")
+    return text.translate(_ASCII_GAPS) if text.isascii() else text
+
+
+def repeats_more(words: Words, than: float) -> bool:
+    """Whether a text has more ten-word sequences than that which it had before."""
+    listed = words.listed
+    # What came before came before in each of its parts, and three words are known much faster.
+    if len(listed) - 2 - len(set(zip(listed, listed[1:], listed[2:], strict=False))) <= than:
+        return False
+    ngrams = words.sorted_ngrams
+    return np.count_nonzero(ngrams[1:] == ngrams[:-1]) > than
+
+
+def shares_more(some: Words, others: Words, than: float) -> bool:
+    """Whether a text has more ten-word sequences than that which another one has, too."""
+    known = bytes(map(others.distinct.__contains__, some.listed))
+    if _sequences(known) <= than or len(others.listed) < NGRAM:
+        return False
+    sought, found = some.ngrams, others.sorted_ngrams
+    places = found.searchsorted(sought)
+    places[places == len(found)] = 0
+    return np.count_nonzero(found[places] == sought) > than
+
+
+def _sequences(known: bytes | bytearray) -> int:
+    """How many ten words in a row are known, each by itself: mostly few, without a look at any sequence."""
+    return sum(len(run) - NGRAM + 1 for run in known.split(b"\0") if len(run) >= NGRAM)
 
 
 def tail_seen_before(words: Words, dropped: int = 0) -> int:
     """How many words at the end of a text stand so before, all of them at one distance: a loop, or a second copy.
 
-    ``dropped``: so many last words are left out.
+    0 where they are fewer than ten. ``dropped``: so many last words are left out.
     """
-    numbers = words.numbers[: len(words.numbers) - dropped]
+    ngrams = words.ngrams[: len(words.ngrams) - dropped]
     longest = 0
-    for place in np.flatnonzero(numbers[:-1] == numbers[-1])[::-1][:64] if len(numbers) else ():
-        distance = len(numbers) - 1 - int(place)
-        same = numbers[distance:] == numbers[:-distance]
-        differs = np.flatnonzero(~same)
-        longest = max(longest, len(same) if not len(differs) else len(same) - 1 - int(differs[-1]))
-        if longest > len(numbers) // 2:
+    for place in np.flatnonzero(ngrams[:-1] == ngrams[-1])[::-1][:64] if len(ngrams) else ():
+        distance = len(ngrams) - 1 - int(place)
+        differs = np.flatnonzero(ngrams[distance:] != ngrams[:-distance])
+        same = int(place) - int(differs[-1]) if len(differs) else int(place) + 1
+        longest = max(longest, same + NGRAM - 1)
+        if longest > len(ngrams) // 2:
             break
     return longest

@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from itertools import product
+import re
+from itertools import chain, product
 from pathlib import Path
 
 import pytest
@@ -92,16 +93,30 @@ def test_a_rewriting_of_any_kind_and_language_is_kept(document, text):
     assert check(document, of=of) == Rejected("copy")
 
 
-def test_what_a_small_model_wrote_well_is_kept():
+def of_small_model():
     """Texts of SmolLM2-135M-Instruct (Apache-2.0) about free documents, all that a reader found sound."""
     template = "Rewrite this text in your own words. Keep every fact, name and number.\n\n{document}\n"
     lines = zstandard.decompress(Path(__file__).with_name("smollm2.jsonl.zst").read_bytes()).splitlines()
-    read = 0
     for entry in map(json.loads, lines):
         fields = {"document": entry["document"]}
         of = dataclasses.replace(REQUEST, template=template, fields=fields, max_tokens=230)
-        for answer in entry["answers"]:
-            verdict = check(answer["text"], answer["finish_reason"], of)
-            assert isinstance(verdict, Accepted), (verdict, answer)
-            read += 1
-    assert read >= 80
+        yield from ((answer["text"], answer["finish_reason"], of) for answer in entry["answers"])
+
+
+def of_large_model():
+    """Rewritings in many styles and some languages; where they come from is said in the file."""
+    text = Path(__file__).with_name("large_model.txt").read_text(encoding="utf-8")
+    for entry in re.split(r"^=== .*\n", text, flags=re.MULTILINE)[1:]:
+        document, *texts = map(str.strip, re.split(r"^--- .*\n", entry, flags=re.MULTILINE))
+        of = dataclasses.replace(REQUEST, fields={"document": document})
+        yield from ((text, "stop", of) for text in texts)
+
+
+def test_what_models_wrote_well_is_kept():
+    read = 0
+    for text, finish_reason, of in chain(of_small_model(), of_large_model()):
+        verdict = check(text, finish_reason, of)
+        assert isinstance(verdict, Accepted), (verdict, text)
+        assert of.max_tokens == 230 or verdict.text == text
+        read += 1
+    assert read >= 200
