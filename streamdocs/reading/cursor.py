@@ -60,8 +60,8 @@ class Cursor:
         self._begun = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._waited = torch.zeros(MAX_WORKERS, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
         self._delivered = torch.zeros(4, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
-        # The same, as it goes along with a fork: all workers of a loader know what it was when the first one began.
-        self._inherited: Delivery | None = None
+        # The same, as it goes along with a fork: all workers of a loader know what it was before the first one began.
+        self._inherited: Delivery | None = Delivery(0, 0, 0, 0)
 
     def deal(self, epoch_sequences: int, global_batch: int) -> bool:
         """Go on with another number of ranks; False where an epoch was begun with what it was before.
@@ -154,6 +154,7 @@ class Cursor:
         self._set_resume(epoch, sample, start)
         self._begun[slice(None) if worker is None else worker] = epoch << _PROCESS_BITS
         self._inherited = Delivery(0, 0, 0, 0)
+        self._delivered[:] = 0
 
     def _set_resume(self, epoch: int, sample: int, start: int) -> None:
         epoch_sequences, global_batch = self._dealt.tolist()
