@@ -22,7 +22,8 @@ class Dealt(NamedTuple):
     """Of sequences that a dataset handed out: whose they are, and in batches of how many they should come.
 
     cursor: Its name. attempt: How often epochs were begun, since one may be begun again. epoch, batch_size: Theirs.
-    look: With so many sequences at most, the trainer only had a look: one batch, and what workers read ahead of it.
+    look: With so many sequences at most, the trainer only had a look: one batch, and what workers read ahead of it. 0
+        where a worker went on within the epoch by itself.
     """
 
     cursor: int

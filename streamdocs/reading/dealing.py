@@ -52,6 +52,7 @@ class Dealer:
         self._first: tuple[int, int] | None = None
         self._yielded = 0
         self._attempt = 0
+        self._looks = True
         # Whether a DataLoader worker, whose loader keeps states of its own, goes on there.
         self._resumed = False
 
@@ -111,7 +112,7 @@ class Dealer:
         world = self.world
         worker = world.worker_of_rank
         of_rank = self.cursor.sequences_in(last.epoch) // world.num_ranks
-        left = 0 < last.sequences < of_rank and not self._evaluation
+        left = 0 < last.sequences < of_rank and last.look > 0 and not self._evaluation
         looked = left and last.sequences <= last.look
         process = os.getpid() if get_worker_info() else 0
         epoch, position, stop = self.cursor.begin_epoch(worker, process, again=last.epoch if looked else None)
@@ -123,6 +124,7 @@ class Dealer:
             )
         if self._evaluation:
             position, stop = 0, self.epoch_size
+        self._looks = not self._resumed
         if not (self._resumed and self._first):
             self._first = epoch, position + worker * self.global_batch
         self._resumed, self._yielded, self._attempt = False, 0, last.attempt + 1
@@ -135,7 +137,8 @@ class Dealer:
         """Of what is being read: which dataset and epoch it is, and in which batches it should be collated."""
         epoch = self._first[0] if self._first else 0
         ahead = _READ_AHEAD * self.world.workers_per_rank if get_worker_info() else 0
-        return Dealt(self.cursor.name, self._attempt, epoch, self._batch_size, self._batch_size * (1 + ahead))
+        look = self._batch_size * (1 + ahead) * self._looks
+        return Dealt(self.cursor.name, self._attempt, epoch, self._batch_size, look)
 
     def count(self) -> None:
         """Note that a sequence is handed out by this process."""
