@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from streamdocs._base.arrays import Tokens
 from streamdocs._base.hashing import fingerprint
+from streamdocs._base.untrusted import load_json
 from streamdocs.corpus.files import INDEX_FILE, TOKENIZER_FILE, load_index
 from streamdocs.corpus.tokenizing.adopting import adopt, made_of_text, plain_text_tokenizer
 from streamdocs.corpus.tokenizing.contents import Contents, token_texts, unknown_token
@@ -225,7 +226,7 @@ def _load(corpus: str | Path) -> tuple[Contents, dict[str, Any]]:
 
 
 def _parsed(tokenizer_json: str) -> Contents:
-    contents: Contents = json.loads(tokenizer_json)
+    contents: Contents = load_json(tokenizer_json.encode("utf-8", "surrogatepass"))
     if not isinstance(contents, dict):
         raise ValueError("it is no JSON object")
     # The post-processor would add special tokens, and trims spaces off the offsets.
