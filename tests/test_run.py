@@ -71,7 +71,7 @@ def test_a_run_is_the_same_whoever_opens_it(small_corpus, tmp_path):
 
 def test_the_file_can_say_every_argument_that_changes_what_is_read(run_file):
     elsewhere = {
-        *("batch_size", "replication"),  # how it is dealt out
+        *("batch_size", "replication", "rank", "ranks"),  # how it is dealt out
         "reseal",  # what is to be done once, when a state is loaded
     }
     arguments = set(inspect.signature(StreamingMegadocDataset).parameters)
