@@ -1,8 +1,16 @@
-"""An engine whose text a function gives."""
+"""An engine whose text a function gives, and a run that trains while it writes."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
+from streaming import StreamingDataLoader
+
+from conftest import generate, make_dataset
+from streamdocs import Stitch, StreamingMegadocDataset
 from streamdocs.recipes import Request
+from streamdocs.store import LmdbStore
 from streamdocs_server.engines.base import Answer, Completion
 
 
@@ -34,3 +42,23 @@ class Writes:
 def number_of(request: Request) -> str:
     """The number of a document of ``make_texts``, from its text: what is written should differ between documents."""
     return next(iter(request.fields.values())).split()[1]
+
+
+#: One generation a document, always a fresh one.
+ENDLESS = Stitch(generations=1, rounds=None)
+
+
+def train(
+    corpus: Path, store: LmdbStore, words: Sequence[str], batches: int, after_round: Callable[[], Any] = lambda: None
+) -> tuple[StreamingMegadocDataset, list[tuple[dict[str, Any], list[list[int]]]]]:
+    """Read so many batches of each round, whose texts begin with one of the words: states, and tokens after each."""
+    dataset = make_dataset(corpus, store, recipe=ENDLESS, window=16)
+    loader = StreamingDataLoader(dataset, batch_size=4)
+    rows = (batch["input_ids"].tolist() for _ in iter(int, 1) for batch in loader)
+    blocks, read = dataset.run.scope.generation_order.blocks_per_round, []
+    for round, word in enumerate(words):
+        engine = Writes(lambda request, _, word=word: f"{word} of {number_of(request)}")
+        generate(dataset.run, store, blocks * (round + 1), first=blocks * round, engine=engine)
+        read += [(json.loads(json.dumps(loader.state_dict())), next(rows)) for _ in range(batches)]
+        after_round()
+    return dataset, read

@@ -12,32 +12,17 @@ from streaming import StreamingDataLoader
 from conftest import generate, make_corpus, make_dataset, make_run, make_texts
 from faults.corruption import describe
 from faults.table import Outcome, fault, is_clear
-from streamdocs import Stitch, StreamingMegadocDataset
+from streamdocs import Stitch
 from streamdocs.errors import StreamdocsError
 from streamdocs.generations.heartbeat import register_scope
 from streamdocs.generations.records import Records
 from streamdocs.schedule.packing import Unit, Units
 from streamdocs.store import LmdbStore
 from streamdocs_server.work import retire
-from writers import Writes, number_of
+from writers import ENDLESS, Writes, number_of, train
 
 DOCUMENTS = 48
-ENDLESS, ONE = Stitch(generations=1, rounds=None), Stitch(generations=1, rounds=1)
-
-
-def train(corpus: Path, store: LmdbStore, rounds: int, words: str) -> tuple[StreamingMegadocDataset, list]:
-    """Read while rounds are written and retire; every state on the way, and the tokens after it."""
-    dataset = make_dataset(corpus, store, recipe=ENDLESS, window=16)
-    loader = StreamingDataLoader(dataset, batch_size=4)
-    batches = (batch for _ in iter(int, 1) for batch in loader)
-    blocks, read = dataset.run.scope.generation_order.blocks_per_round, []
-    for round in range(rounds):
-        engine = Writes(lambda request, _, round=round: f"{words[round]} of {number_of(request)}")
-        generate(dataset.run, store, blocks * (round + 1), first=blocks * round, engine=engine)
-        for _ in range(30):
-            state = json.loads(json.dumps(loader.state_dict()))
-            read.append((state, next(batches)["input_ids"].tolist()))
-    return dataset, read
+ONE = Stitch(generations=1, rounds=1)
 
 
 @fault("a round retires while another run begins", 40, 3)
@@ -47,7 +32,7 @@ def retired_beside_another(folder: Path, tries: int, rng: random.Random) -> Outc
     corpus = make_corpus(folder, make_texts(DOCUMENTS, most_words=20))
     for number in range(tries):
         store = LmdbStore(folder / str(number))
-        first, _ = train(corpus, store, 3, "abe")
+        first, _ = train(corpus, store, "abe", 30)
         second = make_run(corpus, ONE, seed=rng.randrange(100, 200))
         retirer, delete, steps = retire.Retirer(store, first.run.scope), store.delete, iter(range(1 << 30))
         when, began = rng.randrange(12), time.monotonic()
@@ -78,7 +63,7 @@ def written_again(folder: Path, tries: int, rng: random.Random) -> Outcome:
     corpus = make_corpus(folder, make_texts(DOCUMENTS, most_words=20))
     for number in range(tries):
         store = LmdbStore(folder / str(number))
-        dataset, read = train(corpus, store, 4, "aefg")
+        dataset, read = train(corpus, store, "aefg", 30)
         with patch.object(retire, "_GRACE_SECONDS", 0):
             assert retire.Retirer(store, dataset.run.scope).retire() > 0
         other, letters = make_run(corpus, ONE, seed=2), rng.choice(("a", "e", "ae", "aefg"))

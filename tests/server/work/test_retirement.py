@@ -1,7 +1,5 @@
 """Rounds that retire beside other runs over the same store, and what is read and verified after that."""
 
-import json
-
 import pytest
 from streaming import StreamingDataLoader
 
@@ -14,10 +12,9 @@ from streamdocs.ledger.verification import RETIRED, reseal_lost, verify
 from streamdocs.schedule.packing import Unit, Units
 from streamdocs.store import LmdbStore
 from streamdocs_server.work import retire
-from writers import Writes, number_of
+from writers import ENDLESS, Writes, number_of, train
 
 DOCUMENTS = 32
-ENDLESS = Stitch(generations=1, rounds=None)
 ONE = Stitch(generations=1, rounds=1)
 
 
@@ -37,22 +34,11 @@ def store(tmp_path):
     return LmdbStore(tmp_path / "store")
 
 
-def train(corpus, store, rounds: int, *, retired: bool = True):
-    """Read a run while rounds are written and retire; the states on the way, and the tokens after each."""
-    dataset = make_dataset(corpus, store, recipe=ENDLESS, window=16)
-    blocks = dataset.run.scope.generation_order.blocks_per_round
-    retirer = retire.Retirer(store, dataset.run.scope)
-    loader = StreamingDataLoader(dataset, batch_size=4)
-    batches = (batch for _ in iter(int, 1) for batch in loader)
-    read = []
-    for round in range(rounds):
-        engine = Writes(lambda request, _, round=round: f"a {round} of {number_of(request)}")
-        generate(dataset.run, store, blocks * (round + 1), first=blocks * round, engine=engine)
-        for _ in range(24):
-            state = json.loads(json.dumps(loader.state_dict()))
-            read.append((state, next(batches)["input_ids"].tolist()))
-        if retired:
-            retirer.retire()
+def train_and_retire(corpus, store, rounds: int, *, retired: bool = True):
+    """A run of which rounds retire on the way; its states, and the tokens after each."""
+    retirer = retire.Retirer(store, make_dataset(corpus, store, recipe=ENDLESS, window=16).run.scope)
+    words = [f"a {round}" for round in range(rounds)]
+    dataset, read = train(corpus, store, words, 24, retirer.retire if retired else lambda: None)
     return dataset, retirer, read
 
 
@@ -64,7 +50,7 @@ def replay(corpus, store, state):
 
 
 def test_what_retired_is_told_from_what_was_lost(corpus, store):
-    dataset, retirer, read = train(corpus, store, 6)
+    dataset, retirer, read = train_and_retire(corpus, store, 6)
     assert retirer.retired_rounds > 1
     reports = list(verify(dataset.ledger))
     assert all(report.intact for report in reports) and not all(report.replays for report in reports)
@@ -87,7 +73,7 @@ def scan(store, table):
 
 
 def test_a_state_too_far_back_is_an_error_and_can_be_sealed_anew(corpus, store):
-    _, _, read = train(corpus, store, 5)
+    _, _, read = train_and_retire(corpus, store, 5)
     old = read[2][0]
     with pytest.raises(MissingGenerationError, match="window"):
         replay(corpus, store, old)
@@ -98,7 +84,7 @@ def test_a_state_too_far_back_is_an_error_and_can_be_sealed_anew(corpus, store):
 
 def test_a_text_that_was_written_again_is_not_what_was_sealed(corpus, store):
     """A round that retired is written again by a run with the same keys, each text with as many tokens as before."""
-    dataset, retirer, read = train(corpus, store, 4)
+    dataset, retirer, read = train_and_retire(corpus, store, 4)
     old, wanted = read[2]
     assert retirer.retired_rounds >= 1
     other = make_run(corpus, ONE, seed=2)
@@ -121,7 +107,7 @@ def test_a_text_that_was_written_again_is_not_what_was_sealed(corpus, store):
 
 @pytest.mark.parametrize("after", range(1, 8))
 def test_another_run_that_comes_while_a_round_retires_loses_nothing(corpus, store, monkeypatch, after):
-    first, retirer, _ = train(corpus, store, 3, retired=False)
+    first, retirer, _ = train_and_retire(corpus, store, 3, retired=False)
     second = make_run(corpus, ONE, seed=2)
     engine = Writes(lambda request, _: f"written for the second run, of {number_of(request)}")
     delete, steps = store.delete, []
