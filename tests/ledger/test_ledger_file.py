@@ -128,10 +128,11 @@ def test_verify_names_what_is_missing_or_damaged(grown):
 
 
 def test_verify_notices_text_of_the_same_length(grown):
-    rewrite(grown, *first_read(grown, 3), lambda tokens: [tokens[0][::-1].copy()])
+    document, round = first_read(grown, 3)
+    rewrite(grown, document, round, lambda tokens: [tokens[0][::-1].copy()])
     reports = list(verify(grown.ledger))
     assert [str(report) for report in reports[:3]] == ["intact"] * 3
-    assert str(reports[3]) == "other text than was read"
+    assert reports[3].faults == [(document, round, 0, "another text")]
 
 
 def test_verify_notices_windows_that_are_gone_damaged_or_anothers(grown, other):

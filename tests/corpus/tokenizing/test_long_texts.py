@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from streamdocs.corpus import CorpusTokenizer, long_texts
+from streamdocs.corpus import CorpusTokenizer
+from streamdocs.corpus.tokenizing import long_texts
 from streamdocs.corpus.tokenizing import tokenizer as tokenizer_module
 
 WORDS = [
