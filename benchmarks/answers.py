@@ -69,7 +69,7 @@ async def record(file: RunFile, out: TextIO, attempts: int) -> None:
     engine = Recorder(make_engine(file.generator, slots, file.server.failure_budget), out)
     try:
         run = Run.of(file, file.generator.generator(await engine.model()))
-        resolver = Resolver(run.scope, store, engine, Gates(**file.server.gates), attempts)
+        resolver = Resolver(run.stream().scope, store, engine, Gates(**file.server.gates), attempts)
         await GenerationLoop(run, store, resolver, server_name(), slots=slots, max_lead=file.server.max_lead).run()
     finally:
         await engine.close()

@@ -117,7 +117,7 @@ async def sidecar(run: Run, endpoint: SGLangEndpoint, folder: Path) -> Measured:
     store = LmdbStore(Path(tempfile.mkdtemp(dir=folder)) / "store")
     try:
         await pool.model()
-        resolver = Resolver(run.scope, store, pool, GATES, attempts=1)
+        resolver = Resolver(run.stream().scope, store, pool, GATES, attempts=1)
         loop = GenerationLoop(run, store, resolver, "benchmark:1", slots=slots, max_lead=None)
         return await measure(endpoint.url, loop.run)
     finally:
@@ -156,7 +156,7 @@ async def benchmark(file: RunFile, section: GeneratorSection, repeats: int, fold
     try:
         run = Run.of(file, file.generator.generator(await endpoint.identify()))
         documents = len(run.corpus.documents)
-        asked = [each for document in range(documents) for each in requests(run.scope, document, 0)]
+        asked = [each for document in range(documents) for each in requests(run.stream().scope, document, 0)]
         few = asked[: max(16, len(asked) // 3)]
         tried = {
             c: await measure(endpoint.url, lambda c=c: plain(endpoint, few, c, GENERATIONS)) for c in CONCURRENCIES

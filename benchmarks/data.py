@@ -39,25 +39,24 @@ def make_corpus(folder: Path, documents: int, words: int) -> Path:
 
 def fill_store(run: Run, store: LmdbStore, tokens: int, blocks: int | None = None) -> None:
     """The first blocks of generations of a run (default all), ``tokens`` random tokens long on average; no texts."""
-    assert run.scope is not None
     rng = np.random.default_rng(1)
-    order, recipe = run.scope.generation_order, run.recipe
+    order, recipe = run.stream().scope.generation_order, run.stream().recipe
     noise = rng.integers(10, 900, tokens * 4).astype(run.corpus.dtype)
     total = recipe.cycle * order.blocks_per_round if blocks is None else blocks
     entries: dict[Table, dict[bytes, bytes]] = {"tokens": {}, "blocks": {}}
     for number in range(total):
         block = order.block(number)
-        documents = order.documents_of(block).tolist()
+        documents = order.sources_of(block).tolist()
         written = 0
         for document in documents:
-            key = run.scope.keyring.key(run.corpus.document_digest(document), block.round)
+            key = run.stream().scope.keyring.key(run.corpus.document_digest(document), block.round)
             sizes = rng.integers(tokens // 2, tokens * 3 // 2, recipe.round_size).tolist()
             begins = rng.integers(0, tokens * 2, recipe.round_size).tolist()
             bodies = [noise[begin : begin + size] for begin, size in zip(begins, sizes, strict=True)]
-            entries["tokens"][token_key(run.scope, key.digest)] = encode_tokens(key, bodies)
+            entries["tokens"][token_key(run.stream().scope, key.digest)] = encode_tokens(key, bodies)
             written += sum(sizes)
         tally = Tally(len(documents), len(documents) * recipe.round_size, written)
-        entries["blocks"][block_key(run.scope, number)] = tally.pack()
+        entries["blocks"][block_key(run.stream().scope, number)] = tally.pack()
         if len(entries["tokens"]) >= _COMMIT or number == total - 1:
             store.add_all(entries)
             entries = {"tokens": {}, "blocks": {}}
@@ -102,7 +101,7 @@ def all_sequences(folder: Path, generations: int, length: int) -> int:
     store = LmdbStore(store_folder(folder, "stitch", generations))
     with store.read() as snapshot:
         tallies = [Tally.unpack(value) for _, value in snapshot.scan("blocks", b"")]
-    tokens = dataset.run.web_tokens + sum(tally.tokens for tally in tallies)
+    tokens = dataset.run.web[0].tokens + sum(tally.tokens for tally in tallies)
     return tokens // length // 8 * 8
 
 

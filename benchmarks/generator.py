@@ -59,14 +59,15 @@ def write_first(file: RunFile, documents: int) -> None:
         writing = _loop(file, None)
         order = writing._order
         for number in range(-(-documents // BLOCK)):
-            await writing._resolve_block(number, order.documents_of(order.block(number)).tolist())
+            await writing._resolve_block(number, order.sources_of(order.block(number)).tolist())
 
     asyncio.run(work())
 
 
 def _loop(file: RunFile, tokens_per_second: float | None) -> GenerationLoop:
     run, store = Run.of(file, file.generator.generator(_SERVED)), LmdbStore(file.store)
-    assert run.scope
-    resolver = Resolver(run.scope, store, TemplateEngine(tokens_per_second=tokens_per_second), _GATES, attempts=1)
+    resolver = Resolver(
+        run.stream().scope, store, TemplateEngine(tokens_per_second=tokens_per_second), _GATES, attempts=1
+    )
     slots, name = CapacityLimiter(_IN_FLIGHT), f"benchmark:{os.getpid()}"
     return GenerationLoop(run, store, resolver, name, slots=slots, max_lead=1 << 40)

@@ -72,7 +72,7 @@ def state_at(folder: Path, name: str, position: int, *, fill: bool) -> dict[str,
             windows[window], state = manifest.pack(), manifest.after
     if fill:
         windows |= dict.fromkeys(range(last - 1), windows[last - 1])
-    ledger.store.add("windows", {window_key(ledger.run.ledger_id, w, ()): packed for w, packed in windows.items()})
+    ledger.store.add("windows", {window_key(ledger.id, w, ()): packed for w, packed in windows.items()})
     epoch, sample = divmod(position, dataset.epoch_size)
     dataset.cursor.resume(epoch, sample, position - sample)
     return dataset.state_dict(0, False)

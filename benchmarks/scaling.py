@@ -89,17 +89,16 @@ def prepare(folder: Path, documents: int) -> None:
     """A corpus, and a store that says that all its generations exist."""
     enlarge(make_corpus(folder, min(documents, SHARD), WORDS), documents)
     run = open_dataset(folder).run
-    assert run.scope
     store = LmdbStore(store_folder(folder, RECIPE, GENERATIONS))
-    unit = GENERATIONS * GENERATION_TOKENS + run.web_tokens // documents
+    unit = GENERATIONS * GENERATION_TOKENS + run.web[0].tokens // documents
     read = (WINDOWS + 2) * run.mixture.synthetic_before(run.mixture.window) * LENGTH // unit
-    blocks, total = 2 * read // BLOCK, run.scope.generation_order.blocks_per_round
+    blocks, total = 2 * read // BLOCK, run.stream().scope.generation_order.blocks_per_round
     fill_store(run, store, GENERATION_TOKENS, min(blocks, total))
     generations = BLOCK * GENERATIONS
     tally = Tally(BLOCK, generations, generations * GENERATION_TOKENS).pack()
     for start in range(blocks, total, 1 << 17):
         chunk = range(start, min(start + (1 << 17), total))
-        store.add("blocks", {block_key(run.scope, number): tally for number in chunk})
+        store.add("blocks", {block_key(run.stream().scope, number): tally for number in chunk})
 
 
 def open_dataset(folder: Path) -> StreamingMegadocDataset:
@@ -137,7 +136,7 @@ def time_sealing(folder: Path) -> dict[str, float]:
     """One shuffle of all documents, and sealing a window after the first."""
     dataset = open_dataset(folder)
     started = time.perf_counter()
-    dataset.run.order.order("web", 0)
+    dataset.run.web[0].order.order(0)
     shuffled = time.perf_counter() - started
     assert dataset.ledger
     dataset.ledger.manifest(0)

@@ -142,7 +142,7 @@ def watch_rounds(file: RunFile, seconds: float) -> dict[str, float]:
 
 def rounds_held(dataset: StreamingMegadocDataset, newest: int) -> list[int]:
     """The rounds of which any record is in the store."""
-    scope, corpus = dataset.run.scope, dataset.corpus
+    scope, corpus = dataset.run.stream().scope, dataset.corpus
     assert scope and dataset.store
     digests = corpus.document_digests(np.arange(len(corpus.documents)))
     held = []

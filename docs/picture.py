@@ -49,7 +49,7 @@ def draw() -> str:
     """The picture."""
     packer = Packer(RECIPE, RECIPE.layout, constants={})
     run = SimpleNamespace(mixture=MIXTURE, recipe=RECIPE, order=ORDER)
-    run.unit_tokens = lambda units: packer.unit_tokens(units, np.full(len(units), DOCUMENT_TOKENS))
+    run.stream().unit_tokens = lambda units: packer.unit_tokens(units, np.full(len(units), DOCUMENT_TOKENS))
     sealer = Sealer(run, GENERATION, "reuse")
     sealed: list[Manifest] = []
     for watermark in WATERMARKS:
@@ -66,7 +66,7 @@ def rounds() -> list[str]:
     for round in range(RECIPE.total_rounds or 0):
         block = GENERATION.block(round * GENERATION.blocks_per_round)
         items = ""
-        for item, document in enumerate(GENERATION.documents_of(block), round * len(NAMES) + 1):
+        for item, document in enumerate(GENERATION.sources_of(block), round * len(NAMES) + 1):
             mark = f"[{WATERMARKS.index(item)}" if item in WATERMARKS else ""
             items += f" {NAMES[document]} {mark:2}"
         slots = " and ".join(map(str, RECIPE.slots_of_round(round)))

@@ -8,43 +8,70 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlparse
 
-from pydantic import BeforeValidator, Field, InstanceOf, TypeAdapter, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.keys import Generator
-from streamdocs.recipes.prompts import PACKAGED, load_prompt
 from streamdocs.schedule.mixture import exact_fraction
-from streamdocs.sections import FilePath, GeneratorSection, MixSection, Number, Section, ServerSection
+from streamdocs.sections import (
+    FilePath,
+    GeneratorSection,
+    MixSection,
+    Number,
+    RecipeFields,
+    Section,
+    ServerSection,
+    StreamSection,
+)
 
 #: Arguments of the dataset that decide what a server writes, and in which order.
-_SCOPE = ("recipe", "generator", "shuffle", "shuffle_seed", "shuffle_algo", "shuffle_block_size", "num_canonical_nodes")
+_SCOPE = (
+    "recipe",
+    "streams",
+    "generator",
+    "shuffle",
+    "shuffle_seed",
+    "shuffle_algo",
+    "shuffle_block_size",
+    "num_canonical_nodes",
+)
+#: Most streams of a run: what a state says of them has to fit it.
+MOST_STREAMS = 16
+#: Of a stream: it is part of names of files and metrics.
+StreamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=24)]
+Streams = Annotated[dict[StreamName, StreamSection], Field(min_length=1, max_length=MOST_STREAMS)]
+#: Names of the two streams of a run that says a recipe and a fraction. What depends on a name is as it was for these.
+WEB, SYNTHETIC = "web", "synthetic"
 #: Those of the mixture that are None where they are not given.
 _NONE = ("shuffle_block_size", "num_canonical_nodes", "epoch_size")
 
 
-def _make_recipe(value: Any, info: ValidationInfo) -> Any:
-    """A recipe of its fields and its name; a prompt is a file in the folder of the run file."""
-    if value is None or isinstance(value, Recipe):
-        return value
-    if not isinstance(value, dict):
-        raise ValueError("it has a name and fields of its own, like {name: stitch, generations: 4}")
-    fields = dict(value)
-    name, prompt = fields.pop("name", None), fields.get("prompt", "")
-    if not isinstance(name, str) or name not in RECIPES:
-        raise ValueError(f"{name!r}; it is one of {', '.join(RECIPES)}")
-    if not isinstance(prompt, str):
-        raise ValueError("prompt is the name of a file")
-    if prompt:
-        prompt = expand_path(prompt)
-        packaged = prompt in PACKAGED and not ((info.context or Path()) / prompt).exists()
-        fields["prompt"] = load_prompt(prompt if packaged else (info.context or Path()) / prompt)
-    try:
-        return TypeAdapter(RECIPES[name]).validate_python(fields)
-    except ValidationError as error:
-        raise ValueError(f"recipe {name}: {faults(error)}") from error
+def _plain(value: Any) -> Any:
+    """A value as a file has it: paths and fractions as strings, also within mappings."""
+    if isinstance(value, Mapping) and not isinstance(value, str):
+        return {name: _plain(each) for name, each in value.items()}
+    return str(value) if isinstance(value, os.PathLike | Fraction) else value
+
+
+def _with_short_prompt(fields: Any) -> Any:
+    """Fields with a recipe, whose prompt is the short one where they name none."""
+    recipe = fields.get("recipe") if isinstance(fields, dict) else None
+    if not isinstance(recipe, dict) or recipe.get("name") not in [*RECIPES]:
+        return fields
+    return {**fields, "recipe": {"prompt": f"short-{RECIPES[recipe['name']].kind}", **recipe}}
+
+
+def _places(fields: "RunFile | StreamSection", folder: Path) -> dict[str, str]:
+    """Where the corpus of some fields is, and its remote location, taken from ``folder`` where they are relative."""
+    found = {}
+    if fields.corpus:
+        found["corpus"] = str(folder / fields.corpus)
+    if fields.remote and not urlparse(fields.remote).scheme:  # as streaming tells a location from a path
+        found["remote"] = str(folder / fields.remote)
+    return found
 
 
 class RunFile(Section):
@@ -58,6 +85,8 @@ class RunFile(Section):
         download_retry: Further tries for one file of ``remote``.
         download_timeout: Seconds for one file of ``remote``.
         cache_limit: Most bytes of shards that are kept of ``remote``, also as ``"64gb"``; default all of them.
+        recipe: What a document becomes in the synthetic stream of a run that has one, beside its web stream.
+        streams: Streams by their names, in place of ``recipe`` and ``synthetic_fraction``.
         generator: Who writes.
         mix: What the trainer reads.
         server: How the server works.
@@ -71,7 +100,8 @@ class RunFile(Section):
     download_timeout: float = Field(default=60, gt=0)
     cache_limit: Number = None
     store: FilePath | None = None
-    recipe: Annotated[InstanceOf[Recipe] | None, BeforeValidator(_make_recipe)] = None
+    recipe: RecipeFields = None
+    streams: Streams | None = None
     generator: GeneratorSection = GeneratorSection()
     mix: MixSection = MixSection()
     server: ServerSection = ServerSection()
@@ -82,38 +112,79 @@ class RunFile(Section):
         """A preset fills in what the file leaves out; anything that is wrong is told by the fields themselves."""
         if not isinstance(fields, dict) or fields.get("preset") != "small":
             return fields
-        recipe, generator = fields.get("recipe"), fields.get("generator", {})
-        if isinstance(recipe, dict) and recipe.get("name") in [*RECIPES]:
-            recipe = {"prompt": f"short-{RECIPES[recipe['name']].kind}", **recipe}
+        generator, streams = fields.get("generator", {}), fields.get("streams")
         if isinstance(generator, dict):
             generator = {"temperature": 0.5, "top_p": 0.9, **generator}
-        return {**fields, "recipe": recipe, "generator": generator}
+        if isinstance(streams, dict):
+            streams = {name: _with_short_prompt(stream) for name, stream in streams.items()}
+        return {**_with_short_prompt(fields), "generator": generator, "streams": streams}
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "RunFile":
+        if self.streams is not None:
+            self._check_streams(self.streams)
         if not self.synthetic:
             return self
-        if self.store is None or self.recipe is None:
-            raise ValueError(f"synthetic_fraction={self.mix.synthetic_fraction} needs a store and a recipe")
+        if self.store is None or not any(section.synthetic for section in self.streams_by_name.values()):
+            what = (
+                f"synthetic_fraction={self.mix.synthetic_fraction}" if self.streams is None else "a stream of a recipe"
+            )
+            raise ValueError(f"{what} needs a store" + (" and a recipe" if self.streams is None else ""))
         if self.split != "train":
             raise ValueError(f"split {self.split!r}: generations are of 'train' alone; set synthetic_fraction to 0")
         return self
 
+    def _check_streams(self, streams: dict[str, StreamSection]) -> None:
+        if self.recipe is not None or "synthetic_fraction" in self.mix.model_fields_set:
+            raise ValueError("streams say what recipe and mix.synthetic_fraction do: give the one or the others")
+        shares = {name: section.fraction for name, section in streams.items()}
+        if none := [name for name, share in shares.items() if not share]:
+            raise ValueError(f"stream {none[0]} has a share of 0: leave it out")
+        if (total := sum(shares.values())) != 1:
+            told = " + ".join(str(section.share) for section in streams.values())
+            raise ValueError(f"the shares of streams are {told} = {total}, and have to add up to 1")
+
+    @property
+    def streams_by_name(self) -> dict[str, StreamSection]:
+        """Every stream, in the order in which they are numbered: web streams first, each kind by name.
+
+        Those of the file, or the two that a recipe and a fraction say.
+        """
+        if self.streams is not None:
+            return dict(sorted(self.streams.items(), key=lambda each: (each[1].synthetic, each[0])))
+        fraction = exact_fraction(self.mix.synthetic_fraction)
+        found = {WEB: StreamSection(share=str(1 - fraction))}
+        if self.recipe is not None:
+            found[SYNTHETIC] = StreamSection(share=str(fraction), recipe=self.recipe)
+        return found
+
+    @property
+    def corpora(self) -> dict[str, str | None]:
+        """The folder of every corpus that is read, and where missing files of it come from; the run's own is first."""
+        found = {self.corpus: self.remote}
+        for section in self.streams_by_name.values():
+            if section.corpus:
+                found.setdefault(section.corpus, section.remote)
+        return found
+
     @property
     def synthetic(self) -> bool:
         """Whether anything synthetic is read at all."""
+        if self.streams is not None:
+            return any(section.synthetic for section in self.streams.values())
         return exact_fraction(self.mix.synthetic_fraction) > 0
 
     @property
-    def served(self) -> tuple[str, Recipe]:
-        """The store that a server writes into, and its recipe.
+    def served(self) -> str:
+        """The store that a server writes into.
 
         Raises:
-            ConfigError: It has not all that a server needs.
+            ConfigError: The file has not all that a server needs.
         """
-        if self.store is None or self.recipe is None or self.split != "train":
+        recipes = any(section.synthetic for section in self.streams_by_name.values())
+        if self.store is None or not recipes or self.split != "train":
             raise ConfigError("a server needs a run file with a store and a recipe, and writes for split 'train' alone")
-        return self.store, self.recipe
+        return self.store
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "RunFile":
@@ -131,11 +202,12 @@ class RunFile(Section):
         if not isinstance(fields, dict):
             raise ConfigError(f"run file {path} does not hold fields, each with its value, like `corpus: corpus`")
         run = cls._checked(fields, f"run file {path}", folder)
-        places = {"corpus": str(folder / run.corpus), "generator": run.generator.relative_to(folder)}
+        places: dict[str, Any] = {**_places(run, folder), "generator": run.generator.relative_to(folder)}
         if run.store and "://" not in run.store:
             places["store"] = str(folder / run.store)
-        if run.remote and not urlparse(run.remote).scheme:  # as streaming tells a location from a path
-            places["remote"] = str(folder / run.remote)
+        if run.streams is not None:
+            streams = run.streams.items()
+            places["streams"] = {name: each.model_copy(update=_places(each, folder)) for name, each in streams}
         return run.model_copy(update=places)
 
     @classmethod
@@ -145,9 +217,11 @@ class RunFile(Section):
         Raises:
             ConfigError: One of them is wrong; the message names each.
         """
-        plain = {name: str(v) if isinstance(v, os.PathLike | Fraction) else v for name, v in arguments.items()}
+        plain = {name: _plain(value) for name, value in arguments.items()}
         store, generator = plain["store"], plain["generator"]
         mix = {name: plain[name] for name in MixSection.model_fields}
+        if plain["streams"] is not None and not mix["synthetic_fraction"]:
+            del mix["synthetic_fraction"]  # the default of one who gives streams
         fields = {
             **{name: plain[name] for name in cls.model_fields if name in plain},
             "corpus": plain["local"],
@@ -178,18 +252,34 @@ class RunFile(Section):
         if writer is None and isinstance(who, Generator):  # of a model that the file does not name
             writer = self.generator.generator((who.model, who.revision))
         ours |= {"local": self.corpus, "generator": writer, "keep_checkpoints": self.server.keep_checkpoints}
-        if given.get("split", "train") != "train":
-            given = {"synthetic_fraction": 0, **given}  # nothing is written for what is held out
-        if exact_fraction({**ours, **given}["synthetic_fraction"]):
+        if self.streams is not None:
+            del ours["synthetic_fraction"]
+        if given.get("split", "train") != "train":  # nothing is written for what is held out
+            given = {**({"synthetic_fraction": 0} if self.streams is None else {"streams": self._web_streams}), **given}
+        if self.streams is not None or exact_fraction({**ours, **given}["synthetic_fraction"]):
             self._check_scope(ours, given)
         # Where nobody says who writes, the store does; how it is sampled is said.
         return {**ours, "generator": writer or self.generator.sampling, **given}
+
+    @property
+    def _web_streams(self) -> dict[str, StreamSection]:
+        """The web streams alone, with shares as they have to each other."""
+        assert self.streams is not None
+        web = {name: section for name, section in self.streams.items() if not section.synthetic}
+        if not web:
+            raise ConfigError("every stream has a recipe, and nothing is written for what is held out: read web text")
+        total = sum(section.fraction for section in web.values())
+        return {name: each.model_copy(update={"share": str(each.fraction / total)}) for name, each in web.items()}
 
     @staticmethod
     def _check_scope(ours: dict[str, Any], given: dict[str, Any]) -> None:
         found = []
         for name in (name for name in _SCOPE if given.get(name, ours[name]) != ours[name] is not None):
             theirs, mine = ours[name], given[name]
+            if name == "streams" and not any(
+                each.synthetic for each in TypeAdapter(Streams).validate_python(mine).values()
+            ):
+                continue  # web text alone needs no server
             if isinstance(theirs, Recipe) and isinstance(mine, Recipe) and theirs.scope("") == mine.scope(""):
                 continue  # only what is made of the same generations differs
             found.append(f"{name}: {theirs} in the run file, {mine} given")

@@ -16,7 +16,7 @@ from streamdocs._base.arrays import Ints
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError
 from streamdocs.generations.heartbeat import wait_for_generator
-from streamdocs.generations.progress import Tally, sample_tally
+from streamdocs.generations.progress import sample_tally
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.meter import describe_run
 from streamdocs.ledger.verification import reseal_lost
@@ -32,7 +32,9 @@ from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run, check_fingerprint, shortened
 from streamdocs.schedule.mixture import WhenBehind
+from streamdocs.sections import StreamSection
 from streamdocs.store import Store, open_store
+from streamdocs.streams import Stream
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,8 @@ class StreamingMegadocDataset(StreamingDataset):
 
     A ``streaming.StreamingDataset`` by type and contract; its iteration, state and downloads are its own, without
     named shared memory or lock files. A sample is one sequence: ``input_ids`` int64 (max_seq_len,), ``labels`` (the
-    same), ``synthetic`` bool, and with ``block_cross_document_attention`` also ``sequence_id`` int64 (max_seq_len,).
+    same), ``synthetic`` bool, ``stream`` int64 (its number in ``streams``), and with
+    ``block_cross_document_attention`` also ``sequence_id`` int64 (max_seq_len,).
 
     ``dataset[p]`` is the sequence at position p of the run, ``dataset.explain(p)`` says where its tokens come from.
 
@@ -58,6 +61,8 @@ class StreamingMegadocDataset(StreamingDataset):
         generator: Who writes; default the one that registered in the store. Of a mapping of ``temperature``, ``top_p``,
             ``system`` and ``extra_body``, the one that does so with these.
         synthetic_fraction: Share of synthetic sequences, 0 to 1.
+        streams: Streams by name, each a mapping of ``share``, ``recipe`` and so on, as in a run file: in place of
+            ``recipe`` and ``synthetic_fraction``.
         max_seq_len: Tokens a sequence.
         when_behind: Where generations are missing: ``"wait"``, ``"reuse"`` what there is, or fill with ``"web"`` text.
         max_reuse: How often the tokens of the generations that exist may have been read, on average, while more are to
@@ -97,6 +102,7 @@ class StreamingMegadocDataset(StreamingDataset):
         recipe: Recipe | None = None,
         generator: Generator | Mapping[str, Any] | None = None,
         synthetic_fraction: float | str = 0.0,
+        streams: Mapping[str, Mapping[str, Any] | StreamSection] | None = None,
         max_seq_len: int = 2048,
         when_behind: WhenBehind = "reuse",
         max_reuse: float | None = None,
@@ -129,8 +135,6 @@ class StreamingMegadocDataset(StreamingDataset):
         mix = file.mix
         self.batch_size = batch_size
         self.replication = replication
-        self.when_behind = mix.when_behind
-        self._max_reuse = mix.max_reuse
         self.evaluation = mix.evaluation
         self.block_cross_document_attention = mix.block_cross_document_attention
         self._wait_timeout = mix.wait_timeout
@@ -140,14 +144,20 @@ class StreamingMegadocDataset(StreamingDataset):
         self.store: Store | None = open_store(file.store or "") if isinstance(store, str | os.PathLike) else store
         self.run = Run.of(file, lambda: self._find_generator(file) if file.synthetic else None)
         self.corpus = self.run.corpus
-        if len(self.corpus.documents) >= _MANY:
-            self.run.order.share(SharedArrays().get)
+        self._share_orders()
         self.shuffle_seed = mix.shuffle_seed
         self.num_samples = len(self.corpus.documents)
-        epoch_size = mix.epoch_size or self.run.mixture.epoch_sequences(self.run.web_tokens)
+        epoch_size = mix.epoch_size or self.run.epoch_sequences
         self._dealer = Dealer(batch_size, replication, (rank, ranks), epoch_size, evaluation=mix.evaluation)
         if self._dealer.is_leader and log.isEnabledFor(logging.INFO):
             log.info("%s", self.describe())
+
+    def _share_orders(self) -> None:
+        read: list[Stream] = [*self.run.streams, *(stream.filler for stream in self.run.synthetic)]
+        if many := [each for each in read if len(each.sources) >= _MANY]:
+            arrays = SharedArrays()
+            for each in many:
+                each.order.share(arrays.get)
 
     def _find_generator(self, file: RunFile) -> Generator | None:
         named = file.generator.generator()
@@ -167,7 +177,7 @@ class StreamingMegadocDataset(StreamingDataset):
 
     def __getstate__(self) -> dict[str, Any]:
         self._dealer.look()  # whoever unpickles this may not be able to
-        return {name: value for name, value in vars(self).items() if name not in ("ledger", "_reader")}
+        return {name: value for name, value in vars(self).items() if name not in ("ledgers", "_reader")}
 
     def __len__(self) -> int:
         """Sequences an epoch and rank."""
@@ -178,6 +188,11 @@ class StreamingMegadocDataset(StreamingDataset):
     def epoch_size(self) -> int:
         """Sequences an epoch, over all ranks that read different ones."""
         return self._dealer.epoch_size
+
+    @property
+    def streams(self) -> list[str]:
+        """Names of the streams, by the numbers that samples give in ``stream``."""
+        return [share.name for share in self.run.mixture.shares]
 
     @property
     def cursor(self) -> Cursor:
@@ -202,11 +217,19 @@ class StreamingMegadocDataset(StreamingDataset):
                 del sample  # the next ones lie in the same memory
 
     @cached_property
+    def ledgers(self) -> dict[str, Ledger]:
+        """The sealed windows of each synthetic stream that is read, by its name."""
+        store, read = self.store, self.run.synthetic if self.run.mixture.fraction else []
+        return {stream.name: Ledger(self.run, stream, store, self._wait_timeout) for stream in read if store}
+
+    @property
     def ledger(self) -> Ledger | None:
-        """The sealed windows of this run; None where nothing synthetic is read."""
-        if not self.run.synthetic or self.store is None:
-            return None
-        return Ledger(self.run, self.store, self.when_behind, self._wait_timeout, self._max_reuse)
+        """That of the only synthetic stream; None where nothing synthetic is read.
+
+        Raises:
+            ConfigError: There are several: take one of ``ledgers``.
+        """
+        return self.ledgers[self.run.stream().name] if self.ledgers else None
 
     def explain(self, position: int) -> list[Segment]:
         """Where every token of a sequence comes from."""
@@ -214,8 +237,9 @@ class StreamingMegadocDataset(StreamingDataset):
 
     def describe(self) -> str:
         """In numbers, what an epoch of this run reads."""
-        stored = sample_tally(self.store, self.run.scope) if self.store and self.run.scope else (Tally(), True)
-        return describe_run(self.run, self.epoch_size, *stored)
+        store, streams = self.store, self.run.synthetic
+        stored = {stream.name: sample_tally(store, stream.scope) for stream in streams if store}
+        return describe_run(self.run, self.epoch_size, stored)
 
     def mixed_until(self, position: int) -> dict[str, float]:
         """What the run has mixed before ``position``.
@@ -226,11 +250,20 @@ class StreamingMegadocDataset(StreamingDataset):
             reuse: How often each token of the generations that existed was read.
             lead: (document, round) items by which generation was ahead of training.
             waited_seconds: That this rank waited for generations.
+
+            Where there are several synthetic streams, all but the first and the last are said of each, as in
+            ``faq/reuse``, and so is its share.
         """
-        if not position or not self.ledger:
+        if not position or not self.ledgers:
             return {"synthetic_fraction": 0.0}
-        manifest = self.ledger.manifest((position - 1) // self.run.mixture.window)
-        return {**self.ledger.meter.until(manifest), "waited_seconds": self.waited_seconds}
+        window = (position - 1) // self.run.mixture.window
+        found = {name: ledger.meter.until(ledger.manifest(window)) for name, ledger in self.ledgers.items()}
+        total = {"synthetic_fraction": sum(each["synthetic_fraction"] for each in found.values())}
+        if len(found) == 1:
+            mixed = next(iter(found.values()))
+        else:
+            mixed = {f"{name}/{what}": value for name, each in found.items() for what, value in each.items()}
+        return {**total, **mixed, "waited_seconds": self.waited_seconds}
 
     def state_dict(self, num_samples: int | None = None, from_beginning: bool = False) -> dict[str, Any]:
         """Where the run stands: JSON of less than 4,096 bytes.
@@ -248,12 +281,16 @@ class StreamingMegadocDataset(StreamingDataset):
         place = self._dealer.place(num_samples, from_beginning)
         state = {name: value for name, value in place._asdict().items() if value is not None}
         state["fingerprint"] = shortened(self.run.fingerprint)
-        if self.ledger:
-            window, state["sealed"] = self.ledger.newest_seal(place.position)
+        seals = {name: ledger.newest_seal(place.position) for name, ledger in self.ledgers.items()}
+        if len(seals) == 1:
+            ((window, state["sealed"]),) = seals.values()
             if state["sealed"] and window != (place.position - 1) // self.run.mixture.window:
                 state["sealed_window"] = window
-            if self._dealer.is_leader and not place.worker:
-                self.ledger.mark(0 if self.evaluation else place.position, self._keep_checkpoints)
+        elif seals:
+            state["seals"] = {name: list(seal) for name, seal in seals.items()}
+        if self._dealer.is_leader and not place.worker:
+            for ledger in self.ledgers.values():
+                ledger.mark(0 if self.evaluation else place.position, self._keep_checkpoints)
         return state
 
     def load_state_dict(self, obj: dict[str, Any]) -> None:
@@ -266,11 +303,11 @@ class StreamingMegadocDataset(StreamingDataset):
         state = SavedState.read(obj)
         check_fingerprint(state.fingerprint, self.run.fingerprint, "state")
         state.check(self.epoch_size, self.run.mixture)
-        if self.ledger:
-            window = self.run.mixture.window
-            self.ledger.check_resume(state.position, state.seal(window), replaced=self._reseal)
-            if self._reseal:
-                reseal_lost(self.ledger, 0 if self.evaluation else state.position // window, retired=True)
+        window = self.run.mixture.window
+        for name, ledger in self.ledgers.items():
+            ledger.check_resume(state.position, state.seal(name, window), replaced=self._reseal)
+        for ledger in self.ledgers.values() if self._reseal else ():
+            reseal_lost(ledger, 0 if self.evaluation else state.position // window, retired=True)
         self.__dict__.pop("_reader", None)  # it may have windows open that were sealed anew, by whomever
         self._dealer.resume(state)
 
@@ -279,16 +316,20 @@ class StreamingMegadocDataset(StreamingDataset):
         """Seconds that this rank waited for generations so far."""
         return self.cursor.waited_seconds
 
+    @property
+    def _waited_here(self) -> float:
+        return sum(ledger.waited_seconds for ledger in self.ledgers.values())
+
     @cached_property
     def _reader(self) -> Reader:
         documents = self.block_cross_document_attention
-        return Reader(self.run, self.ledger, self.batch_size, self._dealer.global_batch, documents=documents)
+        return Reader(self.run, self.ledgers, self.batch_size, self._dealer.global_batch, documents=documents)
 
     def _samples(self, positions: Ints, dealt: Dealt | None = None) -> Iterator[Sample]:
-        waited = self.ledger.waited_seconds if self.ledger else 0.0
+        before = self._waited_here
         for sequences in self._reader.read(positions):
-            if self.ledger and self.ledger.waited_seconds > waited:
-                self.cursor.add_waited(World.detect().worker_of_rank, self.ledger.waited_seconds - waited)
-                waited = self.ledger.waited_seconds
+            if (waited := self._waited_here) > before:
+                self.cursor.add_waited(World.detect().worker_of_rank, waited - before)
+                before = waited
             yield from map(Sample, repeat(sequences._replace(dealt=dealt)), sequences.rows.tolist())
             del sequences  # the next ones lie in the same memory

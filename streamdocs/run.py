@@ -1,70 +1,23 @@
-"""A run: the configuration, the corpus, and all the arithmetic that follows from the two.
+"""A run: the configuration, the corpora, and all the arithmetic that follows from the two.
 
 Trainer and server each build one from the same run file, and so agree without talking.
 """
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
-import numpy as np
-
-from streamdocs._base.arrays import Int32s, Ints, Tokens
 from streamdocs._base.hashing import canonical, digest128, fingerprint
-from streamdocs.config import RunFile
+from streamdocs.config import SYNTHETIC, WEB, RunFile
 from streamdocs.corpus.reader import Corpus
-from streamdocs.errors import FingerprintError
-from streamdocs.recipes import Recipe, Rephrase
-from streamdocs.recipes.boundaries import TokenBoundaries
-from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring
-from streamdocs.recipes.layout import WEB_LAYOUT, Part
-from streamdocs.schedule.mixture import Mixture, exact_fraction
-from streamdocs.schedule.order import DocumentOrder
-from streamdocs.schedule.packing import Packer, Units
-from streamdocs.schedule.rounds import GenerationOrder
+from streamdocs.errors import ConfigError, FingerprintError
+from streamdocs.recipes.keys import FORMAT_VERSION, Generator
+from streamdocs.schedule.mixture import Mixture, Share
+from streamdocs.schedule.order import Shuffle
+from streamdocs.streams import Documents, Stream, SyntheticStream, WebStream
 
 #: Most bytes of JSON that a name takes in a state.
 _LONGEST = 256
-
-
-class GenerationScope:
-    """What decides which generations are asked for, in which order and under which keys.
-
-    Args:
-        corpus, recipe, generator, order: The run's.
-    """
-
-    def __init__(self, corpus: Corpus, recipe: Recipe, generator: Generator, order: DocumentOrder) -> None:
-        self.corpus = corpus
-        self.recipe = recipe
-        self.generator = generator
-        self.order = order
-        self.generation_order = GenerationOrder(recipe, order)
-        self.keyring = Keyring(recipe, generator, corpus.tokenizer_digest)
-        asked = recipe.scope(corpus.tokenizer_digest)
-        parts = [corpus.digest, *asked, generator.fingerprint, order.identity]
-        # Keys hold the version, so that what another one has resolved is not there for this one.
-        self.id = digest128(canonical([FORMAT_VERSION, *parts]))
-        #: The same by field, to name those in which two scopes differ.
-        self.fields: dict[str, Any] = {
-            "corpus": corpus.digest,
-            "recipe": f"{recipe.kind} {fingerprint(asked)}",
-            "generations": recipe.generations,
-            "per_round": recipe.round_size,
-            "generator": f"{generator.model} {generator.fingerprint}",
-            **order.fields,
-        }
-
-    def cut_places(self, text: str, round: int) -> list[int]:
-        """The characters of a document at which the generations of a round go in, in the order of their slots."""
-        tokens, offsets = self.corpus.tokenizer.encode_offsets(text)
-        slots = np.array(self.recipe.slots_of_round(round))
-        cuts = self.recipe.cuts(np.array(len(tokens)), slots)
-        if self.recipe.cuts_at_boundaries:
-            cuts = self.corpus.boundaries.nearest(tokens, np.array([len(tokens)]), cuts, np.array([len(cuts)]))
-        starts = [start for start, _ in offsets] + [len(text)]
-        return [starts[cut] for cut in cuts.tolist()]
 
 
 class Run:
@@ -72,32 +25,36 @@ class Run:
 
     Args:
         file: Says so.
-        corpus: The one that it names.
+        corpora: Those that it names, by their folders.
         generator: Who writes; None where nothing synthetic is read.
     """
 
-    def __init__(self, file: RunFile, corpus: Corpus, generator: Generator | None) -> None:
-        mix, recipe = file.mix, file.recipe or Rephrase(generations=1)
-        self.corpus = corpus
-        self.recipe = recipe
-        self.order = DocumentOrder(
-            corpus.shard_sizes,
+    def __init__(self, file: RunFile, corpora: Mapping[str, Corpus], generator: Generator | None) -> None:
+        mix, sections = file.mix, file.streams_by_name
+        #: The one that streams are of which name no other.
+        self.corpus = corpora[file.corpus]
+        self.generator = generator
+        shuffle = Shuffle(
             mix.shuffle_seed,
             shuffle=mix.shuffle,
             algorithm=mix.shuffle_algo,
             canonical_nodes=mix.num_canonical_nodes,
             block_size=mix.shuffle_block_size,
         )
-        self.scope = GenerationScope(corpus, recipe, generator, self.order) if generator else None
-        self.mixture = Mixture(exact_fraction(mix.synthetic_fraction), mix.max_seq_len, mix.window, mix.shuffle_seed)
-        self.constants = _constants(corpus, recipe)
-        move = partial(_moved_cuts, corpus, corpus.boundaries) if recipe.cuts_at_boundaries else None
-        self.unit_packer = Packer(recipe, recipe.layout, self.constants, move)
-        self.web_packer = Packer(recipe, WEB_LAYOUT, self.constants)
-        self._ends = sum(len(self.constants[part]) for part in (Part.BOS, Part.EOS))
-        self.web_tokens = int(corpus.tokens_per_document.sum()) + self._ends * len(corpus.tokens_per_document)
-        self.fingerprint = self._fingerprint(mix.name)
-        self.ledger_id = digest128(canonical(self.fingerprint))
+        shares = [Share(name, section.recipe is not None, section.fraction) for name, section in sections.items()]
+        self.mixture = Mixture(shares, mix.max_seq_len, mix.window, mix.shuffle_seed)
+        self.web: list[WebStream] = []
+        self.synthetic: list[SyntheticStream] = []
+        for number, (name, section) in enumerate(sections.items()):
+            sources = Documents(corpora[section.corpus or file.corpus])
+            if section.recipe is None:
+                self.web.append(WebStream(name, number, sources, shuffle))
+            elif generator:
+                behind = section.when_behind or mix.when_behind, section.max_reuse or mix.max_reuse
+                self.synthetic.append(
+                    SyntheticStream(name, number, sources, section.recipe, self.mixture, shuffle, generator, *behind)
+                )
+        self.fingerprint = self._fingerprint(file, shuffle)
 
     @classmethod
     def of(cls, file: RunFile, generator: Generator | Callable[[], Generator | None] | None) -> "Run":
@@ -110,48 +67,116 @@ class Run:
 
         Raises:
             ConfigError: It says what cannot be.
-            CorpusError: The corpus cannot be read.
+            CorpusError: A corpus cannot be read.
         """
-        corpus = Corpus(
-            file.corpus,
-            file.remote,
-            file.split,
-            download_timeout=file.download_timeout,
-            download_retry=file.download_retry,
-            cache_limit=file.cache_limit,
-        )
-        return cls(file, corpus, generator() if callable(generator) else generator)
+        corpora = {local: _open(file, local, remote) for local, remote in file.corpora.items()}
+        _check_tokenizers(corpora)
+        return cls(file, corpora, generator() if callable(generator) else generator)
 
     @property
-    def synthetic(self) -> bool:
-        """Whether anything synthetic is read at all."""
-        return self.mixture.fraction > 0
+    def streams(self) -> list[Stream]:
+        """All streams, by their numbers; without the synthetic ones where nobody writes."""
+        return sorted([*self.web, *self.synthetic], key=lambda stream: stream.number)
 
-    def web_unit_tokens(self, documents: Ints | Int32s) -> Ints:
-        """int64 (documents,): tokens of some web documents in the web stream."""
-        return self.corpus.tokens_per_document[documents] + self._ends
+    @property
+    def corpora(self) -> list[Corpus]:
+        """Every corpus of the run once, in the order of the streams."""
+        return list(dict.fromkeys(stream.corpus for stream in self.streams))
 
-    def unit_tokens(self, units: Units) -> Ints:
-        """int64 (units,): tokens of each unit of the synthetic stream."""
-        return self.unit_packer.unit_tokens(units, self.corpus.tokens_per_document[units.documents])
+    def stream(self, name: str | None = None) -> SyntheticStream:
+        """A synthetic stream, by its name; without one, the only one that there is.
 
-    def _fingerprint(self, name: str) -> dict[str, str | int]:
+        Raises:
+            ConfigError: There is none of this name, or there are several.
+        """
+        found = [stream for stream in self.synthetic if name in (None, stream.name)]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(stream.name for stream in self.synthetic) or "none"
+        raise ConfigError(f"stream {name or 'which'}: the synthetic streams of this run are {names}")
+
+    @property
+    def epoch_sequences(self) -> int:
+        """Sequences of one pass over the web tokens, those of all web streams; of the sources where there are none."""
+        read = [stream for stream in self.web if self.mixture.shares[stream.number].fraction]
+        return self.mixture.epoch_sequences(sum(stream.tokens for stream in read or [*self._fillers]))
+
+    @property
+    def _fillers(self) -> list[WebStream]:
+        return [stream.filler for stream in self.synthetic]
+
+    def ledger_id(self, stream: SyntheticStream) -> bytes:
+        """Under which the sealed windows of a stream are."""
+        return ledger_id(self.fingerprint, self.ledger_name(stream))
+
+    def ledger_name(self, stream: SyntheticStream) -> str:
+        """What tells the sealed windows of a stream from those of the run's others; "" where there is only one kind."""
+        return "" if self._is_plain else stream.name
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether its streams are those of a recipe and a fraction, however they were said."""
+        names = [share.name for share in self.mixture.shares]
+        whole = all(stream.sources.is_all_of(self.corpus) for stream in self.streams)
+        return whole and names in ([WEB], [WEB, SYNTHETIC])
+
+    def _fingerprint(self, file: RunFile, shuffle: Shuffle) -> dict[str, str | int]:
         """What the batches depend on apart from the store; the number of rounds and ``when_behind`` may change."""
         fields: dict[str, str | int] = {
             "format": FORMAT_VERSION,
             "corpus": self.corpus.digest,
             "tokenizer": self.corpus.tokenizer_digest,
-            "shuffle_seed": self.order.seed,
-            "shuffle": fingerprint(self.order.identity[1:]),
+            "shuffle_seed": shuffle.seed,
+            "shuffle": fingerprint(shuffle.identity[1:]),
             "synthetic_fraction": str(self.mixture.fraction),
             "max_seq_len": self.mixture.max_seq_len,
             "window": self.mixture.window,
-            "name": name,
+            "name": file.mix.name,
         }
-        if self.scope:
-            fields["recipe"] = f"{self.recipe.name} {fingerprint(self.recipe.identity)}"
-            fields["generator"] = f"{self.scope.generator.model} {self.scope.generator.fingerprint}"
+        if self._is_plain:
+            fields.update(("recipe", _recipe(stream)) for stream in self.synthetic)
+        else:
+            fields |= {f"stream {stream.name}": self._described(stream) for stream in self.streams}
+        if self.generator:
+            fields["generator"] = f"{self.generator.model} {self.generator.fingerprint}"
         return fields
+
+    def _described(self, stream: Stream) -> str:
+        """What the batches depend on of one of several streams."""
+        parts = [str(self.mixture.shares[stream.number].fraction), *stream.sources.identity_names]
+        return ", ".join([*parts, *([_recipe(stream)] if isinstance(stream, SyntheticStream) else [])])
+
+
+def ledger_id(fields: Mapping[str, str | int], stream: str) -> bytes:
+    """Under which the sealed windows of a run are, of the stream with this ``ledger_name``; 16 bytes."""
+    return digest128(canonical([fields, stream] if stream else fields))
+
+
+def _recipe(stream: SyntheticStream) -> str:
+    return f"{stream.recipe.name} {fingerprint(stream.recipe.identity)}"
+
+
+def _open(file: RunFile, local: str, remote: str | None) -> Corpus:
+    return Corpus(
+        local,
+        remote,
+        file.split,
+        download_timeout=file.download_timeout,
+        download_retry=file.download_retry,
+        cache_limit=file.cache_limit,
+    )
+
+
+def _check_tokenizers(corpora: Mapping[str, Corpus]) -> None:
+    """Raise ConfigError where corpora have several tokenizers: their tokens would be read as those of one."""
+    first, *others = corpora.items()
+    for local, corpus in others:
+        if corpus.tokenizer_digest != first[1].tokenizer_digest:
+            names = (each.index["tokenizer"]["name"] for each in (first[1], corpus))
+            raise ConfigError(
+                "corpora {} and {} have different tokenizers, {} and {}: prepare one of them again with --tokenizer "
+                "of the other's folder".format(first[0], local, *names)
+            )
 
 
 def shortened(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,16 +201,3 @@ def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], what: str) -
     """The fields in which two runs differ, ``what`` being where theirs come from; "" for none."""
     fields = [field for field in sorted({*theirs, *ours}) if theirs.get(field) != ours.get(field)]
     return "; ".join(f"{field}: {theirs.get(field)} in the {what}, {ours.get(field)} here" for field in fields)
-
-
-def _moved_cuts(corpus: Corpus, boundaries: TokenBoundaries, documents: Ints, counts: Ints, cuts: Ints) -> Ints:
-    """The cuts of some documents, ``counts`` (documents,) of each, where they are nearest to a boundary."""
-    documents, counts = documents[counts > 0], counts[counts > 0]
-    return boundaries.nearest(corpus.tokens_of(documents), corpus.tokens_per_document[documents], cuts, counts)
-
-
-def _constants(corpus: Corpus, recipe: Recipe) -> dict[Part, Tokens]:
-    marks = {Part.SEPARATOR: "separator", Part.OPEN: "open_mark", Part.CLOSE: "close_mark"}
-    tokens = corpus.encode_marks([getattr(recipe, name, "") for name in marks.values()])
-    ends = [np.array([] if token is None else [token], corpus.dtype) for token in corpus.ends]
-    return dict(zip([*marks, Part.BOS, Part.EOS], [*tokens, *ends], strict=True))

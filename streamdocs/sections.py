@@ -1,6 +1,7 @@
 """What the sections of a run file say: the generator, the mix and the server."""
 
 import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,14 +11,21 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     JsonValue,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from streamdocs._base.paths import expand_path
+from streamdocs._base.untrusted import faults
+from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.keys import Generator
-from streamdocs.schedule.mixture import WhenBehind
+from streamdocs.recipes.prompts import PACKAGED, load_prompt
+from streamdocs.schedule.mixture import WhenBehind, exact_fraction
 
 #: Of an environment variable. What is none may be the secret itself, and is not shown.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
@@ -40,6 +48,31 @@ def _number(value: Any) -> Any:
 
 
 Number = Annotated[Annotated[int, Field(ge=1, lt=1 << 60)] | None, BeforeValidator(_number)]
+
+
+def _make_recipe(value: Any, info: ValidationInfo) -> Any:
+    """A recipe of its fields and its name; a prompt is a file in the folder of the run file."""
+    if value is None or isinstance(value, Recipe):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("it has a name and fields of its own, like {name: stitch, generations: 4}")
+    fields = dict(value)
+    name, prompt = fields.pop("name", None), fields.get("prompt", "")
+    if not isinstance(name, str) or name not in RECIPES:
+        raise ValueError(f"{name!r}; it is one of {', '.join(RECIPES)}")
+    if not isinstance(prompt, str):
+        raise ValueError("prompt is the name of a file")
+    if prompt:
+        prompt = expand_path(prompt)
+        packaged = prompt in PACKAGED and not ((info.context or Path()) / prompt).exists()
+        fields["prompt"] = load_prompt(prompt if packaged else (info.context or Path()) / prompt)
+    try:
+        return TypeAdapter(RECIPES[name]).validate_python(fields)
+    except ValidationError as error:
+        raise ValueError(f"recipe {name}: {faults(error)}") from error
+
+
+RecipeFields = Annotated[InstanceOf[Recipe] | None, BeforeValidator(_make_recipe)]
 
 
 class Section(BaseModel):
@@ -131,6 +164,44 @@ class GeneratorSection(Section):
         return {name: getattr(self, name) for name in ("temperature", "top_p", "system", "extra_body")}
 
 
+class StreamSection(Section):
+    """One of the streams of a run: web text, or with a recipe what that makes of documents.
+
+    Args:
+        share: Of all sequences: ``0.25``, or a fraction like ``"1/3"``; those of all streams add up to one.
+        corpus: Folder of a corpus of its own; default the run's.
+        remote: Where missing files of that are downloaded from.
+        recipe: What a document becomes; none for web text.
+        when_behind: As in ``mix``, for this stream.
+        max_reuse: As in ``mix``, for this stream.
+    """
+
+    share: float | str
+    corpus: FilePath | None = None
+    remote: FilePath | None = None
+    recipe: RecipeFields = None
+    when_behind: WhenBehind | None = None
+    max_reuse: float | None = Field(default=None, gt=0)
+
+    @property
+    def fraction(self) -> Fraction:
+        """Its exact share."""
+        return exact_fraction(self.share, "share")
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it is made of generations."""
+        return self.recipe is not None
+
+    @model_validator(mode="after")
+    def _says_what_can_be(self) -> "StreamSection":
+        if self.remote and not self.corpus:
+            raise ValueError("remote is of a corpus of its own, and there is none: give corpus too")
+        if not self.synthetic and (self.when_behind or self.max_reuse):
+            raise ValueError("when_behind and max_reuse are of streams with a recipe")
+        return self
+
+
 class MixSection(Section):
     """What the trainer reads: the arguments of StreamingMegadocDataset that have these names, which says what they are.
 
@@ -159,6 +230,20 @@ class MixSection(Section):
     name: str = Field(default="", max_length=256)
 
 
+class BudgetSection(Section):
+    """How much a server writes before it stops; what is not said has no limit. Training goes on with what there is.
+
+    Args:
+        tokens: Tokens of generations in the store, of all streams of the run.
+        documents: Documents that were written about, once for each round.
+        hours: Of one start of the server.
+    """
+
+    tokens: int | None = Field(default=None, ge=1)
+    documents: int | None = Field(default=None, ge=1)
+    hours: float | None = Field(default=None, gt=0)
+
+
 class ServerSection(Section):
     """How the server works.
 
@@ -173,6 +258,7 @@ class ServerSection(Section):
         gates: Limits for what is accepted.
         attempts: How often a round is asked for before its rejected generations stay rejected.
         keep_checkpoints: Newest states of the trainer whose generations are kept while rounds retire.
+        budget: How much is written in all.
         drain: Seconds that documents in flight have to be finished after SIGINT or SIGTERM; a second one ends them.
     """
 
@@ -185,4 +271,5 @@ class ServerSection(Section):
     gates: dict[str, Any] = {}
     attempts: int = Field(default=2, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
+    budget: BudgetSection = BudgetSection()
     drain: float = Field(default=2.0, ge=0)

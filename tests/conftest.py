@@ -23,9 +23,11 @@ from streamdocs.run import Run
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.lane import Lane
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.outcome import Outcome
 from streamdocs_server.work.resolve import Resolver
+from streamdocs_server.work.statistics import Statistics
 
 NOBODY = 65534
 TEMPLATE = Generator(model="template", revision="1")
@@ -88,24 +90,30 @@ def make_loop(
     max_in_flight=64,
     max_lead=None,
     slots=None,
-    when_behind="reuse",
+    when_behind=None,
+    budget=None,
 ) -> GenerationLoop:
     """A server's loop."""
-    resolver = Resolver(run.scope, store, engine or TemplateEngine(), gates, attempts=1)
-    slots = slots or CapacityLimiter(max_in_flight)
-    return GenerationLoop(run, store, resolver, name, slots=slots, max_lead=max_lead, when_behind=when_behind)
+    counts, engine = Statistics(), engine or TemplateEngine()
+    lanes = []
+    for stream in run.synthetic:
+        stream.when_behind = when_behind or stream.when_behind
+        resolver = Resolver(stream.scope, store, engine, gates, attempts=1, statistics=counts)
+        lanes.append(Lane(stream, store, resolver, name, max_lead))
+    return GenerationLoop(lanes, store, name, counts, slots=slots or CapacityLimiter(max_in_flight), budget=budget)
 
 
 def generate(run: Run, store: LmdbStore, blocks: int | None = None, *, engine=None, gates=OPEN_GATES, first=0) -> None:
-    """Resolve the first blocks of a run, or all that there are."""
+    """Resolve the first blocks of every stream, or all that there are."""
 
     async def work() -> None:
         loop = make_loop(run, store, engine=engine, gates=gates)
         loop.statistics.outcome = Outcome(patience=1 << 30)  # also of what is good for nothing
-        order = run.scope.generation_order
-        total = blocks if blocks is not None else run.recipe.total_rounds * order.blocks_per_round
-        for number in range(first, total):
-            await loop._resolve_block(number, order.documents_of(order.block(number)).tolist())
+        for lane in loop.lanes:
+            order = lane.order
+            total = blocks if blocks is not None else lane.scope.recipe.total_rounds * order.blocks_per_round
+            for number in range(first, total):
+                await loop._resolve_block(lane, number, order.sources_of(order.block(number)).tolist())
 
     asyncio.run(work())
 
@@ -142,7 +150,7 @@ def read_tokens(snapshot, scope, document: int, round: int) -> TokenRecord:
 
 def rewrite(dataset, document: int, round: int, change) -> None:
     """Change the tokens of a record; None of them deletes it."""
-    scope, store = dataset.run.scope, dataset.store
+    scope, store = dataset.run.stream().scope, dataset.store
     key = scope.keyring.key(scope.corpus.document_digest(document), round)
     with store.read() as snapshot:
         record = read_tokens(snapshot, scope, document, round)
@@ -155,7 +163,7 @@ def rewrite(dataset, document: int, round: int, change) -> None:
 
 def corrupt(dataset, document: int, round: int) -> None:
     """Flip a bit of the last token of a record."""
-    scope, store = dataset.run.scope, dataset.store
+    scope, store = dataset.run.stream().scope, dataset.store
     where = token_key(scope, scope.keyring.key(scope.corpus.document_digest(document), round).digest)
     with store.read() as snapshot:
         record = bytearray(snapshot.get("tokens", where))
@@ -166,7 +174,7 @@ def corrupt(dataset, document: int, round: int) -> None:
 
 def write_run_file(path: Path, dataset: StreamingMegadocDataset, **mix) -> Path:
     """A run file of a dataset's run."""
-    recipe, mixture = dataset.run.recipe, dataset.run.mixture
+    recipe, mixture = dataset.run.stream().recipe, dataset.run.mixture
     fields = {
         "corpus": str(dataset.corpus.local),
         "store": dataset.store.location,
@@ -177,7 +185,7 @@ def write_run_file(path: Path, dataset: StreamingMegadocDataset, **mix) -> Path:
             "max_seq_len": mixture.max_seq_len,
             "window": mixture.window,
             "shuffle_seed": mixture.seed,
-            "when_behind": dataset.when_behind,
+            "when_behind": dataset.run.stream().when_behind,
             **mix,
         },
     }

@@ -177,8 +177,8 @@ def wait_for_generator(setup: Setup, items: int, retired: int) -> None:
 
     def is_there() -> bool:
         with store.read() as snapshot:
-            there = read_watermark(snapshot, run.scope)
-        return there >= items and Retirer(store, run.scope).retired_rounds >= retired
+            there = read_watermark(snapshot, run.stream().scope)
+        return there >= items and Retirer(store, run.stream().scope).retired_rounds >= retired
 
     wait_until(is_there)
 

@@ -72,13 +72,13 @@ def test_workers_of_every_kind(small_corpus, full_store, options):
 
 def test_every_web_token_is_read_exactly_once_a_pass(small_corpus):
     dataset = make_dataset(small_corpus, max_seq_len=50, batch_size=1, window=1)
-    passes = dataset.run.web_tokens * 2
+    passes = dataset.run.web[0].tokens * 2
     rows = torch.cat([dataset[p]["input_ids"] for p in range(-(-passes // 50))]).numpy()
     tokenizer = dataset.corpus.tokenizer
     documents = [dataset.corpus.tokens(d).tolist() for d in range(100)]
     expected = Counter((tokenizer.bos, *tokens, tokenizer.eos) for tokens in documents)
-    for start in (0, dataset.run.web_tokens):
-        one = rows[start : start + dataset.run.web_tokens]
+    for start in (0, dataset.run.web[0].tokens):
+        one = rows[start : start + dataset.run.web[0].tokens]
         ends = np.flatnonzero(one == tokenizer.eos) + 1
         assert Counter(tuple(part.tolist()) for part in np.split(one, ends)[:-1]) == expected
 
@@ -131,10 +131,10 @@ def source_of(dataset, store, segment):
     if segment.kind == "mark":
         return None
     round, number = segment.generation
-    key: Key = dataset.run.scope.keyring.key(dataset.corpus.document_digest(segment.document), round)
+    key: Key = dataset.run.stream().scope.keyring.key(dataset.corpus.document_digest(segment.document), round)
     assert key.digest.hex() == segment.key
     with store.read() as snapshot:
-        record = decode_tokens(key, bytes(snapshot.get("tokens", token_key(dataset.run.scope, key.digest))))
+        record = decode_tokens(key, bytes(snapshot.get("tokens", token_key(dataset.run.stream().scope, key.digest))))
     return record.generation(number)
 
 
@@ -303,7 +303,7 @@ def test_sealed_windows_replay_whatever_was_generated_since(small_corpus, store)
 
 def test_windows_in_use_are_those_of_the_last_states_and_the_one_before(small_corpus, full_store):
     def in_use(dataset) -> list[int]:
-        return [int.from_bytes(key[-8:], "big") for key, _ in windows_in_use(full_store, dataset.run.scope)]
+        return [int.from_bytes(key[-8:], "big") for key, _ in windows_in_use(full_store, dataset.run.stream().scope)]
 
     dataset = make_dataset(small_corpus, full_store, keep_checkpoints=1)
     dataset_rows(dataset, range(64))
@@ -390,7 +390,7 @@ def test_the_generator_is_found_in_the_store(small_corpus, store):
     with pytest.raises(WaitTimeoutError, match="no generator registered"):
         make_dataset(small_corpus, store, generator=None, wait_timeout=0.2)
     register_generator(store, TEMPLATE)
-    assert make_dataset(small_corpus, store, generator=None).run.scope.generator == TEMPLATE
+    assert make_dataset(small_corpus, store, generator=None).run.stream().scope.generator == TEMPLATE
     register_generator(store, Generator(model="other"))
     with pytest.raises(ConfigError, match=r"several generators.*other"):
         make_dataset(small_corpus, store, generator=None)
@@ -399,7 +399,7 @@ def test_the_generator_is_found_in_the_store(small_corpus, store):
 def test_a_generator_that_samples_otherwise_is_not_taken_for_the_one_of_the_run_file(small_corpus, full_store):
     register_generator(full_store, TEMPLATE)
     sampling = {"temperature": 1.0, "top_p": 1.0, "system": None, "extra_body": None}
-    assert make_dataset(small_corpus, full_store, generator=sampling).run.scope.generator == TEMPLATE
+    assert make_dataset(small_corpus, full_store, generator=sampling).run.stream().scope.generator == TEMPLATE
     for other in ({"temperature": 0.5}, {"top_p": 0.9}, {"system": "Be brief."}, {"extra_body": {"top_k": 20}}):
         wanted = {**sampling, **other}
         with pytest.raises(
@@ -407,7 +407,7 @@ def test_a_generator_that_samples_otherwise_is_not_taken_for_the_one_of_the_run_
         ):
             make_dataset(small_corpus, full_store, generator=wanted, wait_timeout=0.2)
         register_generator(full_store, Generator(model="other", **other))
-        assert make_dataset(small_corpus, full_store, generator=wanted).run.scope.generator.model == "other"
+        assert make_dataset(small_corpus, full_store, generator=wanted).run.stream().scope.generator.model == "other"
 
 
 @pytest.mark.parametrize(
@@ -501,9 +501,9 @@ def test_it_says_what_it_will_read(small_corpus, full_store):
     text = make_dataset(small_corpus, full_store).describe()
     assert "1.00 passes over 100 documents" in text and "stitch of 200 generations (200 exist)" in text
     dataset = make_dataset(small_corpus, full_store, epoch_size=100_000)
-    held = total(read_tallies(full_store, dataset.run.scope).values()).tokens
+    held = total(read_tallies(full_store, dataset.run.stream().scope).values()).tokens
     synthetic = 75_000 * dataset.run.mixture.max_seq_len
-    assert f"read {synthetic / (held + dataset.run.web_tokens):.2f} times" in dataset.describe()
+    assert f"read {synthetic / (held + dataset.run.web[0].tokens):.2f} times" in dataset.describe()
     alone = make_dataset(small_corpus, full_store, epoch_size=100_000, recipe=replace(STITCH, web="none"))
     assert f"read {synthetic / held:.2f} times" in alone.describe()
     assert "synthetic" not in make_dataset(small_corpus).describe()

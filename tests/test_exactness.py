@@ -54,14 +54,14 @@ def generate_some(setup: Setup, runs: list[str]) -> int:
         generate(run, store, blocks + 1, first=blocks)
         blocks += 1
     wait_until(lambda: all(Ledger(setup.run(name), store, "reuse", 0).sealed(0) for name in runs))
-    return run.scope.generation_order.first_item(blocks)
+    return run.stream().scope.generation_order.first_item(blocks)
 
 
 def can_begin(run, store: LmdbStore, when_behind: str) -> bool:
     """Whether a first window can be sealed over what there is. Seals none."""
     sealer = Ledger(run, store, when_behind, 0)._sealer
     with store.read() as snapshot:
-        return isinstance(sealer.seal(State(), StoreShelf(snapshot, run.scope, 0, deep=False)), Manifest)
+        return isinstance(sealer.seal(State(), StoreShelf(snapshot, run.stream().scope, 0, deep=False)), Manifest)
 
 
 def cases() -> list:

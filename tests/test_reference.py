@@ -25,12 +25,15 @@ class Reference:
     def texts(self, document: int) -> dict[int, str]:
         """By slot."""
         found = {}
-        for round in range(self.run.recipe.cycle):
-            key = self.run.scope.keyring.key(self.corpus.document_digest(document), round)
+        for round in range(self.run.stream().recipe.cycle):
+            key = self.run.stream().scope.keyring.key(self.corpus.document_digest(document), round)
             with self.store.read() as snapshot:
                 record = decode_text(key, snapshot.get("texts", key.digest))
-                assert decode_tokens(key, snapshot.get("tokens", token_key(self.run.scope, key.digest))) is not None
-            found |= zip(self.run.recipe.slots_of_round(round), record.texts, strict=True)
+                assert (
+                    decode_tokens(key, snapshot.get("tokens", token_key(self.run.stream().scope, key.digest)))
+                    is not None
+                )
+            found |= zip(self.run.stream().recipe.slots_of_round(round), record.texts, strict=True)
         return {slot: text for slot, text in found.items() if text is not None}
 
     def encode(self, text: str) -> list[int]:
@@ -44,13 +47,13 @@ class Reference:
 
     def units(self, sweep: int) -> list[list[int]]:
         """The units of a sweep in order."""
-        recipe, order = self.run.recipe, self.run.order.order("synthetic", sweep)
+        recipe, order = self.run.stream().recipe, self.run.stream().order.order(sweep)
         if isinstance(recipe, Stitch):
             return [self.stitched(int(document)) for document in order]
         if isinstance(recipe, Stretch):
             return [self.stretched(int(document)) for document in order]
         units = []
-        slots = recipe.slots_of_sweep(sweep % recipe.sweeps, order, self.run.order.seed)
+        slots = recipe.slots_of_sweep(sweep % recipe.sweeps, order, self.run.stream().order.seed)
         for document, slot in zip(order.tolist(), slots.tolist(), strict=True):
             if slot == WEB_UNIT:
                 units.append(self.web(document))
@@ -59,7 +62,7 @@ class Reference:
         return units
 
     def stitched(self, document: int) -> list[int]:
-        recipe = self.run.recipe
+        recipe = self.run.stream().recipe
         parts = [self.encode(text) for _, text in sorted(self.texts(document).items())]
         web = self.encode(self.corpus.text(document))
         parts = {"last": [*parts, web], "first": [web, *parts], "none": parts}[recipe.web]
@@ -70,7 +73,7 @@ class Reference:
         return self.wrap(joined)
 
     def stretched(self, document: int) -> list[int]:
-        recipe = self.run.recipe
+        recipe = self.run.stream().recipe
         web = self.encode(self.corpus.text(document))
         opening, closing = (self.tokenizer.encode_marks(m).tolist() for m in (recipe.open_mark, recipe.close_mark))
         thoughts = {recipe.place_of_slot(slot): text for slot, text in self.texts(document).items()}
@@ -85,7 +88,7 @@ class Reference:
 
     def cut(self, document: int, exact: int) -> int:
         """The token of a document at which a generation goes in instead of between any two."""
-        if self.run.recipe.cut_at == "token":
+        if self.run.stream().recipe.cut_at == "token":
             return exact
         text = self.corpus.text(document)
         _, offsets = self.tokenizer.encode_offsets(text)
@@ -99,7 +102,7 @@ class Reference:
         tokens, documents, sweep = [], [], 0
         while len(tokens) < count * LENGTH:
             if kind == "web":
-                units = [self.web(int(document)) for document in self.run.order.order("web", sweep)]
+                units = [self.web(int(document)) for document in self.run.web[0].order.order(sweep)]
             else:
                 units = self.units(sweep)
             for unit in units:
@@ -145,7 +148,7 @@ def test_equals_the_reference(recipe, block_attention, large_corpus, store):
     reference = Reference(run, store)
     # More than a pass over the megadocs, and over the web documents.
     web_passes, unit_tokens = 1.1, sum(map(len, reference.units(0)))
-    positions = max(4 * web_passes * run.web_tokens, 1.1 * unit_tokens * recipe.sweeps / 0.75) / LENGTH
+    positions = max(4 * web_passes * run.web[0].tokens, 1.1 * unit_tokens * recipe.sweeps / 0.75) / LENGTH
     windows = int(min(positions, 6000)) // WINDOW + 1
     expected = {kind: reference.sequences(kind, len(windows_of(run, windows, kind))) for kind in ("web", "synthetic")}
     for position in range(windows * WINDOW):

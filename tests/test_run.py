@@ -50,9 +50,9 @@ def test_from_run_file_to_batch_with_a_real_server(run_file, order):
     assert status["state"] == "all rounds are done" and len(batches) * 4 == dataset.epoch_size
     assert {int(batch["synthetic"].sum()) for batch in batches} == {3}
     (name, value) = next(iter(order.items()))
-    assert dataset.run.order.fields[name] == value
+    assert dataset.run.stream().order.fields[name] == value
     plain = Run.of(RunFile.load(run_file()), TEMPLATE)
-    assert plain.scope.id != dataset.run.scope.id
+    assert plain.scope.id != dataset.run.stream().scope.id
 
 
 def test_a_run_is_the_same_whoever_opens_it(small_corpus, tmp_path):
@@ -66,7 +66,7 @@ def test_a_run_is_the_same_whoever_opens_it(small_corpus, tmp_path):
         StreamingMegadocDataset.from_run_file(tmp_path / "run.yaml", batch_size=4).run,
         make_dataset(small_corpus, tmp_path / "store", window=16, **mix).run,
     ]
-    assert len({run.ledger_id for run in runs}) == len({run.scope.id for run in runs}) == 1
+    assert len({run.ledger_id(run.stream()) for run in runs}) == len({run.stream().scope.id for run in runs}) == 1
 
 
 def test_the_file_can_say_every_argument_that_changes_what_is_read(run_file):
@@ -134,8 +134,14 @@ def test_none_is_as_the_file_says(run_file, small_corpus, tmp_path):
     none = dict.fromkeys([*mix, "recipe", "store", "split", "when_behind", "synthetic_fraction"])
     given = {"generator": TEMPLATE, "batch_size": 4}
     dataset = StreamingMegadocDataset.from_run_file(file, **given, **none)
-    assert dataset.run.ledger_id == StreamingMegadocDataset.from_run_file(file, **given).run.ledger_id
-    assert (dataset.epoch_size, dataset.when_behind, dataset.run.order.fields["shuffle"]) == (40, "reuse", False)
+    assert dataset.run.ledger_id(dataset.run.stream()) == StreamingMegadocDataset.from_run_file(
+        file, **given
+    ).run.ledger_id(run.stream())
+    assert (dataset.epoch_size, dataset.when_behind, dataset.run.stream().order.fields["shuffle"]) == (
+        40,
+        "reuse",
+        False,
+    )
     with pytest.raises(ConfigError, match=r"mix\.synthetic_fraction"):
         make_dataset(small_corpus, tmp_path / "store", synthetic_fraction=None)
     third = make_dataset(small_corpus, tmp_path / "store", synthetic_fraction=Fraction(1, 3))
@@ -183,7 +189,7 @@ def test_a_server_follows_whoever_reads_what_it_writes(small_corpus, store):
 
     async def work() -> None:
         serving = asyncio.create_task(loop.run())
-        options = {"recipe": run.recipe, "name": "other", "window": 16, "synthetic_fraction": "1/2"}
+        options = {"recipe": run.stream().recipe, "name": "other", "window": 16, "synthetic_fraction": "1/2"}
         dataset = make_dataset(small_corpus, store, **options)
         try:
             while loop.watermark < 300:

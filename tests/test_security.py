@@ -134,14 +134,14 @@ def test_documents_and_keys_that_collide_never_give_one_the_text_of_another(shor
     run = make_run(corpus, recipe)
     store = LmdbStore(tmp_path / "store")
     generate(run, store, engine=Echo(), gates=OPEN_GATES)
-    keys = [run.scope.keyring.key(run.corpus.document_digest(document), 0) for document in range(30)]
+    keys = [run.stream().scope.keyring.key(run.corpus.document_digest(document), 0) for document in range(30)]
     assert len({key.digest for key in keys}) <= 4 and len({key.check for key in keys}) == 30
     delivered = 0
     with store.read() as snapshot:
         for document, key in enumerate(keys):
             text, tokens = (
                 decode_text(key, snapshot.get("texts", key.digest)),
-                read_tokens(snapshot, run.scope, document, 0),
+                read_tokens(snapshot, run.stream().scope, document, 0),
             )
             assert (text is None) == (tokens is None)
             if text:

@@ -55,7 +55,7 @@ def train(
     dataset = make_dataset(corpus, store, recipe=ENDLESS, window=16)
     loader = StreamingDataLoader(dataset, batch_size=4)
     rows = (batch["input_ids"].tolist() for _ in iter(int, 1) for batch in loader)
-    blocks, read = dataset.run.scope.generation_order.blocks_per_round, []
+    blocks, read = dataset.run.stream().scope.generation_order.blocks_per_round, []
     for round, word in enumerate(words):
         engine = Writes(lambda request, _, word=word: f"{word} of {number_of(request)}")
         generate(dataset.run, store, blocks * (round + 1), first=blocks * round, engine=engine)

@@ -21,8 +21,10 @@ from streamdocs._base.untrusted import faults
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
 from streamdocs.generations.heartbeat import registered_generators
+from streamdocs.generations.progress import read_tallies, total
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
+from streamdocs.sections import BudgetSection
 from streamdocs.store import Store, open_store
 from streamdocs_server.engines.make import make_engine, with_options
 from streamdocs_server.engines.pool import Pool
@@ -31,6 +33,8 @@ from streamdocs_server.show_prompts import show_prompts
 from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.telling.view import View
 from streamdocs_server.work.again import reopen
+from streamdocs_server.work.budget import Budget
+from streamdocs_server.work.lane import Lane
 from streamdocs_server.work.leases import server_name
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.outcome import Outcome
@@ -98,7 +102,7 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
-    store, gates = open_store(file.served[0]), make_gates(file)
+    store, gates = open_store(file.served), make_gates(file)
     slots = CapacityLimiter(file.server.max_in_flight)
     engine = make_engine(file.generator, slots, file.server.failure_budget)
     try:
@@ -106,21 +110,21 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
         if file.generator.model not in (None, served[0]):
             raise EngineError(f"the engine serves {served[0]}, the run file says {file.generator.model}: change one")
         run = Run.of(file, file.generator.generator(served))
-        assert run.scope is not None
         if file.generator.model is None:
-            _check_same_model(store, run.scope.generator)
+            _check_same_model(store, run.synthetic[0].scope.generator)
         told = file.server
-        causes = reopen(store, run.scope, again) if again else frozenset[str]()
-        counts = Statistics(outcome=Outcome(told.failure_budget))
-        resolver = Resolver(run.scope, store, engine, gates, told.attempts, counts, causes)
-        loop = GenerationLoop(
-            run, store, resolver, server_name(), slots=slots, max_lead=told.max_lead, when_behind=file.mix.when_behind
-        )
+        causes = reopen(store, [stream.scope for stream in run.synthetic], again) if again else frozenset[str]()
+        counts, name = Statistics(outcome=Outcome(told.failure_budget)), server_name()
+        lanes = []
+        for stream in run.synthetic:
+            resolver = Resolver(stream.scope, store, engine, gates, told.attempts, counts, causes)
+            lanes.append(Lane(stream, store, resolver, name, told.max_lead))
+        loop = GenerationLoop(lanes, store, name, counts, slots=slots, budget=make_budget(file, store, run))
         pool = engine if isinstance(engine, Pool) else None
         monitor = Monitor(loop, pool, told.monitor_port, told.monitor_host, told.monitor_token_env)
         monitor.start()
         try:
-            await _until_signal(loop, View(loop, run.scope.generation_order.total_items, pool), file.server.drain)
+            await _until_signal(loop, View(loop, pool), file.server.drain)
         finally:
             monitor.close()
             typer.echo(json.dumps(monitor.status()))
@@ -138,6 +142,14 @@ def make_gates(file: RunFile) -> Gates:
         return Gates(**file.server.gates)
     except ValidationError as error:
         raise ConfigError(f"server.gates: {faults(error)}") from error
+
+
+def make_budget(file: RunFile, store: Store, run: Run) -> Budget:
+    """The budget of a run file, less what a store holds."""
+    if file.server.budget == BudgetSection():
+        return Budget()
+    held = total(chain.from_iterable(read_tallies(store, stream.scope).values() for stream in run.synthetic))
+    return Budget(file.server.budget, held.tokens, held.items)
 
 
 def _check_same_model(store: Store, generator: Generator) -> None:

@@ -9,8 +9,10 @@ import typer
 from streamdocs._base.console import error_exit, printable
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StreamdocsError
-from streamdocs.recipes import RECIPES, Recipe
+from streamdocs.recipes import RECIPES
+from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
+from streamdocs.streams import GenerationScope, SyntheticStream
 from streamdocs_server.engines.make import make_sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.work.resolve import requests
@@ -21,6 +23,7 @@ def show_prompts(
     document: Annotated[int, typer.Option(help="Number of the document in the corpus.")] = 0,
     round: Annotated[int, typer.Option(help="Round of generations.")] = 0,
     recipe: Annotated[str | None, typer.Option(help="In place of the run's: a recipe's name, or `all`.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Which stream, of a run with several; default all.")] = None,
     model_name: Annotated[str | None, typer.Option(help="Name of the model; it is in the seed, too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line for each: the body of the HTTP request.")] = False,
 ) -> None:
@@ -34,30 +37,37 @@ def show_prompts(
         generator = file.generator.generator(served)
         assert generator is not None
         endpoint = OpenAIEndpoint(url="http://localhost", model=generator.model, sampling=make_sampling(file.generator))
-        for each in _recipes(recipe, file.served[1]):
-            scope = Run.of(file.model_copy(update={"recipe": each}), generator).scope
-            assert scope is not None
-            documents, rounds = len(scope.corpus.documents), each.total_rounds
-            if not 0 <= document < documents:
-                raise ConfigError(f"--document {document}: the corpus {file.corpus} has 0 to {documents - 1}")
-            if round < 0 or (rounds is not None and round >= rounds):
-                last = "" if rounds is None else f" to {rounds - 1}"
-                raise ConfigError(f"--round {round}: the recipe {each.name} of this run has rounds 0{last}")
-            for request, seed in requests(scope, document, round):
-                body = endpoint.body(request, request.n, seed)
-                typer.echo(json.dumps(body) if as_json else printable(_readable(each.name, document, round, body)))
+        run = Run.of(file, generator)
+        for each in run.synthetic if stream is None else [run.stream(stream)]:
+            for scope in _scopes(each, recipe, generator):
+                title = scope.recipe.name if len(run.synthetic) == 1 else f"{each.name}: {scope.recipe.name}"
+                _check(scope, document, round)
+                for request, seed in requests(scope, document, round):
+                    body = endpoint.body(request, request.n, seed)
+                    typer.echo(json.dumps(body) if as_json else printable(_readable(title, document, round, body)))
     except StreamdocsError as error:
         error_exit(error)
 
 
-def _recipes(name: str | None, of_the_run: Recipe) -> list[Recipe]:
-    names = list(RECIPES) if name == "all" else [name or of_the_run.name]
-    if not set(names) <= {*RECIPES, of_the_run.name}:
+def _check(scope: GenerationScope, document: int, round: int) -> None:
+    """Raise ConfigError where there is no such document or round."""
+    documents, rounds = len(scope.corpus.documents), scope.recipe.total_rounds
+    if not 0 <= document < documents:
+        raise ConfigError(f"--document {document}: the corpus {scope.corpus.local} has 0 to {documents - 1}")
+    if round < 0 or (rounds is not None and round >= rounds):
+        last = "" if rounds is None else f" to {rounds - 1}"
+        raise ConfigError(f"--round {round}: the recipe {scope.recipe.name} of this run has rounds 0{last}")
+
+
+def _scopes(stream: SyntheticStream, name: str | None, generator: Generator) -> list[GenerationScope]:
+    """That of a stream, or what it would be with another recipe, or with each."""
+    own = stream.recipe
+    names = list(RECIPES) if name == "all" else [name or own.name]
+    if not set(names) <= {*RECIPES, own.name}:
         raise ConfigError(f"--recipe {name}: it is one of {', '.join(RECIPES)} or all")
-    # The run's own recipe is the run's, prompt and all.
-    return [
-        of_the_run if of_the_run.name == each else RECIPES[each](generations=of_the_run.generations) for each in names
-    ]
+    # The stream's own recipe is the run's, prompt and all.
+    recipes = [own if own.name == each else RECIPES[each](generations=own.generations) for each in names]
+    return [GenerationScope(stream.sources, each, generator, stream.order, stream.name) for each in recipes]
 
 
 def _readable(recipe: str, document: int, round: int, body: dict[str, Any]) -> str:

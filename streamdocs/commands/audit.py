@@ -10,12 +10,10 @@ import numpy as np
 from streamdocs._base.arrays import Ints
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
-from streamdocs.reading.assembly import Assembler
+from streamdocs.reading.assembly import Assembler, Section
 from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
-from streamdocs.schedule.packing import DOCUMENT_PARTS, Spans, Track
-
-STREAMS = ("web", "synthetic", "filler")
+from streamdocs.schedule.packing import DOCUMENT_PARTS, Spans
 
 #: Round and number of what is read of a document itself.
 WEB = -1
@@ -24,10 +22,12 @@ WEB = -1
 class Reads(NamedTuple):
     """Stretches of documents and generations, and the sequences that they were read in.
 
-    document, round, number, length, position, tokens: int64 (stretches,). ``length`` is of the whole document or
-    generation, ``tokens`` of the stretch.
+    origin, document, round, number, length, position, tokens: int64 (stretches,). ``origin`` is the number of the
+    document's corpus in the run, or after all of these that of the generation's stream; ``length`` is of the whole
+    document or generation, ``tokens`` of the stretch.
     """
 
+    origin: Ints
     document: Ints
     round: Ints
     number: Ints
@@ -43,9 +43,10 @@ class Audit:
     Args:
         run: Whose they are.
         positions: Which.
-        sequences: How many of each stream (``web``, ``synthetic``, ``filler``), by the first position of each window.
+        sequences: How many of each stream, and of web text in its place, by the first position of each window: see
+            ``streams``.
         tokens: By stream and kind: ``web``, the recipe's kind, ``bos``, ``eos``, ``separator``, ``open``, ``close``.
-        reads: All stretches, sorted by document, round, number and position.
+        reads: All stretches, sorted by origin, document, round, number and position.
         first: int64 (sources + 1,), where the stretches of each document and generation begin, and where all end.
     """
 
@@ -55,6 +56,12 @@ class Audit:
     tokens: Counter[tuple[str, str]]
     reads: Reads
     first: Ints
+
+    @property
+    def streams(self) -> list[str]:
+        """Names of all streams, and of what fills the synthetic ones."""
+        fillers = [stream.filler.label for stream in self.run.synthetic]
+        return [*(stream.name for stream in self.run.streams), *fillers]
 
     def sources(self) -> Reads:
         """Each document and generation that was read: all its tokens, and where it was first."""
@@ -66,11 +73,20 @@ class Audit:
         """Each document and generation (or those ``of`` one document): what was read of it, and at which positions."""
         sources = self.sources()
         for at in range(len(sources.document)) if of is None else np.flatnonzero(sources.document == of):
-            document, round, number, length, _, tokens = (int(column[at]) for column in sources)
+            origin, document, round, number, length, _, tokens = (int(column[at]) for column in sources)
             start, stop = self.first[at : at + 2]
             generation = {} if round == WEB else {"round": round, "number": number}
             positions = list(dict.fromkeys(self.reads.position[start:stop].tolist()))
-            yield {"document": document, **generation, "length": length, "tokens": tokens, "positions": positions}
+            row = {"document": document, **generation, "length": length, "tokens": tokens, "positions": positions}
+            yield {**self._named(origin), **row}
+
+    def _named(self, origin: int) -> dict[str, str]:
+        """Of which corpus or stream something is, where there are several."""
+        corpora = self.run.corpora
+        if origin < len(corpora):
+            return {"corpus": str(corpora[origin].local)} if len(corpora) > 1 else {}
+        several = len(self.run.synthetic) > 1
+        return {"stream": self.run.mixture.shares[origin - len(corpora)].name} if several else {}
 
     def reuse(self) -> dict[int, int]:
         """How many generations were read so many times over, rounded down: 0 are those read in part."""
@@ -102,12 +118,22 @@ class Audit:
         """The mixture as it was asked for and as it came, passes over the web tokens, and tokens by kind."""
         mixture, total = self.run.mixture, sum(self.sequences.values(), Counter[str]())
         start, stop = self.positions.start, self.positions.stop
-        passes = [mixture.web_before(p) * mixture.max_seq_len / self.run.web_tokens for p in (start, stop)]
+        web = sum(stream.tokens for stream in self.run.web)
+        passes = [(p - mixture.synthetic_before(p)) * mixture.max_seq_len / web if web else 0.0 for p in (start, stop)]
+        streams = {
+            share.name: {
+                "share": str(share.fraction),
+                "asked": mixture.before(number, stop) - mixture.before(number, start),
+                "read": total[share.name],
+            }
+            for number, share in enumerate(mixture.shares)
+        }
         return {
             "positions": [start, stop],
             "synthetic_fraction": str(mixture.fraction),
             "asked": mixture.synthetic_before(stop) - mixture.synthetic_before(start),
-            "sequences": {stream: total[stream] for stream in STREAMS},
+            "streams": streams,
+            "sequences": {stream: total[stream] for stream in self.streams},
             "web_passes": passes,
             "tokens": {f"{stream} {kind}": tokens for (stream, kind), tokens in sorted(self.tokens.items())},
             "reuse": self.reuse(),
@@ -123,14 +149,15 @@ def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = N
         StoreError: A window is missing or damaged.
     """
     run, size = dataset.run, dataset.run.mixture.window
-    sealed = dataset.ledger.count() * size if dataset.ledger else max(dataset.epoch_size, stop or 0)
+    ledgers = dataset.ledgers.values()
+    sealed = min(each.count() for each in ledgers) * size if ledgers else max(dataset.epoch_size, stop or 0)
     stop = sealed if stop is None else stop
     if not 0 <= start < stop <= sealed:
         raise ConfigError(
             f"positions {start}:{stop}: ask for some of 0:{sealed}"
-            + (f", of the {sealed // size} sealed windows" if dataset.ledger else "")
+            + (f", of the {sealed // size} sealed windows" if ledgers else "")
         )
-    assembler = Assembler(run, dataset.ledger)
+    assembler = Assembler(run, dataset.ledgers)
     sequences: dict[int, Counter[str]] = {}
     tokens: Counter[tuple[str, str]] = Counter()
     reads = []
@@ -138,31 +165,34 @@ def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = N
         first = number * size
         places = np.arange(max(start - first, 0), min(stop - first, size))
         streams = sequences[first + int(places[0])] = Counter[str]()
-        for track, at, rows in assembler.window(number).locate(places):
-            spans = track.spans(rows)
-            streams[track.stream] += len(rows)
-            by_part = np.bincount(track.pieces.part[spans.piece], spans.stop - spans.start)  # exact: below 2**53
+        for section, at, rows in assembler.window(number).locate(places):
+            stream, spans = section.stream, section.track.spans(rows)
+            streams[stream.label] += len(rows)
+            part_of = section.track.pieces.part[spans.piece]
+            by_part = np.bincount(part_of, spans.stop - spans.start)  # exact: below 2**53
             for part in np.flatnonzero(by_part).tolist():
                 kind = "web" if part in DOCUMENT_PARTS else Part(part).name.lower()
-                tokens[track.stream, run.recipe.kind if part == Part.GENERATION else kind] += int(by_part[part])
-            reads.append(_reads(run, track, spans, first + places[at]))
+                tokens[stream.label, stream.recipe.kind if part == Part.GENERATION else kind] += int(by_part[part])
+            reads.append(_reads(run, section, spans, first + places[at]))
     columns = [np.concatenate(column) for column in zip(*reads, strict=True)]
-    order = np.lexsort([columns[i] for i in (4, 2, 1, 0)])
+    order = np.lexsort([columns[i] for i in (5, 3, 2, 1, 0)])
     found = Reads(*(column[order] for column in columns))
-    new = np.flatnonzero(np.any([np.diff(column) for column in found[:3]], axis=0)) + 1
+    new = np.flatnonzero(np.any([np.diff(column) for column in found[:4]], axis=0)) + 1
     edges = np.concatenate([[0], new, [len(order)]])
     return Audit(run, range(start, stop), sequences, tokens, found, edges)
 
 
-def _reads(run: Run, track: Track, spans: Spans, positions: Ints) -> Reads:
-    """What some rows of a track, which are at these positions, read of documents and generations."""
+def _reads(run: Run, section: Section, spans: Spans, positions: Ints) -> Reads:
+    """What some rows of a section, which are at these positions, read of documents and generations."""
+    stream, track, corpora = section.stream, section.track, run.corpora
     part = track.pieces.part[spans.piece]
     here = np.flatnonzero(np.isin(part, [Part.GENERATION, *DOCUMENT_PARTS]))
     piece, generated = spans.piece[here], part[here] == Part.GENERATION
     document = track.pieces.document[piece]
-    length = run.corpus.tokens_per_document[document]
+    length = stream.sources.tokens(document)
+    origin = np.where(generated, len(corpora) + stream.number, corpora.index(stream.corpus))
     round, number = np.full((2, len(here)), WEB)
     at = track.pieces.generation[piece[generated]]
     for column, known in ((round, track.units.rounds), (number, track.units.numbers), (length, track.units.tokens)):
         column[generated] = known[at]
-    return Reads(document, round, number, length, positions[spans.row[here]], (spans.stop - spans.start)[here])
+    return Reads(origin, document, round, number, length, positions[spans.row[here]], (spans.stop - spans.start)[here])

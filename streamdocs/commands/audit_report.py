@@ -10,7 +10,7 @@ from rich.table import Table
 
 from streamdocs._base.console import plain_console
 from streamdocs._base.unfinished import write_whole
-from streamdocs.commands.audit import STREAMS, WEB, Audit, audit
+from streamdocs.commands.audit import WEB, Audit, audit
 from streamdocs.commands.inspection import open_run
 from streamdocs.errors import ConfigError
 
@@ -38,10 +38,16 @@ def audit_run(run_file: Path, positions: str, document: int | None, as_json: Pat
     reuse = ", ".join(f"{count:,} {f'{times}x' if times else 'in part'}" for times, count in found.reuse().items())
     lines = [
         f"mixture {summary['synthetic_fraction']}: {asked:,} of {len(found.positions):,} sequences asked for; "
-        f"{read['synthetic']:,} are synthetic, {read['filler']:,} filled with web text",
+        f"{sum(read[stream.name] for stream in found.run.synthetic):,} are synthetic, "
+        f"{sum(read[stream.filler.label] for stream in found.run.synthetic):,} filled with web text",
+        *(
+            f"  {name} {each['share']}: {each['asked']:,} asked for, {each['read']:,} read"
+            for name, each in summary["streams"].items()
+            if len(summary["streams"]) > 2
+        ),
         f"passes over the web tokens: from {before:.4f} to {after:.4f}",
         f"generations read: {reuse or 'none'}",
-        *(map(str, dataset.ledger.reseals) if dataset.ledger else ()),
+        *(str(reseal) for ledger in dataset.ledgers.values() for reseal in ledger.reseals),
     ]
     console.print("\n".join(lines), highlight=False)
     if document is not None:
@@ -58,9 +64,10 @@ def audit_run(run_file: Path, positions: str, document: int | None, as_json: Pat
 def tokens_table(found: Audit) -> Table:
     """Tokens by kind and stream."""
     positions, total = found.positions, found.tokens.total()
-    table = Table("tokens", *STREAMS, "all", "share", title=f"positions {positions.start:,}:{positions.stop:,}")
+    streams = found.streams
+    table = Table("tokens", *streams, "all", "share", title=f"positions {positions.start:,}:{positions.stop:,}")
     for kind in [*dict.fromkeys(kind for (_, kind), _ in found.tokens.most_common()), None]:
-        row = [sum(n for (s, k), n in found.tokens.items() if s == stream and kind in (k, None)) for stream in STREAMS]
+        row = [sum(n for (s, k), n in found.tokens.items() if s == stream and kind in (k, None)) for stream in streams]
         table.add_row(kind or "all", *(f"{n:,}" for n in (*row, sum(row))), f"{sum(row) / total:.2%}")
     return table
 
@@ -114,9 +121,9 @@ def plot_audit(found: Audit, path: Path) -> None:
     figure = Figure(figsize=(8, 8), layout="constrained")
     top, middle, bottom = figure.subplots(3)
     ends = np.array([*list(found.sequences)[1:], found.positions.stop])
-    for stream, colour in zip(STREAMS, ("tab:blue", "tab:orange", "tab:green"), strict=True):
+    for stream in found.streams:
         so_far = np.array(list(accumulate(counts[stream] for counts in found.sequences.values())))
-        top.plot(ends, so_far / (ends - found.positions.start), color=colour, label=stream)
+        top.plot(ends, so_far / (ends - found.positions.start), label=stream)
     top.axhline(float(found.run.mixture.fraction), color="black", linewidth=0.8, linestyle=":", label="asked for")
     top.set(ylabel="share of the sequences so far")
     top.legend()

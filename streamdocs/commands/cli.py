@@ -61,13 +61,14 @@ def generations(
     cause: Annotated[list[str] | None, typer.Option(help="Only what was rejected for this; may be repeated.")] = None,
     document: Annotated[int | None, typer.Option(help="Only of this document.")] = None,
     round: Annotated[int | None, typer.Option(help="Only of this round.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with whole texts.")] = False,
 ) -> None:
     """Show generations beside their documents, accepted and rejected, with the cause and for some of these the text."""
     from streamdocs.commands.generations import show_generations  # noqa: PLC0415
 
-    show_generations(run_file, accepted, cause or [], document, round, limit, as_json)
+    show_generations(run_file, accepted, cause or [], document, round, limit, as_json, stream)
 
 
 @commands.command()

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import typer
@@ -12,8 +12,8 @@ from streamdocs._base.console import plain_console, printable
 from streamdocs.commands.ledger import open_run
 from streamdocs.generations.encoding import decode_text
 from streamdocs.generations.rejected import read_rejected
-from streamdocs.run import GenerationScope
 from streamdocs.store import Snapshot, Store
+from streamdocs.streams import GenerationScope
 
 _EXCERPT = 600
 
@@ -23,12 +23,13 @@ class Generation:
     """A generation and what was made of it.
 
     Args:
-        document, round: What it was written for.
+        stream, document, round: What it was written for.
         number: Which of the round, where it is stored; None for a text of the sample of rejected ones.
         cause: Why it was rejected; None where it was accepted.
         text: As it is read, or as it came where it was rejected; None where that was not kept.
     """
 
+    stream: str
     document: int
     round: int
     number: int | None
@@ -41,17 +42,17 @@ def generations_of(store: Store, scope: GenerationScope) -> Iterator[Generation]
     with store.read() as snapshot:
         for key, _ in snapshot.scan("blocks", scope.id):
             block = scope.generation_order.block(int.from_bytes(key[-8:], "big"))
-            for document in scope.generation_order.documents_of(block).tolist():
+            for document in scope.generation_order.sources_of(block).tolist():
                 yield from _stored(snapshot, scope, document, block.round)
     for each in read_rejected(store, scope):
-        yield Generation(each.document, each.round, None, each.cause, each.text)
+        yield Generation(scope.stream, each.document, each.round, None, each.cause, each.text)
 
 
 def _stored(snapshot: Snapshot, scope: GenerationScope, document: int, round: int) -> Iterator[Generation]:
     key = scope.keyring.key(scope.corpus.document_digest(document), round)
     if record := decode_text(key, snapshot.get("texts", key.digest)):  # it may have retired
         for number, (text, cause) in enumerate(zip(record.texts, record.causes, strict=True)):
-            yield Generation(document, round, number, cause, text)
+            yield Generation(scope.stream, document, round, number, cause, text)
 
 
 def show_generations(
@@ -62,6 +63,7 @@ def show_generations(
     round: int | None,
     limit: int,
     as_json: bool,
+    stream: str | None = None,
 ) -> None:
     """Print up to ``limit`` generations beside their documents; None and no causes are any.
 
@@ -69,7 +71,7 @@ def show_generations(
         StreamdocsError: The run file, the corpus or the store cannot be read.
     """
     run, store = open_run(run_file)
-    assert run.scope is not None
+    streams = run.synthetic if stream is None else [run.stream(stream)]
 
     def wanted(each: Generation) -> bool:
         return (
@@ -82,13 +84,17 @@ def show_generations(
         )
 
     console = plain_console()
-    for each in islice(filter(wanted, generations_of(store, run.scope)), limit):
-        source = run.corpus.text(each.document)
+    found = chain.from_iterable(generations_of(store, each.scope) for each in streams)
+    for each in islice(filter(wanted, found), limit):
+        source = run.stream(each.stream).corpus.text(each.document)
         if as_json:
             typer.echo(json.dumps({**asdict(each), "verdict": _verdict(each), "source": source}))
             continue
         number = "" if each.number is None else f", generation {each.number}"
-        console.print(f"--- document {each.document}, round {each.round}{number}: {_verdict(each)}", highlight=False)
+        name = f"{each.stream}, " if len(run.synthetic) > 1 else ""
+        console.print(
+            f"--- {name}document {each.document}, round {each.round}{number}: {_verdict(each)}", highlight=False
+        )
         for name, text in (("document", source), ("text", each.text)):
             shown = "(not kept)" if text is None else printable(text[:_EXCERPT]) + " …" * (len(text) > _EXCERPT)
             console.print(f"[{name}] {shown}", highlight=False, soft_wrap=True)

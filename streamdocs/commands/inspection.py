@@ -8,11 +8,12 @@ from streamdocs._base.console import plain_console
 from streamdocs.config import RunFile
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
-from streamdocs.generations.progress import Tally, read_tallies, total
+from streamdocs.generations.progress import read_tallies, total
 from streamdocs.ledger.meter import describe_run
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
 from streamdocs.store import open_store
+from streamdocs.streams import SyntheticStream
 
 _TEXT_WIDTH = 48
 #: Who writes, where that is not known yet.
@@ -45,15 +46,15 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
         console.print(f"no server has written yet, and no generator is named: start `streamdocs-server {run_file}`")
     except StoreError:
         run = Run.of(RunFile.load(run_file), _NOBODY)
-        sequences = run.mixture.epoch_sequences(run.web_tokens)
-        console.print(describe_run(run, sequences, Tally(), all_stored=True), highlight=False)
+        console.print(describe_run(run, run.epoch_sequences, {}), highlight=False)
         raise
     console.print(dataset.describe(), highlight=False)
-    if dataset.run.scope and dataset.store:
-        console.print(rounds_table(dataset))
-        if dataset.ledger and (sealed := dataset.ledger.count()):
+    for stream in dataset.run.synthetic if dataset.store else ():
+        console.print(rounds_table(dataset, stream))
+        ledger = dataset.ledgers.get(stream.name)
+        if ledger and (sealed := ledger.count()):
             console.print(f"{sealed} windows of {dataset.run.mixture.window} sequences are sealed")
-            for reseal in dataset.ledger.reseals:
+            for reseal in ledger.reseals:
                 console.print(str(reseal), highlight=False)
     if position is not None:
         _check_sealed(dataset, position)
@@ -62,7 +63,8 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
 
 def _check_sealed(dataset: StreamingMegadocDataset, position: int) -> None:
     """A look must not decide what a run reads: sealing is for who trains."""
-    sealed = dataset.ledger.count() * dataset.run.mixture.window if dataset.ledger else None
+    windows = min((ledger.count() for ledger in dataset.ledgers.values()), default=None)
+    sealed = None if windows is None else windows * dataset.run.mixture.window
     if position < 0 or (sealed is not None and position >= sealed):
         raise ConfigError(
             f"position {position}: there are those from 0 on"
@@ -70,11 +72,12 @@ def _check_sealed(dataset: StreamingMegadocDataset, position: int) -> None:
         )
 
 
-def rounds_table(dataset: StreamingMegadocDataset) -> Table:
-    """What each round of generation holds."""
-    assert dataset.store is not None and dataset.run.scope is not None
-    rounds = read_tallies(dataset.store, dataset.run.scope)
-    table = Table("round", "documents", "cut", "generations", "tokens", "rejected", title="generations")
+def rounds_table(dataset: StreamingMegadocDataset, stream: SyntheticStream) -> Table:
+    """What each round of generation of a stream holds."""
+    assert dataset.store is not None
+    rounds = read_tallies(dataset.store, stream.scope)
+    title = "generations" if len(dataset.run.synthetic) == 1 else f"generations of stream {stream.name}"
+    table = Table("round", "documents", "cut", "generations", "tokens", "rejected", title=title)
     rows = [*((str(round), tally) for round, tally in sorted(rounds.items())), ("all", total(rounds.values()))]
     for name, tally in rows:
         rejected = ", ".join(f"{cause} {count:,}" for cause, count in tally.rejected.most_common())
@@ -84,11 +87,12 @@ def rounds_table(dataset: StreamingMegadocDataset) -> Table:
 
 def segments_table(dataset: StreamingMegadocDataset, position: int) -> Table:
     """Every segment of a sequence, with the beginning of its text."""
-    tokens = dataset[position]["input_ids"].numpy()
-    table = Table("tokens", "kind", "document", "round/n", "from", "text", title=f"sequence {position}")
+    sample = dataset[position]
+    tokens, stream = sample["input_ids"].numpy(), dataset.run.streams[int(sample["stream"])]
+    table = Table("tokens", "kind", "document", "round/n", "from", "text", title=f"sequence {position} ({stream.name})")
     for segment in dataset.explain(position):
         text = dataset.corpus.tokenizer.decode(tokens[segment.start : segment.stop])
-        document = f"{segment.document} ({dataset.corpus.document_digest(segment.document).hex()[:8]})"
+        document = f"{segment.document} ({stream.corpus.document_digest(segment.document).hex()[:8]})"
         generation = "" if segment.generation is None else "{}/{}".format(*segment.generation)
         where = (f"{segment.start}:{segment.stop}", segment.kind, document, generation, str(segment.offset))
         table.add_row(*where, repr(text[:_TEXT_WIDTH])[1:-1])

@@ -30,6 +30,7 @@ _MOST_FAULTS = 20
 
 RunPath = Annotated[Path, typer.Argument(callback=expanded, metavar="RUN_YAML", help="The run file.")]
 LedgerPath = Annotated[Path, typer.Argument(callback=expanded, metavar="FILE", help="The exported ledger.")]
+StreamName = Annotated[str | None, typer.Option("--stream", help="Which stream, of a run with several.")]
 RunOrLedger = Annotated[Path, typer.Argument(callback=expanded, help="A run file or an exported ledger.")]
 
 
@@ -53,25 +54,38 @@ def open_run(run_file: Path, generator: Generator | None = None) -> tuple[Run, S
     return Run.of(file, generator), store
 
 
-def open_ledger(run_file: Path, generator: Generator | None = None) -> Ledger:
-    """The ledger of a run file's run, as for ``open_run``."""
+def open_ledgers(run_file: Path, stream: str | None, generator: Generator | None = None) -> list[Ledger]:
+    """The ledgers of a run file's run, of all its streams or of one, as for ``open_run``."""
     run, store = open_run(run_file, generator)
-    return Ledger(run, store, RunFile.load(run_file).mix.when_behind, 5)
+    streams = run.synthetic if stream is None else [run.stream(stream)]
+    return [Ledger(run, each, store, 5) for each in streams]
+
+
+def open_ledger(run_file: Path, stream: str | None, generator: Generator | None = None) -> Ledger:
+    """The one ledger of a run file's run, or of one of its streams.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    ledgers = open_ledgers(run_file, stream, generator)
+    if len(ledgers) > 1:
+        raise ConfigError(f"say which stream, with --stream: {', '.join(each.stream.name for each in ledgers)}")
+    return ledgers[0]
 
 
 @app.command()
-def export(run_file: RunPath, file: LedgerPath) -> None:
+def export(run_file: RunPath, file: LedgerPath, stream: StreamName = None) -> None:
     """Write the sealed windows of a run into one small file, to keep beside a checkpoint."""
-    exported = export_ledger(open_ledger(run_file))
+    exported = export_ledger(open_ledger(run_file, stream))
     exported.save(file)
     _say(f"{file}: {len(exported.windows)} windows, {file.stat().st_size:,} bytes, digest {exported.digest}")
 
 
 @app.command("import")
-def import_(run_file: RunPath, file: LedgerPath) -> None:
+def import_(run_file: RunPath, file: LedgerPath, stream: StreamName = None) -> None:
     """Put the sealed windows of a file into a run's store. What the store holds already stays."""
     exported = LedgerFile.load(file)
-    ledger = open_ledger(run_file, exported.generator)
+    ledger = open_ledger(run_file, stream or exported.stream or None, exported.generator)
     lacking = import_ledger(ledger, exported)
     register_generator(ledger.store, exported.generator)
     _say(f"{len(exported.windows)} windows are in store {ledger.store.location}, digest {exported.digest}")
@@ -80,14 +94,20 @@ def import_(run_file: RunPath, file: LedgerPath) -> None:
 
 
 @app.command()
-def verify(run_file: RunPath) -> None:
+def verify(run_file: RunPath, stream: StreamName = None) -> None:
     """Read all that the sealed windows refer to; exit with 1 where something is missing or damaged.
 
     Rounds that retired are told, and are no fault: no checkpoint that is kept needs them.
     """
-    ledger = open_ledger(run_file)
+    intact = [_verify(ledger) for ledger in open_ledgers(run_file, stream)]
+    raise typer.Exit(0 if all(intact) else 1)
+
+
+def _verify(ledger: Ledger) -> bool:
+    """Print what is found of the windows of a stream; whether all are intact."""
     reports = list(verify_ledger(ledger))
-    plain_console().print(reports_table(reports, ledger.run.mixture.window))
+    title = "sealed windows" if len(ledger.run.synthetic) == 1 else f"sealed windows of stream {ledger.stream.name}"
+    plain_console().print(reports_table(reports, ledger.run.mixture.window, title))
     for reseal in ledger.reseals:
         _say(str(reseal))
     faults = [(report.window, *fault) for report in reports for fault in report.faults if fault.what != RETIRED]
@@ -95,12 +115,12 @@ def verify(run_file: RunPath) -> None:
         _say(f"window {window}: document {document}, round {round}, generation {number}: {what}")
     if len(faults) > _MOST_FAULTS:
         _say(f"… and {len(faults) - _MOST_FAULTS:,} more")
-    raise typer.Exit(0 if all(report.intact for report in reports) else 1)
+    return all(report.intact for report in reports)
 
 
-def reports_table(reports: list[WindowReport], size: int) -> Table:
+def reports_table(reports: list[WindowReport], size: int, title: str) -> Table:
     """Windows of ``size`` sequences; those one after another that are in the same state share a row."""
-    table = Table("windows", "positions", "units", "generations", "state", title="sealed windows")
+    table = Table("windows", "positions", "units", "generations", "state", title=title)
     for state, group in groupby(reports, key=str):
         same = list(group)
         first, last = same[0].window, same[-1].window
@@ -115,9 +135,11 @@ def reports_table(reports: list[WindowReport], size: int) -> Table:
 
 
 @app.command()
-def diff(a: RunOrLedger, b: RunOrLedger) -> None:
+def diff(a: RunOrLedger, b: RunOrLedger, stream: StreamName = None) -> None:
     """Say where two runs part; exit with 1 where they do."""
-    files = [LedgerFile.load(path) if is_ledger_file(path) else export_ledger(open_ledger(path)) for path in (a, b)]
+    files = [
+        LedgerFile.load(path) if is_ledger_file(path) else export_ledger(open_ledger(path, stream)) for path in (a, b)
+    ]
     found = differences(*files)
     _say("\n".join(found) or f"the same {len(files[0].windows)} windows of the same run")
     raise typer.Exit(1 if found else 0)
@@ -131,9 +153,14 @@ def reseal(
         typer.Option("--from", help="First window; default the first that lacks more than what retired."),
     ] = None,
     reason: Annotated[str, typer.Option(help="Why, to be noted in the ledger.")] = "asked for",
+    stream: StreamName = None,
 ) -> None:
     """Seal a run anew from a window on, with what its store holds when it is next read. Stop training first."""
-    ledger = open_ledger(run_file)
+    for ledger in open_ledgers(run_file, stream):
+        _reseal(ledger, window, reason)
+
+
+def _reseal(ledger: Ledger, window: int | None, reason: str) -> None:
     done = reseal_lost(ledger, 0) if window is None else ledger.reseal(window, reason)
     if done is None:
         _say("every window replays, but for rounds that retired: nothing to seal anew")

@@ -22,9 +22,9 @@ def report(out: Path, seconds: float) -> dict[str, Any]:
     lines = [json.loads(line) for line in (out / "batches.jsonl").read_text().splitlines()]
     batch_size = len(lines[0]["synthetic"])
     dataset = StreamingMegadocDataset.from_run_file(out / "run.yaml", batch_size=batch_size)
-    assert dataset.store is not None and dataset.run.scope is not None
+    assert dataset.store is not None
     consumed = {line["batch"]: line for line in lines}  # the last time that each was read
-    tallies = total(read_tallies(dataset.store, dataset.run.scope).values())
+    tallies = total(read_tallies(dataset.store, dataset.run.synthetic[0].scope).values())
     synthetic = np.concatenate([consumed[batch]["synthetic"] for batch in sorted(consumed)])
     length = dataset.run.mixture.max_seq_len
     grown = series(consumed, "megadocs/generations_per_document")

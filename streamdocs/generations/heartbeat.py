@@ -13,8 +13,9 @@ from streamdocs._base.reports import Reports
 from streamdocs._base.untrusted import unpack
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
 from streamdocs.recipes.keys import Generator
-from streamdocs.run import GenerationScope, differences
+from streamdocs.run import differences
 from streamdocs.store import Store
+from streamdocs.streams import GenerationScope
 
 log = logging.getLogger(__name__)
 

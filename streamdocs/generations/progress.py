@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from streamdocs._base.arrays import Count
 from streamdocs._base.untrusted import unpack
 from streamdocs.errors import StoreError
-from streamdocs.run import GenerationScope
 from streamdocs.store import Snapshot, Store
+from streamdocs.streams import GenerationScope
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from streamdocs._base.arrays import Ints
 from streamdocs.generations.encoding import Checksums, TokenTable, known_table, read_table, short_checksums
 from streamdocs.generations.progress import read_watermark
 from streamdocs.generations.record_cache import Found, RecordCache, found_dtype
-from streamdocs.run import GenerationScope
 from streamdocs.schedule.packing import Unit, Units
 from streamdocs.store import Snapshot, Values
+from streamdocs.streams import GenerationScope
 
 #: What can be wrong with a generation, by its number in what was found of a record.
 FAULTS = ("", "missing", "damaged", "another text")

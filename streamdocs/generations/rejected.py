@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 
 from streamdocs._base.arrays import Count
 from streamdocs._base.untrusted import decompress, unpack
-from streamdocs.run import GenerationScope
 from streamdocs.store import Store
+from streamdocs.streams import GenerationScope
 
 #: Texts that are kept of each cause, the newest ones, and characters of each.
 MOST_TEXTS, MOST_CHARS = 32, 4000

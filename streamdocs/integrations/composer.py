@@ -9,11 +9,13 @@ from streamdocs.dataset import StreamingMegadocDataset
 
 
 class MegadocMonitor(Callback):
-    """Logs the mixture and the losses of web and synthetic sequences, every ``interval`` batches.
+    """Logs the mixture and the losses of web and synthetic sequences, and of streams, every ``interval`` batches.
 
     Metrics: ``megadocs/synthetic_fraction`` (of all sequences so far), ``megadocs/generations_per_document``,
     ``megadocs/reuse`` (times that each generated token was read), ``megadocs/lead`` (documents x rounds by which
-    generation is ahead of training), ``megadocs/waited_seconds``, ``loss/web`` and ``loss/synthetic``.
+    generation is ahead of training), ``megadocs/waited_seconds``, ``loss/web`` and ``loss/synthetic``. Where there are
+    several synthetic streams, ``megadocs/NAME/reuse`` and so on of each; where streams are more than two,
+    ``loss/stream/NAME`` of each.
 
     Args:
         dataset: The training dataset.
@@ -24,7 +26,9 @@ class MegadocMonitor(Callback):
         self._dataset = dataset
         self._interval = interval
         self._due = False
-        self._sums = torch.zeros(2, 2, dtype=torch.float64)  # web and synthetic: loss, sequences
+        names = dataset.streams if len(dataset.streams) > 2 else []
+        self._names = ["web", "synthetic", *(f"stream/{name}" for name in names)]
+        self._sums = torch.zeros(len(self._names), 2, dtype=torch.float64)  # of each: loss, sequences
 
     def fit_start(self, state: State, logger: Logger) -> None:
         """Say what will be read, before the first step."""
@@ -41,9 +45,11 @@ class MegadocMonitor(Callback):
         logits = getattr(state.outputs, "logits", state.outputs)
         with torch.no_grad():
             losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), state.batch["labels"][:, 1:], reduction="none")
-            for kind, here in enumerate((~state.batch["synthetic"], state.batch["synthetic"])):
-                self._sums[kind, 0] += losses.mean(dim=1)[here].sum().item()
-                self._sums[kind, 1] += here.sum().item()
+            each, synthetic = losses.mean(dim=1), state.batch["synthetic"]
+            streams = (state.batch["stream"] == number for number in range(len(self._names) - 2))
+            for row, here in enumerate((~synthetic, synthetic, *streams)):
+                self._sums[row, 0] += each[here].sum().item()
+                self._sums[row, 1] += here.sum().item()
 
     def batch_end(self, state: State, logger: Logger) -> None:
         """Log."""
@@ -51,7 +57,7 @@ class MegadocMonitor(Callback):
             return
         sums, self._sums = state.device.tensor_to_device(self._sums), torch.zeros_like(self._sums)
         dist.all_reduce(sums)
-        for name, (loss, sequences) in zip(("web", "synthetic"), sums.tolist(), strict=True):
+        for name, (loss, sequences) in zip(self._names, sums.tolist(), strict=True):
             if sequences:
                 logger.log_metrics({f"loss/{name}": loss / sequences})
         epoch, sample = int(state.timestamp.epoch), int(state.timestamp.sample_in_epoch)

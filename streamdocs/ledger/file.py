@@ -20,7 +20,7 @@ from streamdocs.ledger.sealing import Manifest, State
 from streamdocs.ledger.verification import OTHER_TEXT, WindowReport, check_windows
 from streamdocs.ledger.windows import Reseal, add_reseals
 from streamdocs.recipes.keys import Generator
-from streamdocs.run import check_fingerprint
+from streamdocs.run import check_fingerprint, ledger_id
 
 #: What a file begins with. A checksum of 16 bytes follows, then msgpack, in which every window is compressed.
 MAGIC = b"sdl1"
@@ -38,12 +38,15 @@ _UNIT_COLUMNS = {
 
 
 class LedgerFile(BaseModel):
-    """The ledger of one run, apart from any store. A file is data from outside: it is checked before it is used.
+    """The ledger of one stream of a run, apart from any store.
+
+    A file is data from outside: it is checked before it is used.
 
     Args:
         version: Of this format.
         generator: Who wrote; a run file may leave that to the store.
         fingerprint: Of the run, by field.
+        stream: Which of its streams; "" where it has one that is sealed.
         reseals: Every time that it was sealed anew, packed.
         windows: Its sealed windows from 0 on, packed.
     """
@@ -53,6 +56,7 @@ class LedgerFile(BaseModel):
     version: Literal[1] = 1
     generator: Generator
     fingerprint: dict[str, str | int]
+    stream: str = ""
     reseals: tuple[bytes, ...]
     windows: tuple[bytes, ...]
 
@@ -66,8 +70,8 @@ class LedgerFile(BaseModel):
 
     @property
     def ledger_id(self) -> bytes:
-        """16 bytes, those of the run."""
-        return digest128(canonical(self.fingerprint))
+        """16 bytes, those of the stream of the run."""
+        return ledger_id(self.fingerprint, self.stream)
 
     @property
     def digest(self) -> str:
@@ -80,7 +84,8 @@ class LedgerFile(BaseModel):
         Raises:
             LedgerFileError: It cannot be written; a file that was there before stays.
         """
-        fields = {**dict(self), "generator": self.generator.fields, "ledger": self.ledger_id, "digest": self.digest}
+        said = {name: value for name, value in self if name != "stream" or value}
+        fields = {**said, "generator": self.generator.fields, "ledger": self.ledger_id, "digest": self.digest}
         body = msgpack.packb(fields)
         try:
             write_whole(path, MAGIC + digest128(body) + body)
@@ -133,6 +138,7 @@ def export_ledger(ledger: Ledger) -> LedgerFile:
     return LedgerFile(
         generator=ledger.scope.generator,
         fingerprint=ledger.run.fingerprint,
+        stream=ledger.run.ledger_name(ledger.stream),
         reseals=tuple(reseal.pack() for reseal in reseals),
         windows=tuple(windows),
     )
@@ -146,9 +152,13 @@ def import_ledger(ledger: Ledger, file: LedgerFile) -> list[WindowReport]:
         LedgerFileError: It contradicts itself, or what the store holds; the message names the first such window.
     """
     check_fingerprint(file.fingerprint, ledger.run.fingerprint, "file")
+    if file.stream != ledger.run.ledger_name(ledger.stream):
+        raise LedgerFileError(f"the file is of stream {file.stream}, not of {ledger.stream.name}")
     try:
         reseals = tuple(map(Reseal.unpack, file.reseals))
-        if not all(possible(ledger.run, reseal.before) and reseal.before.window == reseal.window for reseal in reseals):
+        if not all(
+            possible(ledger.stream, reseal.before) and reseal.before.window == reseal.window for reseal in reseals
+        ):
             raise ValueError("it begins with documents or generations that cannot be")
     except (ValueError, TypeError) as error:
         raise LedgerFileError(f"a reseal of the file cannot be read ({error}): export the ledger again") from error
@@ -160,10 +170,10 @@ def import_ledger(ledger: Ledger, file: LedgerFile) -> list[WindowReport]:
     with ledger.store.read() as snapshot:
         records = Records(snapshot, ledger.scope)
         reports = []
-        for report in check_windows(ledger.run, records, reseals, file.windows, 0, State()):
+        for report in check_windows(ledger.stream, records, reseals, file.windows, 0, State()):
             _check_report(ledger, report)  # at once: the rest may take long, and is for nothing
             reports.append(report)
-    add_reseals(ledger.store, ledger.run.ledger_id, ours, reseals[len(ours) :])
+    add_reseals(ledger.store, ledger.id, ours, reseals[len(ours) :])
     for window, packed in enumerate(file.windows):  # one by one: whoever seals meanwhile goes on from what is there
         _check_same(ledger, window, ledger.publish(window, packed, reseals), packed)
     return [report for report in reports if not report.replays]

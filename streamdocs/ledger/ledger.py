@@ -9,7 +9,7 @@ import msgpack
 
 from streamdocs._base.caching import remember
 from streamdocs._base.hashing import canonical, digest128
-from streamdocs.errors import ConfigError, FingerprintError, StoreError, some
+from streamdocs.errors import ConfigError, StoreError, some
 from streamdocs.generations.heartbeat import register_scope
 from streamdocs.generations.progress import read_retired
 from streamdocs.generations.record_cache import RecordCache
@@ -30,8 +30,8 @@ from streamdocs.ledger.windows import (
     window_key,
 )
 from streamdocs.run import Run
-from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.store import Snapshot, Store
+from streamdocs.streams import SyntheticStream
 
 log = logging.getLogger(__name__)
 
@@ -39,33 +39,27 @@ _MUCH_REUSE = "window %d: what exists was read %.0f times on average, with more 
 
 
 class Ledger:
-    """The sealed windows of one run. An example: docs/worked-example.md.
+    """The sealed windows of one stream of a run. An example: docs/worked-example.md.
 
     Args:
-        run: The run; it reads something synthetic.
+        run, stream: The run, and which of its synthetic streams.
         store: Where windows and generations are.
-        when_behind: What to do where generations are missing.
         wait_timeout: Seconds that sealing a window waits without any progress.
-        max_reuse: How often what exists may be read on average while more is to come; None for any number.
     """
 
-    def __init__(
-        self, run: Run, store: Store, when_behind: WhenBehind, wait_timeout: float, max_reuse: float | None = None
-    ) -> None:
-        if run.scope is None:
-            raise FingerprintError("a run without a generator has no ledger")
+    def __init__(self, run: Run, stream: SyntheticStream, store: Store, wait_timeout: float) -> None:
         self.run = run
-        self.scope = run.scope
+        self.stream = stream
+        self.scope = stream.scope
+        self.id = run.ledger_id(stream)
         self.store = store
         self.waited_seconds = 0.0
-        self.meter = MixtureMeter(self.scope, run.mixture, store)
+        self.meter = MixtureMeter(stream, store)
         self._wait_timeout = wait_timeout
-        self._when_behind = when_behind
-        self._max_reuse = max_reuse
         #: Above it a warning is due; then above twice as much.
         self._much_reuse: float = MOST_READS_IN_FIRST_WINDOW
-        self._cache = RecordCache(run.order.documents, run.recipe.cycle, run.recipe.round_size)
-        self._sealer = Sealer(run, self.scope.generation_order, when_behind)
+        self._cache = RecordCache(len(stream.corpus.documents), stream.recipe.cycle, stream.recipe.round_size)
+        self._sealer = Sealer(stream, self.scope.generation_order, stream.when_behind)
         self._cached_manifest = remember(self._manifest, 2)
 
     def records(self, snapshot: Snapshot) -> Records:
@@ -81,13 +75,13 @@ class Ledger:
     def reseals(self) -> tuple[Reseal, ...]:
         """Every time that the run was sealed anew."""
         with self.store.read() as snapshot:
-            return read_reseals(snapshot, self.run.ledger_id)
+            return read_reseals(snapshot, self.id)
 
     def sealed(self, window: int, reseals: tuple[Reseal, ...] | None = None) -> bytes | None:
         """The packed manifest of a window, as it is after some (default all) reseals; None where there is none."""
         with self.store.read() as snapshot:
-            known = read_reseals(snapshot, self.run.ledger_id) if reseals is None else reseals
-            found = snapshot.get("windows", window_key(self.run.ledger_id, window, known))
+            known = read_reseals(snapshot, self.id) if reseals is None else reseals
+            found = snapshot.get("windows", window_key(self.id, window, known))
             return None if found is None else bytes(found)
 
     def manifest(self, window: int) -> Manifest:
@@ -102,7 +96,7 @@ class Ledger:
         """Windows that were sealed, as far as any is there, even where one before it is missing."""
         reseals = self.reseals if reseals is None else reseals
         with self.store.read() as snapshot:
-            return count_windows(snapshot, self.run.ledger_id, reseals)
+            return count_windows(snapshot, self.id, reseals)
 
     def newest_seal(self, position: int) -> tuple[int, str]:
         """The newest sealed window that begins before ``position``, and its manifest's digest; -1 and "" for none.
@@ -111,12 +105,12 @@ class Ledger:
         synthetic: then nobody here has sealed it.
         """
         with self.store.read() as snapshot:
-            reseals = read_reseals(snapshot, self.run.ledger_id)
+            reseals = read_reseals(snapshot, self.id)
             window = (position - 1) // self.run.mixture.window
-            if window >= 0 and snapshot.get("windows", window_key(self.run.ledger_id, window, reseals)) is None:
-                window = min(window - 1, last_window(snapshot, self.run.ledger_id, reseals))
+            if window >= 0 and snapshot.get("windows", window_key(self.id, window, reseals)) is None:
+                window = min(window - 1, last_window(snapshot, self.id, reseals))
             for each in range(window, -1, -1):
-                packed = snapshot.get("windows", window_key(self.run.ledger_id, each, reseals))
+                packed = snapshot.get("windows", window_key(self.id, each, reseals))
                 if packed is not None:  # one that is missing was lost
                     return each, digest128(packed).hex()
         return -1, ""
@@ -132,7 +126,7 @@ class Ledger:
             StoreError: It did not, sealed something else, or sealed it anew.
         """
         window, digest = seal
-        last = self.run.mixture.last_synthetic_before(position)
+        last = self.run.mixture.last_before(self.stream.number, position)
         if last < 0:
             return
         window = window if digest else last // self.run.mixture.window
@@ -190,7 +184,7 @@ class Ledger:
             history=digest128(state.history + canonical([window, now, reason])),
         )
         replaced = tuple(digest128(self.sealed(number, known) or b"") for number in range(window, sealed))
-        add_reseals(self.store, self.run.ledger_id, known, (Reseal(window, before, replaced, now, reason),))
+        add_reseals(self.store, self.id, known, (Reseal(window, before, replaced, now, reason),))
         return self.reseals[len(known)]
 
     def mark(self, position: int, keep: int) -> None:
@@ -202,14 +196,14 @@ class Ledger:
             _, windows = (old and unpack_marks(old)) or (keep, [])  # without any, everything is held
             return msgpack.packb([keep, [*(each for each in windows if each != window), window][-keep:]])
 
-        self.store.update(marks_key(self.scope, self.run.ledger_id), change)
+        self.store.update(marks_key(self.scope, self.id), change)
 
     def publish(self, window: int, packed: bytes, reseals: tuple[Reseal, ...]) -> bytes:
         """Write a sealed window, unless somebody else was faster; what is there now."""
         if not window:  # until enough checkpoints were taken, the run may be started over
             register_scope(self.store, self.scope)
-            self.store.update(marks_key(self.scope, self.run.ledger_id), lambda old: old or msgpack.packb([1, []]))
-        if self.store.add("windows", {window_key(self.run.ledger_id, window, reseals): packed}):
+            self.store.update(marks_key(self.scope, self.id), lambda old: old or msgpack.packb([1, []]))
+        if self.store.add("windows", {window_key(self.id, window, reseals): packed}):
             return packed
         winner = self.sealed(window, reseals)
         if winner is None:
@@ -224,7 +218,7 @@ class Ledger:
         """
         packed = self.sealed(window, reseals) or b""
         try:
-            return packed, unpack_manifest(self.run, packed, window)
+            return packed, unpack_manifest(self.stream, packed, window)
         except ValueError as error:
             state = "damaged: " if packed else "missing: import its exported ledger, "
             raise StoreError(
@@ -256,7 +250,7 @@ class Ledger:
         return manifest
 
     def _seal(self, window: int, state: State, known_watermark: int, *, deep: bool) -> Manifest:
-        wait = Wait(self.store, self.scope, self.run.ledger_id, window, self._wait_timeout)
+        wait = Wait(self.store, self.scope, self.id, window, self._wait_timeout)
         watermark = known_watermark
         while True:
             with self.store.read() as snapshot:
@@ -275,13 +269,13 @@ class Ledger:
         if isinstance(found, NotYet) or found.watermark == self.scope.generation_order.total_items:
             return found
         reuse = self.meter.until(found)["reuse"]
-        if reuse <= (self._max_reuse or math.inf) or not found.units.counts.any():
+        if reuse <= (self.stream.max_reuse or math.inf) or not found.units.counts.any():
             if reuse > self._much_reuse:
                 self._much_reuse = 2 * reuse
                 log.warning(_MUCH_REUSE, state.window, reuse)
             return found
-        if self._when_behind == "web":
+        if self.stream.when_behind == "web":
             return self._sealer.filled(state, shelf)
         return NotYet(
-            f"what exists would have been read {reuse:.1f} times on average, max_reuse is {self._max_reuse:g}"
+            f"what exists would have been read {reuse:.1f} times on average, max_reuse is {self.stream.max_reuse:g}"
         )

@@ -1,66 +1,75 @@
 """What a run will read, in numbers, before its first step; and what it has mixed until a window, for metrics."""
 
+from collections.abc import Mapping
+
 from streamdocs._base.caching import remember
 from streamdocs.generations.progress import Tally, block_key, total
 from streamdocs.ledger.sealing import Manifest
-from streamdocs.run import GenerationScope, Run
-from streamdocs.schedule.mixture import Mixture
+from streamdocs.run import Run
 from streamdocs.store import Store
+from streamdocs.streams import SyntheticStream
 
 #: Blocks of which the tokens are added up: with hundreds of thousands, every rank would stand for half a minute.
 _MOST_BLOCKS = 256
 
 
-def describe_run(run: Run, epoch_sequences: int, stored: Tally, all_stored: bool) -> str:
+def describe_run(run: Run, epoch_sequences: int, stored: Mapping[str, tuple[Tally, bool]]) -> str:
     """Sequences, tokens and passes of an epoch, and how often each generation will be read at this mix.
 
     Args:
         run: The run.
         epoch_sequences: Sequences an epoch.
-        stored: Generations that exist, from whose mean length the others' is estimated.
-        all_stored: Whether no others exist.
+        stored: By synthetic stream, generations that exist, from whose mean length the others' is estimated, and
+            whether no others exist.
     """
-    mixture, recipe = run.mixture, run.recipe
-    documents = len(run.corpus.documents)
-    synthetic = mixture.synthetic_before(epoch_sequences) * mixture.max_seq_len
-    web = epoch_sequences * mixture.max_seq_len - synthetic
-    lines = [
-        f"an epoch reads {epoch_sequences:,} sequences of {mixture.max_seq_len:,} tokens:",
-        f"  web {web:,} tokens: {web / run.web_tokens:.2f} passes over {documents:,} documents",
-    ]
-    if synthetic:
-        wanted = documents * recipe.generations
-        mean = stored.tokens / stored.generations if stored.generations else recipe.max_tokens
-        reads = synthetic / (wanted * mean + (run.web_tokens if recipe.reads_documents else 0))
-        known = "the mean so far" if stored.generations else "the most that is asked for"
-        lines += [
-            f"  synthetic {synthetic:,} tokens, {float(mixture.fraction):.2%}: {recipe.name} of {wanted:,} generations "
-            f"({'' if all_stored else 'more than '}{stored.generations:,} exist)",
-            f"  once all exist, each generation is read {reads:.2f} times at {mean:,.0f} tokens ({known})",
-        ]
-        if stored.items < documents * recipe.cycle and all_stored:
-            first = mixture.synthetic_before(mixture.window) * mixture.max_seq_len
-            now = (
-                f"{first / stored.tokens:,.1f} times each of what exists now" if stored.tokens else "nothing exists yet"
-            )
-            lines += [
-                f"  the first window reads {first:,} synthetic tokens: {now}. While generation is behind, what exists "
-                "is read over and over; mix.max_reuse limits that"
-            ]
+    length = run.mixture.max_seq_len
+    lines = [f"an epoch reads {epoch_sequences:,} sequences of {length:,} tokens:"]
+    for web in run.web:
+        tokens = run.mixture.before(web.number, epoch_sequences) * length
+        passes = f"{tokens / web.tokens:.2f} passes over {len(web.sources):,} documents"
+        lines.append(f"  {web.name} {tokens:,} tokens: {passes}")
+    for stream in run.synthetic:
+        lines += _describe(stream, epoch_sequences, *stored.get(stream.name, (Tally(), True)))
     return "\n".join(lines)
 
 
+def _describe(stream: SyntheticStream, epoch_sequences: int, stored: Tally, all_stored: bool) -> list[str]:
+    """The same of one synthetic stream, in lines."""
+    mixture, recipe, documents = stream.mixture, stream.recipe, len(stream.sources)
+    synthetic = mixture.before(stream.number, epoch_sequences) * mixture.max_seq_len
+    if not synthetic:
+        return []
+    wanted = documents * recipe.generations
+    mean = stored.tokens / stored.generations if stored.generations else recipe.max_tokens
+    reads = synthetic / (wanted * mean + (stream.filler.tokens if recipe.reads_documents else 0))
+    known = "the mean so far" if stored.generations else "the most that is asked for"
+    share = float(mixture.shares[stream.number].fraction)
+    lines = [
+        f"  {stream.name} {synthetic:,} tokens, {share:.2%}: {recipe.name} of {wanted:,} generations "
+        f"({'' if all_stored else 'more than '}{stored.generations:,} exist)",
+        f"  once all exist, each generation is read {reads:.2f} times at {mean:,.0f} tokens ({known})",
+    ]
+    if stored.items < documents * recipe.cycle and all_stored:
+        first = len(stream.rows(0)) * mixture.max_seq_len
+        now = f"{first / stored.tokens:,.1f} times each of what exists now" if stored.tokens else "nothing exists yet"
+        lines += [
+            f"  the first window reads {first:,} {stream.name} tokens: {now}. While generation is behind, what exists "
+            "is read over and over; mix.max_reuse limits that"
+        ]
+    return lines
+
+
 class MixtureMeter:
-    """Measures what was mixed, and how much of what there was.
+    """Measures what was mixed of a stream, and how much of what there was.
 
     Args:
-        scope, mixture: Of the run.
+        stream: The stream.
         store: Where its generations are.
     """
 
-    def __init__(self, scope: GenerationScope, mixture: Mixture, store: Store) -> None:
-        self._scope = scope
-        self._mixture = mixture
+    def __init__(self, stream: SyntheticStream, store: Store) -> None:
+        self._scope = stream.scope
+        self._mixture = stream.mixture
         self._store = store
         self._stored = remember(self._stored_tokens, 1)
 
@@ -72,7 +81,7 @@ class MixtureMeter:
         stored = self._stored(manifest.watermark)
         return {
             "synthetic_fraction": after.synthetic_rows / sequences,
-            "generations_per_document": order.generations_per_document(manifest.watermark),
+            "generations_per_document": order.generations_per_source(manifest.watermark),
             "reuse": after.generated_tokens / stored if stored else 0.0,
             "lead": float(manifest.watermark - wanted),
         }

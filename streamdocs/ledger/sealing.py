@@ -16,11 +16,11 @@ from pydantic import TypeAdapter
 from streamdocs._base.arrays import Count, Ints
 from streamdocs._base.untrusted import decompress, unpack
 from streamdocs.generations.encoding import short_checksums
-from streamdocs.run import Run
 from streamdocs.schedule.choosing import Chooser, Shelf
 from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.schedule.packing import Unit, Units
 from streamdocs.schedule.rounds import GenerationOrder
+from streamdocs.streams import SyntheticStream
 
 #: With "reuse", a run starts once it would read no unit more often than this in its first window.
 #: (At the mixtures that work best in arXiv 2603.18534 each generation is read about 16 times in all.)
@@ -155,33 +155,34 @@ class _Taken(NamedTuple):
 
 
 class Sealer:
-    """Seals windows of one run. An example: docs/worked-example.md.
+    """Seals windows of one stream. An example: docs/worked-example.md.
 
     Args:
-        run: Its arithmetic, and nothing else of it, is used.
+        stream: Its arithmetic, and nothing else of it, is used.
         generation_order: Its scope's.
         when_behind: What to do where generations are missing.
     """
 
-    def __init__(self, run: Run, generation_order: GenerationOrder, when_behind: WhenBehind) -> None:
-        self._mixture = run.mixture
-        self._recipe = run.recipe
-        self._order = run.order
-        self._unit_tokens = run.unit_tokens
+    def __init__(self, stream: SyntheticStream, generation_order: GenerationOrder, when_behind: WhenBehind) -> None:
+        self._rows = stream.rows
+        self._length = stream.mixture.max_seq_len
+        self._recipe = stream.recipe
+        self._order = stream.order
+        self._unit_tokens = stream.unit_tokens
         self._generation_order = generation_order
         self._when_behind = when_behind
-        self._chooser = Chooser(run.recipe)
+        self._chooser = Chooser(stream.recipe)
 
     def filled(self, state: State, shelf: Shelf) -> Manifest:
         """The manifest of a window that begins no new unit: what those begun before leave is filled with web text."""
         carried = Units.of(state.carry)
         taken = _Taken(carried, np.cumsum(self._unit_tokens(carried)), state.sweep, state.cursor, None)
-        return self._manifest(state, taken, len(self._mixture.rows(state.window)[1]), shelf)
+        return self._manifest(state, taken, len(self._rows(state.window)), shelf)
 
     def seal(self, state: State, shelf: Shelf) -> Manifest | NotYet:
         """The manifest of window ``state.window``, or what is missing."""
-        rows = len(self._mixture.rows(state.window)[1])
-        wanted = rows * self._mixture.max_seq_len + state.skip
+        rows = len(self._rows(state.window))
+        wanted = rows * self._length + state.skip
         if self._starts_too_early(state, wanted, shelf):
             return NotYet(self._too_little(shelf.watermark))
         taken = self._take(state, shelf, wanted)
@@ -197,7 +198,7 @@ class Sealer:
         missing = None
         size, barren = _LOOK[0], 0  # documents to look at next; documents in a row that gave nothing
         # Between the last that gives something in one pass and the first in the next there are almost two passes.
-        while tokens < wanted and barren < 2 * self._order.documents * self._recipe.sweeps:
+        while tokens < wanted and barren < 2 * self._order.sources * self._recipe.sweeps:
             look = self._look(*place, size, shelf)
             found = self._unit_tokens(look.units)
             used = min(int(np.searchsorted(np.cumsum(found), wanted - tokens)) + 1, len(found))
@@ -216,11 +217,11 @@ class Sealer:
 
     def _advanced(self, sweep: int, cursor: int, looked: int) -> tuple[int, int]:
         cursor += looked
-        return (sweep, cursor) if cursor < self._order.documents else (sweep + 1, 0)
+        return (sweep, cursor) if cursor < self._order.sources else (sweep + 1, 0)
 
     def _manifest(self, state: State, taken: _Taken, rows: int, shelf: Shelf) -> Manifest:
-        unit_rows = min(rows, (taken.tokens - state.skip) // self._mixture.max_seq_len)
-        read = state.skip + unit_rows * self._mixture.max_seq_len
+        unit_rows = min(rows, (taken.tokens - state.skip) // self._length)
+        read = state.skip + unit_rows * self._length
         done = int(np.searchsorted(taken.ends, read, side="right"))  # units read to their end
         skip = read - (int(taken.ends[done - 1]) if done else 0)
         new_units = taken.units[len(state.carry) :]
@@ -241,13 +242,13 @@ class Sealer:
 
     def _look(self, sweep: int, cursor: int, size: int, shelf: Shelf) -> _Look:
         """The units of the next ``size`` documents of a sweep; unless with "reuse", up to the first that is missing."""
-        documents = self._order.order("synthetic", sweep)[cursor : cursor + size].astype(np.int64)
+        documents = self._order.order(sweep)[cursor : cursor + size].astype(np.int64)
         units, at, missing = self._units(documents, sweep, shelf)
         return _Look(units, cursor + at + 1, len(documents), missing)
 
     def _units(self, documents: Ints, sweep: int, shelf: Shelf) -> tuple[Units, Ints, tuple[int, int] | None]:
         """Units of documents, the index of the document of each, and what is missing and not to be skipped."""
-        slots = self._recipe.slots_of_sweep(sweep % self._recipe.sweeps, documents, self._order.seed)
+        slots = self._recipe.slots_of_sweep(sweep % self._recipe.sweeps, documents, self._order.shuffle.seed)
         newest = self._generation_order.newest_round(documents, shelf.watermark)
         needed = self._rounds_needed(slots, len(documents))
         there, missing = newest >= needed, None
@@ -268,9 +269,9 @@ class Sealer:
     def _starts_too_early(self, state: State, wanted: int, shelf: Shelf) -> bool:
         """With "reuse": whether too little exists yet to begin a run on. Quick, since it is asked again and again."""
         begins = state.sweep == state.cursor == 0 and not state.carry
-        if self._when_behind != "reuse" or not begins or not wanted or shelf.watermark >= self._order.documents:
+        if self._when_behind != "reuse" or not begins or not wanted or shelf.watermark >= self._order.sources:
             return False
-        order = self._order.order("synthetic", self._recipe.order_of_round(0))
+        order = self._order.order(self._recipe.order_of_round(0))
         tokens = 0
         for sweep, start in product(range(self._recipe.sweeps), range(0, shelf.watermark, _LOOK[0])):
             documents = order[start : min(start + _LOOK[0], shelf.watermark)].astype(np.int64)
@@ -283,15 +284,15 @@ class Sealer:
         if taken.missing is None:
             return self._too_little(watermark)
         round, document = taken.missing
-        before = round * self._order.documents + self._order.rank(self._recipe.order_of_round(round))[document]
+        before = round * self._order.sources + self._order.rank(self._recipe.order_of_round(round))[document]
         return (
             f"round {round} of document {document} is wanted: {before + 1:,} documents x rounds, "
             f"of which {watermark:,} are resolved"
         )
 
     def _too_little(self, watermark: int) -> str:
-        rounds, documents = divmod(watermark, self._order.documents)
+        rounds, documents = divmod(watermark, self._order.sources)
         return (
-            f"too little to start on: {rounds} rounds and {documents} of {self._order.documents} documents of the next "
+            f"too little to start on: {rounds} rounds and {documents} of {self._order.sources} documents of the next "
             "are resolved"
         )

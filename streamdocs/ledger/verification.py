@@ -11,8 +11,8 @@ from streamdocs.ledger.consistency import contradiction
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.sealing import Manifest, State
 from streamdocs.ledger.windows import Reseal, reseal_of, window_key
-from streamdocs.run import Run
 from streamdocs.store import Snapshot
+from streamdocs.streams import SyntheticStream
 
 log = logging.getLogger(__name__)
 
@@ -67,17 +67,17 @@ class WindowReport(NamedTuple):
 
 def verify(ledger: Ledger, first: int = 0) -> Iterator[WindowReport]:
     """Read all that the sealed windows refer to, from window ``first`` on."""
-    reseals, ledger_id = ledger.reseals, ledger.run.ledger_id
+    reseals, ledger_id = ledger.reseals, ledger.id
     windows = range(first, ledger.count(reseals))
     with ledger.store.read() as snapshot:
         packed = (snapshot.get("windows", window_key(ledger_id, window, reseals)) for window in windows)
         records = Records(snapshot, ledger.scope)
         state, retired = None if first else State(), ledger.retired_rounds
-        yield from check_windows(ledger.run, records, reseals, packed, first, state, retired)
+        yield from check_windows(ledger.stream, records, reseals, packed, first, state, retired)
 
 
 def check_windows(
-    run: Run,
+    stream: SyntheticStream,
     records: Records,
     reseals: tuple[Reseal, ...],
     windows: Iterable[bytes | memoryview | None],
@@ -88,7 +88,7 @@ def check_windows(
     """Check packed manifests, of windows ``first`` and on, and that a store holds what they refer to.
 
     Args:
-        run, records, reseals: Whose they are, and what there is.
+        stream, records, reseals: Whose they are, and what there is.
         windows: Packed manifests; None where there is none.
         first: The first of these windows.
         state: Before it; None where that is not known.
@@ -101,7 +101,7 @@ def check_windows(
             yield WindowReport(window, 0, 0, [], "damaged" if packed else "missing")
             state = None
             continue
-        problem = contradiction(run, manifest, window, expected_state(window, state, reseals))
+        problem = contradiction(stream, manifest, window, expected_state(window, state, reseals))
         faults = [] if problem else find_faults(records, manifest, retired)
         if not problem and not faults and not has_its_text(records, manifest):
             problem = OTHER_TEXT

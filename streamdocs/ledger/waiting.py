@@ -11,8 +11,8 @@ from streamdocs._base.reports import Reports
 from streamdocs._base.untrusted import unpack
 from streamdocs.errors import WaitTimeoutError
 from streamdocs.generations.heartbeat import Listener, other_scopes
-from streamdocs.run import GenerationScope
 from streamdocs.store import Store
+from streamdocs.streams import GenerationScope
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from streamdocs._base.arrays import Count
 from streamdocs._base.untrusted import unpack
 from streamdocs.errors import StoreError
 from streamdocs.ledger.sealing import Manifest, State
-from streamdocs.run import GenerationScope
 from streamdocs.store import Snapshot, Store
+from streamdocs.streams import GenerationScope
 
 
 @dataclass(frozen=True)

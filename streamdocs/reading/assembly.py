@@ -1,6 +1,6 @@
 """Assembly: the tokens of sequences, copied from shards and records into the batch, many sequences at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from typing import NamedTuple
@@ -11,13 +11,14 @@ from torch.utils.data import get_worker_info
 from streamdocs._base.arrays import Int32s, Ints
 from streamdocs._base.caching import remember
 from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.sealing import Manifest
 from streamdocs.reading.copying import Copier
 from streamdocs.reading.exchange import Lease, Ring, Sequences, SequencesShape, can_share
 from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
 from streamdocs.schedule.mixture import WindowPlan
-from streamdocs.schedule.order import Stream
-from streamdocs.schedule.packing import DOCUMENT_PARTS, Packer, Track, Units
+from streamdocs.schedule.packing import DOCUMENT_PARTS, Track, Units
+from streamdocs.streams import Stream, SyntheticStream, WebStream
 
 #: Most tokens that are read at a time, 8 or 16 MB of them.
 _READ_AHEAD = 1 << 22
@@ -30,7 +31,9 @@ class Segment(NamedTuple):
 
     kind: ``web``, ``rephrase``, ``thought`` or ``mark`` (BOS, EOS, separators and the marks around thoughts).
     start, stop: Tokens of the sequence. offset: The first of them within its source.
-    document: Index in the corpus. generation: (round, number in the round) and key: of a generation, otherwise None.
+    document: Index in the corpus of the stream. generation: (round, number in the round) and key: of a generation,
+        otherwise None.
+    stream: Name of the stream that the sequence belongs to.
     """
 
     kind: str
@@ -38,34 +41,41 @@ class Segment(NamedTuple):
     stop: int
     document: int
     offset: int
-    generation: tuple[int, int] | None = None
-    key: str | None = None
+    generation: tuple[int, int] | None
+    key: str | None
+    stream: str
+
+
+class Section(NamedTuple):
+    """Sequences of one stream in a window: all of them, or those made of units, or those that are filled.
+
+    stream: What they are packed by: the stream, or the web text that fills for it.
+    track: Their tokens. rows: Which of the stream's in this window they are.
+    synthetic: Whether they are made of units. checksums: Of the generations of these.
+    """
+
+    stream: Stream
+    track: Track
+    rows: range
+    synthetic: bool = False
+    checksums: Ints = np.zeros(0, np.int64)
 
 
 class OpenWindow(NamedTuple):
-    """A window that is ready to be read: its plan, the tracks of its sequences, and checksums of its generations."""
+    """A window that is ready to be read: its plan, and its sequences by stream."""
 
     plan: WindowPlan
-    web: Track
-    units: Track | None
-    filler: Track | None
-    unit_rows: int
-    checksums: Ints
+    sections: list[Section]
 
-    def locate(self, places: Ints) -> Iterator[tuple[Track, Ints, Ints]]:
-        """For each track, which of ``places`` it serves and with which of its rows, in the order of the rows."""
-        rows, synthetic = self.plan.row[places], self.plan.synthetic[places]
-        from_units = synthetic & (rows < self.unit_rows)
-        shares = (
-            (self.web, ~synthetic, 0),
-            (self.units, from_units, 0),
-            (self.filler, synthetic & ~from_units, self.unit_rows),
-        )
-        for track, here, before in shares:
-            if track and here.any():
-                at = np.flatnonzero(here)
+    def locate(self, places: Ints) -> Iterator[tuple[Section, Ints, Ints]]:
+        """For each section, which of ``places`` it serves and with which of its rows, in the order of the rows."""
+        rows, streams = self.plan.row[places], self.plan.stream[places]
+        for section in self.sections:
+            first, stop = section.rows.start, section.rows.stop
+            at = np.flatnonzero((streams == section.stream.number) & (rows >= first) & (rows < stop))
+            if len(at):
                 at = at[np.argsort(rows[at])]
-                yield track, at, rows[at] - before
+                yield section, at, rows[at] - first
 
 
 class Assembler:
@@ -73,15 +83,16 @@ class Assembler:
 
     Args:
         run: The run.
-        ledger: Its sealed windows; None where nothing synthetic is read.
+        ledgers: The sealed windows of its synthetic streams, by their names.
     """
 
-    def __init__(self, run: Run, ledger: Ledger | None) -> None:
+    def __init__(self, run: Run, ledgers: Mapping[str, Ledger]) -> None:
         self._run = run
-        self._ledger = ledger
+        self._ledgers = ledgers
+        self._store = next((ledger.store for ledger in ledgers.values()), None)
         self._length = run.mixture.max_seq_len
         self.window = remember(self._open_window, 1)
-        self._web_pass = remember(self._open_web_pass, 4)
+        self._web_pass = remember(self._open_web_pass, 4 * len(run.streams))
 
     def read(
         self, positions: Sequence[int] | Ints, *, documents: bool = False, lease: Lease | None = None
@@ -102,18 +113,21 @@ class Assembler:
         shape = SequencesShape(len(positions), self._length, self._run.corpus.dtype.name, documents)
         found = lease.sequences if lease else shape.over(np.empty(shape.nbytes, np.uint8).data)
         into = found.rows
-        with self._ledger.store.read() if self._ledger else nullcontext() as snapshot:
+        with self._store.read() if self._store else nullcontext() as snapshot:
             for number, window in windows.items():
                 here = np.flatnonzero(numbers == number)
-                for track, at, rows in window.locate(places[here]):
-                    copier = Copier(self._run, track, number, self._ledger, snapshot, window.checksums)
-                    self._fill(found, into[here[at]], track, rows, copier)
+                for section, at, rows in window.locate(places[here]):
+                    ledger = self._ledgers.get(section.stream.name)
+                    copier = Copier(section.stream, section.track, number, ledger, snapshot, section.checksums)
+                    self._fill(found, into[here[at]], section, rows, copier)
         return found
 
-    def _fill(self, found: Sequences, at: Ints, track: Track, rows: Ints, copier: Copier) -> None:
+    def _fill(self, found: Sequences, at: Ints, section: Section, rows: Ints, copier: Copier) -> None:
+        track = section.track
         spans = track.spans(rows)
         copier.copy(spans, at[spans.row] * self._length + spans.start, found.tokens)
-        found.synthetic[at] = track.stream == "synthetic"
+        found.synthetic[at] = section.synthetic
+        found.stream[at] = section.stream.number
         if found.document is not None:
             unit = np.repeat(track.pieces.unit[spans.piece], spans.stop - spans.start).reshape(len(at), self._length)
             found.document[at] = unit - unit[:, :1]
@@ -121,55 +135,63 @@ class Assembler:
     def explain(self, position: int) -> list[Segment]:
         """The segments of the sequence at ``position``, from its first token to its last."""
         number, place = divmod(position, self._run.mixture.window)
-        ((track, _, rows),) = self.window(number).locate(np.array([place]))
-        spans = track.spans(rows)
+        ((section, _, rows),) = self.window(number).locate(np.array([place]))
+        spans = section.track.spans(rows)
         columns = (column.tolist() for column in (spans.piece, spans.start, spans.stop, spans.offset))
-        return [self._segment(track, *span) for span in zip(*columns, strict=True)]
-
-    def _segment(self, track: Track, piece: int, start: int, stop: int, offset: int) -> Segment:
-        part, document = int(track.pieces.part[piece]), int(track.pieces.document[piece])
-        if part == Part.GENERATION and self._run.scope:
-            at = track.pieces.generation[piece]
-            round, number = int(track.units.rounds[at]), int(track.units.numbers[at])
-            key = self._run.scope.keyring.key(self._run.corpus.document_digest(document), round)
-            return Segment(self._run.recipe.kind, start, stop, document, offset, (round, number), key.digest.hex())
-        return Segment("web" if part in DOCUMENT_PARTS else "mark", start, stop, document, offset)
+        return [_segment(section, *span) for span in zip(*columns, strict=True)]
 
     def _open_window(self, number: int) -> OpenWindow:
         if number < 0:
             raise IndexError("the positions of a run are counted from 0 on")
         mixture = self._run.mixture
-        web_rows, synthetic_rows = mixture.rows(number)
-        web = self._web_track("web", web_rows)
-        units = filler = None
-        unit_rows, checksums = 0, np.zeros(0, np.int64)
-        if synthetic_rows and self._ledger:
-            manifest = self._ledger.manifest(number)
-            unit_rows, checksums = manifest.unit_rows, manifest.checksums
-            units = self._track("synthetic", self._run.unit_packer, manifest.units, manifest.before.skip)
-            filled = manifest.before.filler_rows
-            filler = self._web_track("filler", range(filled, filled + len(synthetic_rows) - unit_rows))
-        return OpenWindow(mixture.plan(number), web, units, filler, unit_rows, checksums)
+        sections = []
+        for web in self._run.web:
+            rows = mixture.rows(web.number, number)
+            sections.append(Section(web, self._web_track(web, rows), range(len(rows))))
+        for stream in self._run.synthetic:
+            if rows := stream.rows(number):
+                sections += self._sections(stream, len(rows), self._ledgers[stream.name].manifest(number))
+        return OpenWindow(mixture.plan(number), sections)
 
-    def _track(self, stream: Stream, packer: Packer, units: Units, skip: int) -> Track:
-        pieces = packer.pieces(units, self._run.corpus.tokens_per_document[units.documents])
-        return Track(stream, units, pieces, skip, self._length)
+    def _sections(self, stream: SyntheticStream, rows: int, manifest: Manifest) -> list[Section]:
+        units = self._track(stream, manifest.units, manifest.before.skip)
+        filled = range(manifest.before.filler_rows, manifest.before.filler_rows + rows - manifest.unit_rows)
+        return [
+            Section(stream, units, range(manifest.unit_rows), True, manifest.checksums),
+            Section(stream.filler, self._web_track(stream.filler, filled), range(manifest.unit_rows, rows)),
+        ]
 
-    def _web_track(self, stream: Stream, rows: range) -> Track:
+    def _track(self, stream: Stream, units: Units, skip: int) -> Track:
+        pieces = stream.packer.pieces(units, stream.sources.tokens(units.documents))
+        return Track(units, pieces, skip, self._length)
+
+    def _web_track(self, stream: WebStream, rows: range) -> Track:
         """Packed web documents, over as many passes as the rows span."""
         position, stop = rows.start * self._length, rows.stop * self._length
         documents: list[Ints] = [np.zeros(0, np.int64)]
         skip = None
         while position < stop:
-            sweep, offset = divmod(position, self._run.web_tokens)
+            sweep, offset = divmod(position, stream.tokens)
             found, before = self._web_pass(stream, sweep).between(offset, offset + stop - position)
             documents.append(found)
             skip = before if skip is None else skip
-            position = (sweep + 1) * self._run.web_tokens
-        return self._track(stream, self._run.web_packer, Units.web(np.concatenate(documents)), skip or 0)
+            position = (sweep + 1) * stream.tokens
+        return self._track(stream, Units.web(np.concatenate(documents)), skip or 0)
 
-    def _open_web_pass(self, stream: Stream, sweep: int) -> "_WebPass":
-        return _WebPass(self._run.order.order(stream, sweep), self._run)
+    def _open_web_pass(self, stream: WebStream, sweep: int) -> "_WebPass":
+        return _WebPass(stream.order.order(sweep), stream)
+
+
+def _segment(section: Section, piece: int, start: int, stop: int, offset: int) -> Segment:
+    stream, track = section.stream, section.track
+    part, document = int(track.pieces.part[piece]), int(track.pieces.document[piece])
+    if part == Part.GENERATION and isinstance(stream, SyntheticStream):
+        at = track.pieces.generation[piece]
+        round, number = int(track.units.rounds[at]), int(track.units.numbers[at])
+        key = stream.scope.keyring.key(stream.corpus.document_digest(document), round).digest.hex()
+        return Segment(stream.recipe.kind, start, stop, document, offset, (round, number), key, stream.name)
+    kind = "web" if part in DOCUMENT_PARTS else "mark"
+    return Segment(kind, start, stop, document, offset, None, None, stream.name)
 
 
 class _WebPass:
@@ -179,14 +201,14 @@ class _WebPass:
 
     Args:
         order: int32 (documents,), in which they come.
-        run: Knows their tokens.
+        stream: Knows their tokens.
     """
 
     _STRIDE = 4096
 
-    def __init__(self, order: Int32s, run: Run) -> None:
+    def __init__(self, order: Int32s, stream: WebStream) -> None:
         self._order = order
-        self._run = run
+        self._stream = stream
         strides = range(0, len(order), self._STRIDE)
         self._ends = np.cumsum([self._tokens(first, first + self._STRIDE).sum() for first in strides])
 
@@ -202,20 +224,22 @@ class _WebPass:
         return found, start - int(ends[here.start - 1] if here.start else before)
 
     def _tokens(self, begin: int, end: int) -> Ints:
-        return self._run.web_unit_tokens(self._order[begin:end])
+        return self._stream.document_tokens(self._order[begin:end])
 
 
 class Reader:
     """Reads the sequences of a process, whole batches of them at a time.
 
     Args:
-        run, ledger: What is read; no ledger where nothing synthetic is.
+        run, ledgers: What is read, and the sealed windows of its synthetic streams.
         batch_size, global_batch: Sequences a batch, of this rank and over all ranks that read different ones.
         documents: Whether also the document of each token is told.
     """
 
-    def __init__(self, run: Run, ledger: Ledger | None, batch_size: int, global_batch: int, *, documents: bool) -> None:
-        self.assembler = Assembler(run, ledger)
+    def __init__(
+        self, run: Run, ledgers: Mapping[str, Ledger], batch_size: int, global_batch: int, *, documents: bool
+    ) -> None:
+        self.assembler = Assembler(run, ledgers)
         self._run = run
         self._batch_size = batch_size
         self._global_batch = global_batch

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
@@ -72,7 +73,7 @@ def _take(
 ) -> dict[str, torch.Tensor]:
     """A batch of sequences that lie where the trainer can read them."""
     segment = attach(Address(*address))
-    columns = _columns(*SequencesShape(*shape).over(segment.body, first, count)[:3])
+    columns = _columns(*SequencesShape(*shape).over(segment.body, first, count)[:4])
     segment.taken[0] += 1  # last: from now on it may be written
     deliver(dealt, count)
     return columns
@@ -112,17 +113,20 @@ def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> Any:
 
 
 def _rows(sequences: Sequences, rows: slice) -> tuple[Any, ...]:
-    columns = (sequences.tokens, sequences.synthetic, sequences.document)
+    columns = (sequences.tokens, sequences.synthetic, sequences.stream, sequences.document)
     return tuple(None if column is None else column[rows] for column in columns)
 
 
-def _columns(tokens: Tokens, synthetic: Bools, document: Tokens | None) -> dict[str, torch.Tensor]:
+def _columns(
+    tokens: Tokens, synthetic: Bools, stream: npt.NDArray[np.uint8], document: Tokens | None
+) -> dict[str, torch.Tensor]:
     wide = np.empty((2, *tokens.shape), np.int64)
     wide[:] = tokens  # twice: training code may mask some labels
     columns = {
         "input_ids": torch.from_numpy(wide[0]),
         "labels": torch.from_numpy(wide[1]),
         "synthetic": torch.from_numpy(synthetic.copy()),
+        "stream": torch.from_numpy(stream.astype(np.int64)),
     }
     if document is not None:
         columns["sequence_id"] = torch.from_numpy(document.astype(np.int64))

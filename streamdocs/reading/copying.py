@@ -13,16 +13,16 @@ from streamdocs.generations.encoding import Buffer, TokenTable, short_checksums
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.verification import lost_generations
 from streamdocs.recipes.layout import Part
-from streamdocs.run import Run
 from streamdocs.schedule.packing import Spans, Track
 from streamdocs.store import Snapshot
+from streamdocs.streams import Stream
 
 
 class Copier:
     """Copies spans of one track of a window.
 
     Args:
-        run: The run.
+        stream: Whose it is.
         track: What is copied from.
         window: Number of the window, for errors.
         ledger, snapshot: Where its generations are; None where nothing synthetic is read.
@@ -31,14 +31,14 @@ class Copier:
 
     def __init__(
         self,
-        run: Run,
+        stream: Stream,
         track: Track,
         window: int,
         ledger: Ledger | None,
         snapshot: Snapshot | None,
         checksums: Ints,
     ) -> None:
-        self._run = run
+        self._stream = stream
         self._track = track
         self._window = window
         self._ledger = ledger
@@ -54,7 +54,7 @@ class Copier:
         pieces, flat = self._track.pieces, out.reshape(-1)
         part, sizes = pieces.part[spans.piece], spans.stop - spans.start
         from_documents = np.ones(len(part), np.bool_)
-        for constant, tokens in self._run.constants.items():
+        for constant, tokens in self._stream.constants.items():
             here = part == constant
             from_documents &= ~here
             _fill(flat, places[here], sizes[here], tokens, spans.offset[here])
@@ -64,7 +64,7 @@ class Copier:
             records, begins = self._generations(pieces.generation[spans.piece[here]])
             _copy(flat, places[here], sizes[here], records, begins, spans.offset[here])
         here = from_documents
-        shards, begins = self._run.corpus.locate(pieces.document[spans.piece[here]])
+        shards, begins = self._stream.corpus.locate(pieces.document[spans.piece[here]])
         _copy(flat, places[here], sizes[here], shards, begins, spans.offset[here])
 
     def _generations(self, at: Ints) -> tuple[list[Buffer], Ints]:

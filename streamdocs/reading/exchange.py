@@ -12,6 +12,7 @@ from typing import NamedTuple
 from weakref import ref
 
 import numpy as np
+import numpy.typing as npt
 
 from streamdocs._base.arrays import Bools, Ints, Tokens
 from streamdocs.errors import WorkerGoneError
@@ -24,7 +25,7 @@ _HEADER_BYTES = 64
 class Sequences(NamedTuple):
     """Sequences as they are read.
 
-    tokens: uint16 or uint32 (sequences, max_seq_len). synthetic: bool (sequences,).
+    tokens: uint16 or uint32 (sequences, max_seq_len). synthetic: bool (sequences,). stream: uint8 (sequences,).
     document: uint16 or uint32 (sequences, max_seq_len), each token's document, counted within its sequence; None unless
         asked.
     dealt: Which epoch of which dataset they are; None where they were asked for by position.
@@ -33,6 +34,7 @@ class Sequences(NamedTuple):
 
     tokens: Tokens
     synthetic: Bools
+    stream: npt.NDArray[np.uint8]
     document: Tokens | None = None
     lease: "Lease | None" = None
     dealt: Dealt | None = None
@@ -58,7 +60,7 @@ class SequencesShape(NamedTuple):
     def nbytes(self) -> int:
         """Bytes in all."""
         per_token = np.dtype(self.token_type).itemsize + self.documents * np.dtype(self._document_type).itemsize
-        return self.rows * (self.length * per_token + 1)
+        return self.rows * (self.length * per_token + 2)
 
     def over(self, memory: memoryview, first: int = 0, count: int | None = None) -> Sequences:
         """The ``count`` sequences from the ``first`` on (default all) of those that lie in ``memory``."""
@@ -70,7 +72,9 @@ class SequencesShape(NamedTuple):
             size = np.dtype(self._document_type).itemsize
             document = np.ndarray(shape, self._document_type, memory, begin + first * self.length * size)
             begin += self.rows * self.length * size
-        return Sequences(tokens, np.ndarray(shape[:1], np.bool_, memory, begin + first), document)
+        synthetic: Bools = np.ndarray(shape[:1], np.bool_, memory, begin + first)
+        stream: npt.NDArray[np.uint8] = np.ndarray(shape[:1], np.uint8, memory, begin + self.rows + first)
+        return Sequences(tokens, synthetic, stream, document)
 
     @property
     def _document_type(self) -> str:

@@ -26,6 +26,9 @@ def _whole(value: Any) -> int:
 _Whole = Annotated[int, BeforeValidator(_whole)]
 
 
+_Seal = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
+
+
 class Place(NamedTuple):
     """Where a run, or one DataLoader worker of it, stands: as in SavedState."""
 
@@ -45,6 +48,7 @@ class SavedState(BaseModel):
         sealed: Digest of the newest manifest that was read from; "" for none, None where a run reads nothing sealed.
         worker: Number of the DataLoader worker whose state it is, and of how many; None for the whole run.
         sealed_window: Its window; None for that of the last sequence before ``position``.
+        seals: In place of the two, where several streams are sealed: window and digest of each, by its name.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -54,17 +58,20 @@ class SavedState(BaseModel):
     sample_in_epoch: Annotated[_Whole, Field(ge=0, lt=1 << 48)]
     position: Annotated[_Whole, Field(ge=0, lt=1 << 48)]
     fingerprint: dict[str, str | int]
-    sealed: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")] | None = None
+    sealed: _Seal | None = None
     worker: tuple[_Whole, _Whole] | None = None
     sealed_window: Annotated[_Whole, Field(ge=0, lt=1 << 48)] | None = None
+    seals: dict[str, tuple[Annotated[_Whole, Field(ge=-1, lt=1 << 48)], _Seal]] | None = None
 
     @property
     def epoch_start(self) -> int:
         """The position where the epoch began."""
         return self.position - self.sample_in_epoch
 
-    def seal(self, window: int) -> tuple[int, str]:
-        """The newest window, of ``window`` sequences, that was sealed for it, and the digest of its manifest."""
+    def seal(self, stream: str, window: int) -> tuple[int, str]:
+        """The newest window, of ``window`` sequences, that was sealed of a stream, and the digest of its manifest."""
+        if self.seals is not None:
+            return self.seals.get(stream, (-1, ""))
         last = (self.position - 1) // window
         return last if self.sealed_window is None else self.sealed_window, self.sealed or ""
 
@@ -95,7 +102,7 @@ class SavedState(BaseModel):
                 f"{self.epoch}"
             )
         # "" is possible anywhere: maybe only other ranks had read anything synthetic.
-        if mixture.fraction and self.sealed is None:
+        if mixture.fraction and self.sealed is None and self.seals is None:
             raise FingerprintError("the state is damaged: it does not say which sealed window was read last")
         if start != self.epoch * epoch_sequences:
             log.warning(

@@ -1,16 +1,18 @@
-"""Which positions of the run are web and which synthetic, and which sequence stands where in a window."""
+"""Which stream each position of the run belongs to, and which of its sequences stands where in a window."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from streamdocs._base.arrays import Bools, Ints
+from streamdocs._base.arrays import Ints
 from streamdocs._base.hashing import permutation
 from streamdocs.errors import ConfigError
+from streamdocs.schedule.rotation import Rotation
 
 #: What a trainer does where generations are missing: see ``Sealer``.
 WhenBehind = Literal["wait", "reuse", "web"]
@@ -19,8 +21,8 @@ WhenBehind = Literal["wait", "reuse", "web"]
 MOST_TOKENS, MOST_SEQUENCES = 1 << 24, 1 << 22
 
 
-def exact_fraction(number: float | str) -> Fraction:
-    """The share that a number says: 0.75 as 3/4, and "1/3" as it is.
+def exact_fraction(number: float | str, name: str = "synthetic_fraction") -> Fraction:
+    """The share that a number says: 0.75 as 3/4, and "1/3" as it is; ``name`` is what it is called.
 
     Raises:
         ConfigError: It is not a number from 0 to 1, or one of more than six decimals.
@@ -32,64 +34,79 @@ def exact_fraction(number: float | str) -> Fraction:
             raise ValueError(text[:64])
         fraction = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise ConfigError(f"synthetic_fraction={text[:64]!r} is not a number") from error
+        raise ConfigError(f"{name}={text[:64]!r} is not a number") from error
     if not 0 <= fraction <= 1 or fraction.denominator > 10**6:
-        raise ConfigError(
-            f"synthetic_fraction={number}: from 0 to 1 with at most six decimals, or a fraction like '1/3'"
-        )
+        raise ConfigError(f"{name}={number}: from 0 to 1 with at most six decimals, or a fraction like '1/3'")
     return fraction
+
+
+class Share(NamedTuple):
+    """A stream's share of the sequences, and whether it is synthetic."""
+
+    name: str
+    synthetic: bool
+    fraction: Fraction
 
 
 class WindowPlan(NamedTuple):
     """What each position of a window holds.
 
-    synthetic: bool (window,), which positions are synthetic.
-    row: int64 (window,), which of the window's web (or synthetic) sequences stands there.
+    stream: uint8 (window,), number of the stream that it belongs to.
+    row: int64 (window,), which of the window's sequences of that stream stands there.
     """
 
-    synthetic: Bools
+    stream: npt.NDArray[np.uint8]
     row: Ints
 
 
-@dataclass(frozen=True)
 class Mixture:
-    """Layout of the run: sequences p = 0, 1, 2, …, of which an exact share is synthetic, in windows.
+    """Layout of the run: sequences p = 0, 1, 2, …, of which each stream has an exact share, in windows.
+
+    Positions are web or synthetic by floor(p f), f being what all synthetic streams have together, so that no web
+    sequence moves whatever becomes of the synthetic part; each half is dealt to its streams by a ``Rotation``. After
+    any n sequences a stream has had its share of n within one, and within two where its half has several.
 
     Args:
-        fraction: Share of synthetic sequences, 0 to 1.
+        shares: Of the streams, which are numbered in this order; they add up to one.
         max_seq_len: Tokens a sequence.
         window: Sequences a window.
         seed: Of the shuffle inside windows.
     """
 
-    fraction: Fraction
-    max_seq_len: int
-    window: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.max_seq_len <= MOST_TOKENS and 1 <= self.window <= MOST_SEQUENCES):
-            which = f"max_seq_len={self.max_seq_len}, window={self.window}"
+    def __init__(self, shares: Sequence[Share], max_seq_len: int, window: int, seed: int) -> None:
+        if not (1 <= max_seq_len <= MOST_TOKENS and 1 <= window <= MOST_SEQUENCES):
+            which = f"max_seq_len={max_seq_len}, window={window}"
             raise ConfigError(f"{which}: at least 1, and at most {MOST_TOKENS:,} and {MOST_SEQUENCES:,}")
+        self.shares = tuple(shares)
+        self.max_seq_len = max_seq_len
+        self.window = window
+        self.seed = seed
+        #: Share of all synthetic streams together.
+        self.fraction = sum((share.fraction for share in shares if share.synthetic), Fraction())
+        kinds = {share.synthetic for share in shares if share.fraction}
+        self._halves = {kind: _Half(self.shares, kind) for kind in sorted(kinds)}
 
     def synthetic_before(self, position: int) -> int:
         """Synthetic sequences among the first ``position``: floor(position * fraction)."""
         return position * self.fraction.numerator // self.fraction.denominator
 
-    def last_synthetic_before(self, position: int) -> int:
-        """Position by which the newest of those was counted, -1 for none: that it is in the same window is exact."""
-        count = self.synthetic_before(position)
-        return -(-count * self.fraction.denominator // self.fraction.numerator) - 1 if count else -1
+    def before(self, stream: int, position: int) -> int:
+        """Sequences of a stream among the first ``position``."""
+        synthetic = self.shares[stream].synthetic
+        if (half := self._halves.get(synthetic)) is None:
+            return 0
+        return half.rotation.before(half.streams.index(stream), self._count(synthetic, position))
 
-    def web_before(self, position: int) -> int:
-        """Web sequences among the first ``position``."""
-        return position - self.synthetic_before(position)
+    def rows(self, stream: int, window: int) -> range:
+        """Sequences of a stream in a window, by their numbers in it."""
+        return range(*(self.before(stream, number * self.window) for number in (window, window + 1)))
 
-    def rows(self, window: int) -> tuple[range, range]:
-        """Web and synthetic sequences of a window, as numbers of their streams."""
-        first, last = window * self.window, (window + 1) * self.window
-        web = range(self.web_before(first), self.web_before(last))
-        return web, range(self.synthetic_before(first), self.synthetic_before(last))
+    def last_before(self, stream: int, position: int) -> int:
+        """Position by which the newest sequence of a synthetic stream was dealt, -1 for none: exact to the window."""
+        if (half := self._halves.get(True)) is None:
+            return -1
+        number = half.rotation.last_before(half.streams.index(stream), self.synthetic_before(position))
+        return -(-(number + 1) * self.fraction.denominator // self.fraction.numerator) - 1
 
     def plan(self, window: int) -> WindowPlan:
         """Which sequence of which stream stands where in a window: position p is synthetic where floor(pf) rises."""
@@ -97,12 +114,31 @@ class Mixture:
         rest = window * self.window * self.fraction.numerator % self.fraction.denominator
         before = (rest + np.arange(self.window + 1) * self.fraction.numerator) // self.fraction.denominator
         synthetic = before[1:] > before[:-1]
+        stream = np.empty(self.window, np.uint8)
+        for kind, half in self._halves.items():
+            first, last = (self._count(kind, number * self.window) for number in (window, window + 1))
+            stream[synthetic == kind] = half.numbers[half.rotation.between(first, last)]
         row = np.empty(self.window, np.int64)
-        for kind, here in (("web", ~synthetic), ("synthetic", synthetic)):
-            row[here] = permutation(int(here.sum()), self.seed, kind, window)
-        return WindowPlan(synthetic, row)
+        for number, share in enumerate(self.shares):
+            here = stream == number
+            row[here] = permutation(int(here.sum()), self.seed, share.name, window)
+        return WindowPlan(stream, row)
 
     def epoch_sequences(self, web_tokens: int) -> int:
         """Sequences of one pass over ``web_tokens`` packed web tokens; where all is synthetic, of as many tokens."""
         web_share = 1 - self.fraction or Fraction(1)
         return ceil(Fraction(web_tokens, self.max_seq_len) / web_share)
+
+    def _count(self, synthetic: bool, position: int) -> int:
+        count = self.synthetic_before(position)
+        return count if synthetic else position - count
+
+
+class _Half:
+    """The streams of one kind, web or synthetic, and how the sequences of that kind are dealt to them."""
+
+    def __init__(self, shares: Sequence[Share], synthetic: bool) -> None:
+        self.streams = [number for number, share in enumerate(shares) if share.synthetic == synthetic]
+        self.numbers = np.array(self.streams, np.uint8)
+        total = sum((shares[number].fraction for number in self.streams), Fraction())
+        self.rotation = Rotation([shares[number].fraction / total for number in self.streams])

@@ -1,7 +1,7 @@
-"""In which order documents come: for each stream and sweep another."""
+"""In which order sources come: for each stream and sweep another."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from streaming.base.shuffle import algos, get_shuffle
@@ -10,9 +10,6 @@ from streamdocs._base.arrays import Int32s, Ints
 from streamdocs._base.caching import remember
 from streamdocs._base.hashing import seeded_numbers
 from streamdocs.errors import ConfigError
-
-Stream = Literal["web", "synthetic", "filler"]
-
 
 #: Returns what ``make`` does, the ``number``-th array of a series: kept from before, or made now.
 Keep = Callable[[str, int, Callable[[], Int32s]], Int32s]
@@ -23,11 +20,10 @@ def anew(series: str, number: int, make: Callable[[], Int32s]) -> Int32s:
     return make()
 
 
-class DocumentOrder:
-    """In which order documents come: streaming's own shuffle, for each stream and sweep a new one.
+class Shuffle:
+    """How the sources of a run are shuffled, whatever the stream.
 
     Args:
-        shard_sizes: Documents in each shard, in order.
         seed: Seed of the run.
         shuffle: False keeps the order of the corpus in every sweep.
         algorithm, canonical_nodes, block_size: As in StreamingDataset (``shuffle_algo`` and so on).
@@ -35,7 +31,6 @@ class DocumentOrder:
 
     def __init__(
         self,
-        shard_sizes: Ints,
         seed: int,
         *,
         shuffle: bool = True,
@@ -47,13 +42,52 @@ class DocumentOrder:
             raise ConfigError(f"shuffle_seed={seed}: a number from 0 to 2**63 - 1")
         if algorithm not in algos:
             raise ConfigError(f"shuffle_algo={algorithm!r}; it is one of {', '.join(algos)}")
-        self.documents = int(shard_sizes.sum())
-        if not 1 <= canonical_nodes <= self.documents:
-            raise ConfigError(f"num_canonical_nodes={canonical_nodes}: from 1 to the {self.documents} documents")
         self.seed = seed
-        self._arguments = (algorithm, np.asarray(shard_sizes, np.int64), canonical_nodes)
-        self._block_size = block_size
-        self._shuffle = shuffle
+        self.shuffle = shuffle
+        self.algorithm = algorithm
+        self.canonical_nodes = canonical_nodes
+        self.block_size = block_size
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """The same as ``identity`` by the names of a run file."""
+        names = ("shuffle_seed", "shuffle_algo", "num_canonical_nodes", "shuffle_block_size")
+        return {"shuffle": self.shuffle, **dict(zip(names, self.identity, strict=False))}
+
+    @property
+    def identity(self) -> list[object]:
+        """All that an order depends on apart from the stream and its sources."""
+        return [self.seed, self.algorithm, self.canonical_nodes, self.block_size] if self.shuffle else []
+
+
+class SourceOrder:
+    """In which order the sources of a stream come: streaming's own shuffle, for each sweep a new one.
+
+    Args:
+        shard_sizes: Sources in each shard, in order.
+        shuffle: How they are shuffled.
+        stream: Name of the stream, which makes its orders differ from those of others.
+        chosen: int32 (sources,), sorted: which documents they are, of ``documents``; None for all.
+        documents: Documents of the corpus.
+    """
+
+    def __init__(
+        self,
+        shard_sizes: Ints,
+        shuffle: Shuffle,
+        stream: str,
+        chosen: Int32s | None = None,
+        documents: int | None = None,
+    ) -> None:
+        self._shard_sizes = np.asarray(shard_sizes, np.int64)
+        #: How many there are.
+        self.sources = int(self._shard_sizes.sum())
+        self._documents = documents or self.sources
+        self._chosen = chosen
+        if not 1 <= shuffle.canonical_nodes <= self.sources:
+            raise ConfigError(f"num_canonical_nodes={shuffle.canonical_nodes}: from 1 to the {self.sources} documents")
+        self.shuffle = shuffle
+        self._stream = stream
         self._keep: Keep = anew
         self._cache()
 
@@ -72,33 +106,25 @@ class DocumentOrder:
         """From now on, take what was worked out from where ``keep`` has it."""
         self._keep = keep
 
-    @property
-    def fields(self) -> dict[str, object]:
-        """The same as ``identity`` by the names of a run file."""
-        names = ("shuffle_seed", "shuffle_algo", "num_canonical_nodes", "shuffle_block_size")
-        return {"shuffle": self._shuffle, **dict(zip(names, self.identity, strict=False))}
-
-    @property
-    def identity(self) -> list[object]:
-        """All that the order depends on apart from the corpus."""
-        algorithm, _, canonical_nodes = self._arguments
-        return [self.seed, algorithm, canonical_nodes, self._block_size] if self._shuffle else []
-
-    def _order(self, stream: Stream, sweep: int) -> Int32s:
-        """int32 (documents,): the documents in the order in which this sweep of the stream reads them."""
-        return self._keep(stream, sweep, lambda: self._new_order(stream, sweep))
+    def _order(self, sweep: int) -> Int32s:
+        """int32 (sources,): the documents in the order in which this sweep of the stream reads them."""
+        return self._keep(self._stream, sweep, lambda: self._new_order(sweep))
 
     def _rank(self, sweep: int) -> Int32s:
-        """int32 (documents,): place of each document in a sweep of the synthetic stream."""
-        return self._keep("rank", sweep, lambda: self._new_rank(sweep))
+        """int32 (documents,): place of each source in a sweep; of documents that are none of them, any number."""
+        return self._keep(f"{self._stream} rank", sweep, lambda: self._new_rank(sweep))
 
-    def _new_order(self, stream: Stream, sweep: int) -> Int32s:
-        if not self._shuffle:
-            return np.arange(self.documents, dtype=np.int32)
-        number = int(seeded_numbers(np.array([sweep]), self.seed, stream)[0] >> np.uint64(33))
-        return get_shuffle(*self._arguments, number, 0, self._block_size).astype(np.int32)
+    def _new_order(self, sweep: int) -> Int32s:
+        how = self.shuffle
+        if how.shuffle:
+            number = int(seeded_numbers(np.array([sweep]), how.seed, self._stream)[0] >> np.uint64(33))
+            nodes, size = how.canonical_nodes, how.block_size
+            found = get_shuffle(how.algorithm, self._shard_sizes, nodes, number, 0, size).astype(np.int32)
+        else:
+            found = np.arange(self.sources, dtype=np.int32)
+        return found if self._chosen is None else self._chosen[found]
 
     def _new_rank(self, sweep: int) -> Int32s:
-        rank = np.empty(self.documents, np.int32)
-        rank[self.order("synthetic", sweep)] = np.arange(self.documents, dtype=np.int32)
+        rank = np.zeros(self._documents, np.int32)
+        rank[self.order(sweep)] = np.arange(self.sources, dtype=np.int32)
         return rank

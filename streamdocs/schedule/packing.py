@@ -16,7 +16,6 @@ from streamdocs._base.arrays import Count, Int32s, Ints, Tokens
 from streamdocs._base.hashing import digest128
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.layout import Layout, Part
-from streamdocs.schedule.order import Stream
 
 #: Parts that come from the web document.
 DOCUMENT_PARTS = (Part.DOCUMENT, Part.DOCUMENT_IF_ALONE, Part.DOCUMENT_HEAD, Part.DOCUMENT_NEXT)
@@ -233,13 +232,11 @@ class Track:
     """Packed units, from which sequences are cut: row r is the r-th ``length`` tokens after the first ``skip``.
 
     Args:
-        stream: What it is.
         units, pieces: What it is made of.
         skip: Tokens before row 0.
         length: Tokens a row.
     """
 
-    stream: Stream
     units: Units
     pieces: Pieces
     skip: int

@@ -54,7 +54,7 @@ def test_it_sums_up_what_explain_says(dataset, start, size):
                     windows[position // SIZE][source] += segment.stop - segment.start
     here = Counter()
     for (_, kind), tokens in found.tokens.items():
-        here[kind if kind in ("web", dataset.run.recipe.kind) else "mark"] += tokens
+        here[kind if kind in ("web", dataset.run.stream().recipe.kind) else "mark"] += tokens
     assert here == kinds
     rows = list(found.rows())
     assert {(row["document"], generation_of(row)): row["tokens"] for row in rows} == sources
@@ -87,7 +87,7 @@ def test_lengths_are_those_of_what_was_read(dataset):
     for row in list(audit(dataset).rows())[::7]:
         if "round" in row:
             with dataset.store.read() as snapshot:
-                record = read_tokens(snapshot, dataset.run.scope, row["document"], row["round"])
+                record = read_tokens(snapshot, dataset.run.stream().scope, row["document"], row["round"])
             assert row["length"] == record.lengths[row["number"]]
         else:
             assert row["length"] == len(dataset.corpus.tokens(row["document"]))
@@ -96,7 +96,7 @@ def test_lengths_are_those_of_what_was_read(dataset):
 def test_web_passes_are_counted_by_tokens(small_corpus):
     dataset = make_dataset(small_corpus, window=1)
     found = audit(dataset)
-    assert found.summary()["web_passes"] == [0, dataset.epoch_size * 64 / dataset.run.web_tokens]
+    assert found.summary()["web_passes"] == [0, dataset.epoch_size * 64 / dataset.run.web[0].tokens]
     assert {row["tokens"] >= row["length"] for row in found.rows()} == {True}
     assert len(list(found.rows())) == 100 and found.reuse() == {}
 

@@ -18,7 +18,7 @@ def run_file(small_corpus, tmp_path_factory):
     dataset = make_dataset(small_corpus, folder / "store")
     generate(make_run(small_corpus, STITCH), dataset.store, gates=Gates(max_ratio=0.6, slack=0, min_ratio=None))
     texts = [RejectedText(3, 0, "too long", "One that\x1b[2J was too long."), RejectedText(4, 0, "empty", "...")]
-    keep_rejected(dataset.store, dataset.run.scope, texts)
+    keep_rejected(dataset.store, dataset.run.stream().scope, texts)
     return write_run_file(folder / "run.yaml", dataset)
 
 

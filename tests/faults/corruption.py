@@ -43,15 +43,15 @@ def intact(folder: Path) -> Intact:
     run = make_run(corpus, RECIPE, length=32, window=WINDOW)
     dataset = dataset_of(corpus, store, RECIPE)
     states, sequences = [], []
-    blocks = RECIPE.cycle * run.scope.generation_order.blocks_per_round
+    blocks = RECIPE.cycle * run.stream().scope.generation_order.blocks_per_round
     for window in range(WINDOWS):
         generate(run, store, min(window + 2, blocks), first=min(window + (window > 0), blocks))
         sequences += read(dataset, range(window * WINDOW, (window + 1) * WINDOW))
         position = window * WINDOW + 7
         states.append((position, state_of(dataset, position)))
     register_generator(store, TEMPLATE)
-    beat(store, run.scope, "one:1")
-    Leases(store, run.scope, "one:1").acquire(3)
+    beat(store, run.stream().scope, "one:1")
+    Leases(store, run.stream().scope, "one:1").acquire(3)
     return Intact(corpus, folder / "store", states, sequences)
 
 

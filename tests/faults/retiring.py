@@ -34,7 +34,7 @@ def retired_beside_another(folder: Path, tries: int, rng: random.Random) -> Outc
         store = LmdbStore(folder / str(number))
         first, _ = train(corpus, store, "abe", 30)
         second = make_run(corpus, ONE, seed=rng.randrange(100, 200))
-        retirer, delete, steps = retire.Retirer(store, first.run.scope), store.delete, iter(range(1 << 30))
+        retirer, delete, steps = retire.Retirer(store, first.run.stream().scope), store.delete, iter(range(1 << 30))
         when, began = rng.randrange(12), time.monotonic()
 
         def between(table, keys, *, delete=delete, steps=steps, when=when, second=second, store=store):
@@ -65,7 +65,7 @@ def written_again(folder: Path, tries: int, rng: random.Random) -> Outcome:
         store = LmdbStore(folder / str(number))
         dataset, read = train(corpus, store, "aefg", 30)
         with patch.object(retire, "_GRACE_SECONDS", 0):
-            assert retire.Retirer(store, dataset.run.scope).retire() > 0
+            assert retire.Retirer(store, dataset.run.stream().scope).retire() > 0
         other, letters = make_run(corpus, ONE, seed=2), rng.choice(("a", "e", "ae", "aefg"))
         generate(
             other, store, engine=Writes(lambda request, _, some=letters: f"{rng.choice(some)} of {number_of(request)}")

@@ -148,20 +148,20 @@ NOTES = st.one_of(
 def note(data: bytes) -> None:
     """The same bytes under every name of a note."""
     dataset = run_folder()
-    scope, store, ledger = dataset.run.scope, dataset.store, dataset.ledger
+    scope, store, ledger = dataset.run.stream().scope, dataset.store, dataset.ledger
     names = [
         b"beat/" + scope.id + b"s",
         b"generator/x",
         b"retired/" + scope.id,
-        b"marks/" + scope.id + ledger.run.ledger_id,
+        b"marks/" + scope.id + ledger.id,
     ]
-    names += [b"reseals/" + ledger.run.ledger_id, b"lease/" + scope.id + (3).to_bytes(8, "big")]
+    names += [b"reseals/" + ledger.id, b"lease/" + scope.id + (3).to_bytes(8, "big")]
     with store.read() as snapshot:
         before = {name: bytes(old) if (old := snapshot.get("notes", name)) is not None else None for name in names}
 
     def readers():
         with store.read() as snapshot:
-            read_reseals(snapshot, ledger.run.ledger_id)
+            read_reseals(snapshot, ledger.id)
 
     leases = Leases(store, scope, "fuzz:1")
     asked = [
@@ -183,7 +183,7 @@ def note(data: bytes) -> None:
             pass
         finally:
             store.update(name, lambda _, name=name: before[name])
-    assert registered_generators(store) == [dataset.run.scope.generator]
+    assert registered_generators(store) == [dataset.run.stream().scope.generator]
 
 
 @functools.cache
@@ -191,7 +191,7 @@ def first_window() -> tuple[bytes, bytes, list]:
     """Where the first window is, its manifest as it is stored, and what that says."""
     ledger = run_folder().ledger
     found = ledger.sealed(0)
-    return window_key(ledger.run.ledger_id, 0, ()), found, unpack(decompress(found))
+    return window_key(ledger.id, 0, ()), found, unpack(decompress(found))
 
 
 arrays = st.lists(st.integers(0, 300) | st.just((1 << 32) - 1), max_size=40).map(

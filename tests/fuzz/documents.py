@@ -72,7 +72,7 @@ def whole_path(value) -> None:
         ends = [each for each in (corpus.tokenizer.bos, corpus.tokenizer.eos) if each is not None]
         assert not np.isin(corpus.tokens(document), ends).any()
         for round in range(recipe.total_rounds):
-            for request, _ in requests(run.scope, document, round):
+            for request, _ in requests(run.stream().scope, document, round):
                 check_prompt(request, corpus.text(document))
     store = LmdbStore(made / "store")
     generate(run, store, gates=OPEN_GATES)

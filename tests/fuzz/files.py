@@ -220,4 +220,4 @@ def run_file(data: bytes) -> None:
         DocumentOrder(np.array([3]), mix.shuffle_seed)
     except ConfigError:
         return
-    assert isinstance(run.generator.generator(), Generator | None) and run.recipe.cycle >= 1
+    assert isinstance(run.generator.generator(), Generator | None) and run.stream().recipe.cycle >= 1

@@ -137,7 +137,7 @@ def test_verify_notices_text_of_the_same_length(grown):
 
 def test_verify_notices_windows_that_are_gone_damaged_or_anothers(grown, other):
     def put(window: int, packed: bytes | None) -> None:
-        key = window_key(grown.run.ledger_id, window, ())
+        key = window_key(grown.run.ledger_id(grown.run.stream()), window, ())
         grown.store.delete("windows", [key])
         grown.store.add("windows", {key: packed} if packed else {})
 

@@ -198,7 +198,7 @@ def test_windows_in_use_are_those_that_are_read_today(dataset):
     dataset.ledger.reseal(2, "as a trial")
     new = again(dataset)
     new.ledger.manifest(3)
-    found = [manifest().pack() for _, manifest in windows_in_use(dataset.store, dataset.run.scope)]
+    found = [manifest().pack() for _, manifest in windows_in_use(dataset.store, dataset.run.stream().scope)]
     assert found == [new.ledger.manifest(window).pack() for window in range(4)]
     assert new.ledger.manifest(new.ledger.count() - 1).after.window == 4
 

@@ -127,16 +127,16 @@ def test_a_wait_is_told_and_ends(corpus, tmp_path, caplog, monkeypatch):
     assert (
         "window 0 waits for generations" in caplog.text and "documents x rounds, of which 0 are resolved" in caplog.text
     )
-    assert wanted_beyond(dataset.store, dataset.run.scope) == 0
-    dataset.store.update(b"waits/" + dataset.run.scope.id + b"x", lambda _: msgpack.packb("damaged"))
-    assert wanted_beyond(dataset.store, dataset.run.scope) == 0
+    assert wanted_beyond(dataset.store, dataset.run.stream().scope) == 0
+    dataset.store.update(b"waits/" + dataset.run.stream().scope.id + b"x", lambda _: msgpack.packb("damaged"))
+    assert wanted_beyond(dataset.store, dataset.run.stream().scope) == 0
 
 
 def test_a_trainer_that_waits_is_heard_however_small_max_lead_is(tmp_path):
     """Long documents come first, so that what the next window needs is estimated far too low."""
     texts = make_texts(160, most_words=6)
     dry = make_dataset(make_corpus(tmp_path, texts), tmp_path / "dry", recipe=ONE)
-    first = dry.run.order.order("synthetic", 0)[:24].tolist()
+    first = dry.run.stream().order.order(0)[:24].tolist()
     long = [text + " and many more words." * 60 if number in first else text for number, text in enumerate(texts)]
     (tmp_path / "long").mkdir()
     corpus = make_corpus(tmp_path / "long", long)

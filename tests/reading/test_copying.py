@@ -63,9 +63,9 @@ def test_keys_of_many_are_the_keys_of_each(small_corpus):
     run = make_run(small_corpus, Stretch(generations=4, per_round=2))
     documents, rounds = np.array([3, 1, 3, 2]), [0, 1, 1, 0]
     of_many = run.corpus.document_digests(documents), rounds
-    digests, checks = run.scope.keyring.digests(*of_many), run.scope.keyring.checks(*of_many)
+    digests, checks = run.stream().scope.keyring.digests(*of_many), run.stream().scope.keyring.checks(*of_many)
     for document, round, digest, check in zip(documents.tolist(), rounds, digests, checks, strict=True):
-        assert run.scope.keyring.key(run.corpus.document_digest(document), round) == (digest, check)
+        assert run.stream().scope.keyring.key(run.corpus.document_digest(document), round) == (digest, check)
     assert len(set(digests)) == 4
 
 
@@ -93,8 +93,8 @@ def test_one_flipped_bit_is_an_error_that_says_which_document(small_corpus, stor
 
     damaged: list[int] = []
     read()
-    key = run.scope.keyring.key(run.corpus.document_digest(damaged[0]), 0)
-    where = token_key(run.scope, key.digest)
+    key = run.stream().scope.keyring.key(run.corpus.document_digest(damaged[0]), 0)
+    where = token_key(run.stream().scope, key.digest)
     with store.read() as snapshot:
         record = bytearray(snapshot.get("tokens", where))
     record[offset] ^= 1
@@ -174,7 +174,7 @@ def test_what_sealing_remembers_is_what_another_process_finds(small_corpus, stor
     state = State()
     for packed in together:
         with store.read() as snapshot:
-            shelf = StoreShelf(snapshot, remembers.run.scope, 0, deep=True)
+            shelf = StoreShelf(snapshot, remembers.run.stream().scope, 0, deep=True)
             manifest = remembers.ledger._sealer.seal(state, shelf)
         assert manifest.pack() == packed
         state = manifest.after

@@ -27,13 +27,13 @@ def test_prompts_and_tokens_are_cut_alike(tmp_path, kind, cut_at):
     decode = run.corpus.tokenizer.decode
     documents = np.arange(len(run.corpus.documents))
     units = Units.of(Unit(document, tuple((0, number, 1) for number in range(3))) for document in documents.tolist())
-    pieces = run.unit_packer.pieces(units, run.corpus.tokens_per_document)
+    pieces = run.stream().packer.pieces(units, run.corpus.tokens_per_document)
     broken = 0
     for document in documents.tolist():
         tokens, text = run.corpus.tokens(document), run.corpus.text(document)
         here = (pieces.document == document) & np.isin(pieces.part, [Part.DOCUMENT_HEAD, Part.DOCUMENT_NEXT])
         starts = set(pieces.start[here].tolist()) | {len(tokens)}
-        for place, (request, _) in enumerate(requests(run.scope, document, 0)):
+        for place, (request, _) in enumerate(requests(run.stream().scope, document, 0)):
             before, after = request.fields["before"], request.fields["after"]
             assert before + after == text
             if cut_at == "token":

@@ -134,14 +134,16 @@ def test_orders_and_ranks_are_the_same_shared():
 def test_documents_of_a_stretch_of_a_pass(small_corpus, monkeypatch, stride):
     monkeypatch.setattr(_WebPass, "_STRIDE", stride)
     run = make_dataset(small_corpus).run
-    order = run.order.order("web", 0)
-    ends = np.cumsum(run.web_unit_tokens(order))
+    order = run.web[0].order.order(0)
+    ends = np.cumsum(run.web[0].document_tokens(order))
     found = _WebPass(order, run)
     rng = np.random.default_rng(0)
     stretches = [(0, 1), (0, ends[-1]), (ends[-1] - 1, ends[-1] + 9), (ends[3], ends[4]), (ends[3] - 1, ends[3] + 1)]
     for one, other in [*stretches, *rng.integers(0, ends[-1], (200, 2))]:
         start, stop = min(one, other), max(one, other) + (one == other)
         documents, before = found.between(int(start), int(stop))
-        here = [n for n, end in enumerate(ends) if end > start and end - run.web_unit_tokens(order[[n]])[0] < stop]
+        here = [
+            n for n, end in enumerate(ends) if end > start and end - run.web[0].document_tokens(order[[n]])[0] < stop
+        ]
         assert documents.tolist() == order[here].tolist()
         assert before == start - (ends[here[0] - 1] if here[0] else 0)

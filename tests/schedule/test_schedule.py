@@ -86,7 +86,7 @@ def test_generation_order(recipe, documents):
         np.testing.assert_array_equal(generation.newest_round(np.arange(documents), watermark), exists)
         assert generation.block_of_item(watermark) == number
         block = generation.block(number)
-        exists[generation.documents_of(block)] += 1
-        assert (exists[generation.documents_of(block)] == block.round).all()
+        exists[generation.sources_of(block)] += 1
+        assert (exists[generation.sources_of(block)] == block.round).all()
     assert generation.first_item(number + 1) == generation.total_items == recipe.cycle * documents
     assert generation.generations_per_document(generation.total_items) == recipe.generations

@@ -151,7 +151,7 @@ def test_a_refused_document_is_recorded_and_every_key_is_there(small_corpus, sto
     serve(small_corpus, store, Refusing())
     assert keys_of(store) == expected
     run = make_run(small_corpus, Stitch(generations=2))
-    assert total(read_tallies(store, run.scope).values()).rejected == {"refused by the server": 4}
+    assert total(read_tallies(store, run.stream().scope).values()).rejected == {"refused by the server": 4}
 
 
 class Small(FaultyServer):
@@ -179,7 +179,7 @@ def test_a_document_whose_tokens_cannot_be_counted_is_recorded_and_others_go_on(
     serve(small_corpus, store, Breaking(), failure_budget=1000)
     assert keys_of(store) == expected
     run = make_run(small_corpus, Stitch(generations=2))
-    held = total(read_tallies(store, run.scope).values())
+    held = total(read_tallies(store, run.stream().scope).values())
     assert held.rejected == {"refused by the server": 2} and held.generations == 198
 
 
@@ -188,5 +188,5 @@ def test_a_document_that_is_too_long_is_cut_and_that_is_recorded(small_corpus, s
     serve(small_corpus, store, server)
     assert keys_of(store) == expected and 200 < server.longest <= 300
     run = make_run(small_corpus, Stitch(generations=2))
-    held = total(read_tallies(store, run.scope).values())
+    held = total(read_tallies(store, run.stream().scope).values())
     assert 0 < held.cut < 100 and held.generations == 200

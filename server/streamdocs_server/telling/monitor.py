@@ -83,6 +83,10 @@ class Monitor(Collector):
             "watermark": loop.watermark,
             "rounds_done": loop.rounds_done,
             "lead": loop.lead,
+            "streams": {
+                lane.name: {"watermark": lane.watermark, "rounds_done": lane.rounds_done, "lead": lane.lead}
+                for lane in loop.lanes
+            },
             "in_flight": loop.in_flight,
             "queued": loop.queued,
             "requests_answered": done.answers,
@@ -137,6 +141,13 @@ class Monitor(Collector):
         for name, text in gauges.items():
             if status[name] is not None:  # no lead without a trainer
                 yield GaugeMetricFamily(f"streamdocs_{name}", text, value=status[name])
+        by_stream = {"stream_watermark": "watermark", "stream_rounds_done": "rounds_done", "stream_lead": "lead"}
+        for name, field in by_stream.items():
+            gauge = GaugeMetricFamily(f"streamdocs_{name}", f"The {field} of a stream", labels=["stream"])
+            for stream, said in status["streams"].items():
+                if said[field] is not None:
+                    gauge.add_metric([stream], said[field])
+            yield gauge
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(f"streamdocs_{name}", text, value=value)
         for name, (text, causes) in by_cause.items():

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from streamdocs._base.console import plain_console
 from streamdocs_server.engines.pool import Pool
+from streamdocs_server.work.lane import Lane
 from streamdocs_server.work.loop import GenerationLoop
 
 log = logging.getLogger(__name__)
@@ -34,19 +35,25 @@ def waits_for(loop: GenerationLoop, pool: Pool | None) -> str:
     return f"the trainer, {loop.lead:,} documents x rounds behind (server.max_lead)"
 
 
+def _of(watermark: int, total: int | None) -> str:
+    return f"{watermark:,}" + ("" if total is None else f" of {total:,}")
+
+
+def _lead(lane: Lane) -> str:
+    return "" if lane.lead is None else f", {lane.lead:+,} before the trainer"
+
+
 class View:
     """Shows a loop while it runs: a table on a terminal, a line in the log now and then elsewhere.
 
     Args:
         loop: The loop.
-        total_items: (round, document) items in all, None for endless rounds.
         pool: Its engine; None for an engine without servers.
     """
 
-    def __init__(self, loop: GenerationLoop, total_items: int | None, pool: Pool | None = None) -> None:
+    def __init__(self, loop: GenerationLoop, pool: Pool | None = None) -> None:
         self._loop = loop
         self._pool = pool
-        self._total = total_items
         self._seen: deque[tuple[float, int, int]] = deque()
 
     async def show(self) -> None:
@@ -65,12 +72,15 @@ class View:
         """Names and values."""
         loop, written = self._loop, self._loop.statistics.written
         items_rate, tokens_rate = self._rates()
-        left = None if self._total is None else self._total - loop.watermark
+        total = loop.total_items
+        left = None if total is None else total - loop.watermark
+        several = loop.lanes if len(loop.lanes) > 1 else []
         rejected = ", ".join(f"{cause} {count:,}" for cause, count in written.rejected.most_common()) or "none"
         return [
             ("state", loop.state),
             ("waits for", waits_for(loop, self._pool) or "-"),
-            ("documents x rounds", f"{loop.watermark:,}" + ("" if self._total is None else f" of {self._total:,}")),
+            ("documents x rounds", _of(loop.watermark, total)),
+            *((f"stream {lane.name}", _of(lane.watermark, lane.order.total_items) + _lead(lane)) for lane in several),
             ("written here", f"{written.generations:,} generations, {written.tokens:,} tokens"),
             ("found in the store", f"{loop.statistics.found:,} documents x rounds"),
             ("tokens/s", f"{tokens_rate:,.0f}"),

@@ -1,16 +1,16 @@
 """Asking again for what was rejected, once what caused it is mended."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from streamdocs.errors import ConfigError
 from streamdocs.generations.progress import Tally
-from streamdocs.run import GenerationScope
 from streamdocs.store import Store
+from streamdocs.streams import GenerationScope
 from streamdocs_server.work.retire import Retirer
 
 
-def reopen(store: Store, scope: GenerationScope, causes: Collection[str]) -> frozenset[str]:
+def reopen(store: Store, scopes: Sequence[GenerationScope], causes: Collection[str]) -> frozenset[str]:
     """Make unresolved again what holds a generation that was rejected for one of some causes, or for any: ``all``.
 
     What was accepted stays. Rounds that retired do, too. Of all servers of a store, only the one that is told to will
@@ -22,13 +22,14 @@ def reopen(store: Store, scope: GenerationScope, causes: Collection[str]) -> fro
     Raises:
         ConfigError: Nothing was rejected for one of them.
     """
-    retired = Retirer(store, scope).retired_rounds
     found: dict[bytes, Counter[str]] = {}
-    with store.read() as snapshot:
-        for key, value in snapshot.scan("blocks", scope.id):
-            rejected = Tally.unpack(value).rejected
-            if rejected and scope.generation_order.block(int.from_bytes(key[-8:], "big")).round >= retired:
-                found[key] = rejected
+    for scope in scopes:
+        retired = Retirer(store, scope).retired_rounds
+        with store.read() as snapshot:
+            for key, value in snapshot.scan("blocks", scope.id):
+                rejected = Tally.unpack(value).rejected
+                if rejected and scope.generation_order.block(int.from_bytes(key[-8:], "big")).round >= retired:
+                    found[key] = rejected
     known = sum(found.values(), Counter[str]())
     sought = frozenset(known if "all" in causes else causes)
     if unknown := sorted(sought - known.keys()):

@@ -12,8 +12,8 @@ from pydantic import Field, TypeAdapter
 from streamdocs._base.unfinished import is_alive
 from streamdocs._base.untrusted import unpack
 from streamdocs.generations.progress import block_key
-from streamdocs.run import GenerationScope
 from streamdocs.store import Store
+from streamdocs.streams import GenerationScope
 
 #: Seconds after which a lease that was not renewed is free.
 LEASE_SECONDS = 60.0

@@ -1,29 +1,25 @@
-"""The generation loop: blocks in the order in which training will read them, never too far ahead, nothing twice."""
+"""The generation loop: blocks of all streams in the order in which training will read them, and nothing twice."""
 
 import asyncio
 import contextlib
 import logging
 import threading
 import time
-from math import ceil
+from collections.abc import Sequence
 
 from anyio import CapacityLimiter
 
 from streamdocs.errors import EngineError, StoreError
 from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
-from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
+from streamdocs.generations.progress import Tally, block_key, sample_tally
 from streamdocs.generations.rejected import keep_rejected
-from streamdocs.ledger.sealing import State
-from streamdocs.ledger.waiting import wanted_beyond
-from streamdocs.ledger.windows import newest_windows
-from streamdocs.run import Run
-from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
-from streamdocs_server.work.leases import Leases
+from streamdocs_server.work.budget import Budget
+from streamdocs_server.work.lane import Lane
 from streamdocs_server.work.outcome import small_model_warning
-from streamdocs_server.work.resolve import Resolved, Resolver
-from streamdocs_server.work.retire import Retirer
+from streamdocs_server.work.resolve import Resolved
+from streamdocs_server.work.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
@@ -32,51 +28,33 @@ _IDLE_SECONDS = 0.2
 
 
 class GenerationLoop:
-    """Resolves the blocks of a run until none are left.
+    """Resolves the blocks of a run until none are left: of all streams, what training comes to first.
 
     Args:
-        run: The run; it has a generator.
+        lanes: One for each synthetic stream.
         store: Where generations go.
-        resolver: Who resolves an item.
         server: Name of this server.
+        statistics: Where its resolvers count.
         slots: Documents asked for at once; the engine may change how many, below what they are at first.
-        max_lead: Documents by which generation may be ahead of the trainer; default the whole corpus once.
-        when_behind: What the trainer does where generations are missing.
+        budget: What may be spent; default any amount.
     """
 
     def __init__(
         self,
-        run: Run,
+        lanes: Sequence[Lane],
         store: Store,
-        resolver: Resolver,
         server: str,
+        statistics: Statistics,
         *,
         slots: CapacityLimiter,
-        max_lead: int | None,
-        when_behind: WhenBehind = "reuse",
+        budget: Budget | None = None,
     ) -> None:
-        self._scope = resolver.scope
-        self._order = self._scope.generation_order
+        self.lanes = lanes
+        self.statistics = statistics
         self._store = store
-        self._resolver = resolver
         self._server = server
-        self._max_lead = max_lead or self._order.documents
-        # Rounds come in orders of their own, and it waits for all generations of its next document.
-        self._whole_rounds = when_behind == "wait" and self._scope.recipe.cycle > 1
-        self._window_tokens = ceil(run.mixture.window * run.mixture.fraction) * run.mixture.max_seq_len
         self._slots = slots
-        self._committer = resolver.committer
-        self.leases = Leases(store, self._scope, server)
-        self._retirer = Retirer(store, self._scope)
-        self.statistics = resolver.statistics
-        self.watermark = 0
-        self._states: dict[bytes, State] = {}
-        # Items that training wants by now, and those that its next window needs.
-        self.wanted = 0
-        self._needed = 0
-        # A sample of what is stored, and whether it is all of that.
-        self._stored, self._few_stored = Tally(), True
-        self.waits_for_trainer = False
+        self._budget = budget or Budget()
         # Documents in open blocks, and of those the ones that were begun.
         self._unfinished = 0
         self._asking = 0
@@ -84,28 +62,49 @@ class GenerationLoop:
         self._deadline: float | None = None
         self._beating = threading.Lock()
         self._stopped = self._useless = False
+        self._spent = ""
 
     @property
     def finished(self) -> bool:
         """Whether every item of every round is resolved."""
-        return self.watermark == self._order.total_items
+        return all(lane.finished for lane in self.lanes)
 
     @property
     def state(self) -> str:
         """What it is about."""
         if self.finished:
             return "all rounds are done, and nothing is of use" if self._useless else "all rounds are done"
+        if self._spent:
+            return self._spent
         return "waits for the trainer" if self.waits_for_trainer else "generating"
 
     @property
+    def waits_for_trainer(self) -> bool:
+        """Whether no stream may go further until training does."""
+        return not self.finished and all(lane.finished or lane.waits_for_trainer for lane in self.lanes)
+
+    @property
+    def watermark(self) -> int:
+        """Items resolved without a gap, of all streams."""
+        return sum(lane.watermark for lane in self.lanes)
+
+    @property
+    def total_items(self) -> int | None:
+        """Items in all, None for endless rounds."""
+        totals = [lane.order.total_items for lane in self.lanes]
+        known = [total for total in totals if total is not None]
+        return sum(known) if len(known) == len(totals) else None
+
+    @property
     def rounds_done(self) -> int:
-        """Rounds that are complete."""
-        return self.watermark // self._order.documents
+        """Rounds that are complete in every stream."""
+        return min(lane.rounds_done for lane in self.lanes)
 
     @property
     def lead(self) -> int | None:
-        """Items by which generation is ahead of what training wants; negative where it is behind, None without any."""
-        return self.watermark - self.wanted if self._states else None
+        """The smallest lead of a stream that is not finished, in items; None without any trainer."""
+        leads = [lane.lead for lane in self.lanes if not lane.finished] or [lane.lead for lane in self.lanes]
+        return min((lead for lead in leads if lead is not None), default=None)
 
     @property
     def in_flight(self) -> int:
@@ -122,31 +121,33 @@ class GenerationLoop:
         self._deadline = time.monotonic() + seconds
 
     async def run(self) -> None:
-        """Generate until all rounds are done, or drained.
+        """Generate until all rounds are done, the budget is spent, or drained.
 
         Raises:
             EngineError: The engine cannot be used any more, or nothing that it writes can; what was committed stays.
             StoreError: The store cannot be written.
         """
-        if warning := small_model_warning(self._scope.generator):
+        if warning := small_model_warning(self.lanes[0].scope.generator):
             log.warning("%s", warning)
-        register_generator(self._store, self._scope.generator)
-        register_scope(self._store, self._scope)
-        helpers = [asyncio.create_task(self._beat()), asyncio.create_task(self._retire())]
+        register_generator(self._store, self.lanes[0].scope.generator)
+        for lane in self.lanes:
+            register_scope(self._store, lane.scope)
+        helpers = [asyncio.create_task(self._beat()), *(asyncio.create_task(self._retire(each)) for each in self.lanes)]
         blocks: set[asyncio.Task[None]] = set()
         try:
             while True:
                 await asyncio.to_thread(self._look)
                 # Some always wait for a slot, so that none is ever empty: a block may hang on its slowest document.
-                while self._deadline is None and self._unfinished < self._slots.total_tokens + 2 * BLOCK:
-                    if (number := await asyncio.to_thread(self._next_block)) is None:
+                while not self._ends and self._unfinished < self._slots.total_tokens + 2 * BLOCK:
+                    if (found := await asyncio.to_thread(self._next_block)) is None:
                         break
-                    documents = self._order.documents_of(self._order.block(number)).tolist()
-                    self._unfinished += len(documents)
-                    blocks.add(asyncio.create_task(self._resolve_block(number, documents)))
+                    lane, number = found
+                    sources = lane.order.sources_of(lane.order.block(number)).tolist()
+                    self._unfinished += len(sources)
+                    blocks.add(asyncio.create_task(self._resolve_block(lane, number, sources)))
                 if self.finished:
                     return await asyncio.to_thread(self._check_outcome)
-                if self._drained:
+                if self._drained or (self._spent and not blocks):
                     return None
                 done, _ = await asyncio.wait(
                     {*blocks, *helpers}, timeout=_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
@@ -155,11 +156,21 @@ class GenerationLoop:
                     task.result()
                 blocks -= done
         finally:
-            self._retirer.stop()
+            for lane in self.lanes:
+                lane.retirer.stop()
             await _cancel({*blocks, *helpers})
-            await self._committer.flush()
+            for lane in self.lanes:
+                await lane.resolver.committer.flush()
             await asyncio.to_thread(self._leave)
             self._tell_outcome()
+
+    @property
+    def _ends(self) -> bool:
+        """Whether nothing further is to be begun."""
+        if not self._spent and (spent := self._budget.spent(self.statistics)):
+            self._spent = spent
+            log.warning("%s: what is being asked for is still stored. Training goes on with what there is", spent)
+        return self._deadline is not None or bool(self._spent)
 
     @property
     def _drained(self) -> bool:
@@ -167,7 +178,8 @@ class GenerationLoop:
 
     def _check_outcome(self) -> None:
         """Raise EngineError where all rounds are done and nothing came of them."""
-        stored, few = sample_tally(self._store, self._scope)
+        samples = [sample_tally(self._store, lane.scope) for lane in self.lanes]
+        stored, few = sum((each for each, _ in samples), Tally()), all(whole for _, whole in samples)
         if fault := self.statistics.outcome.fault(stored.generations):
             self._useless = True
             raise EngineError(fault)
@@ -188,77 +200,46 @@ class GenerationLoop:
         with self._beating:  # a beat may still be under way in its thread
             self._stopped = True
             try:
-                for number in list(self.leases.held):
-                    self.leases.release(number)
-                stop_beating(self._store, self._scope, self._server)
+                for lane in self.lanes:
+                    for number in list(lane.leases.held):
+                        lane.leases.release(number)
+                    stop_beating(self._store, lane.scope, self._server)
                 self._keep_samples()
             except StoreError as error:
                 log.warning("others take over when the leases of this server run out: %s", error)
 
     def _look(self) -> None:
-        """See how far everyone is."""
-        with self._store.read() as snapshot:
-            self.watermark = read_watermark(snapshot, self._scope, self.watermark)
-        # The run that is furthest, of all that read what is written here: another name or window is another ledger.
-        known, self._states = self._states, {}
-        for key, manifest in newest_windows(self._store, self._scope):
-            with contextlib.suppress(ValueError):  # damaged, which its readers tell
-                self._states[key] = known[key] if key in known else manifest().after
-        states = [*self._states.values()] or [State()]
-        self.wanted = max(self._order.wanted_items(state.sweep, state.cursor) for state in states)
-        self._needed = max(self._items_of_next_window(state.sweep, state.cursor) for state in states)
-        if wanted_beyond(self._store, self._scope) >= self.watermark:  # that was estimated too low
-            self._needed = max(self._needed, self.watermark + max(self._max_lead, BLOCK))
+        for lane in self.lanes:
+            lane.look()
 
-    def _items_of_next_window(self, sweep: int, cursor: int) -> int:
-        """What is wanted until the end of the next window, rather too much: without it training would never go on."""
-        if self._few_stored:
-            self._stored, self._few_stored = sample_tally(self._store, self._scope)
-        recipe, stored = self._scope.recipe, self._stored
-        units = stored.items * (recipe.round_size if recipe.sweeps > 1 else 1)  # that have so many tokens together
-        documents = cursor + 2 * self._window_tokens * units // max(stored.tokens, 1)
-        sweeps, cursor = divmod(documents, self._order.documents)
-        return self._order.wanted_items(sweep + sweeps, self._order.documents if self._whole_rounds else cursor)
+    def _next_block(self) -> tuple[Lane, int] | None:
+        """Lease the block that training comes to first, of all streams; None where there is none to do now."""
+        while True:
+            coming = [(lane, number) for lane in self.lanes if (number := lane.next_block()) is not None]
+            if not coming:
+                return None
+            lane, number = min(coming, key=lambda each: each[0].urgency(each[1]))
+            if lane.take(number):
+                return lane, number
 
-    def _next_block(self) -> int | None:
-        """Lease the first block that is neither resolved nor somebody's; None where there is none to do now."""
-        limit = self._limit()
-        number = self._order.block_of_item(self.watermark)
-        while (first := self._order.first_item(number)) < limit:
-            with self._store.read() as snapshot:
-                resolved = snapshot.get("blocks", block_key(self._scope, number)) is not None
-            if not resolved and number not in self.leases.held and self.leases.acquire(number):
-                self.waits_for_trainer = False
-                return number
-            number += 1
-        total = self._order.total_items
-        self.waits_for_trainer = total is None or first < total
-        return None
-
-    def _limit(self) -> int:
-        """Items before which work may begin: within the lead, and at most one round above those in use."""
-        rounds_in_store = self._retirer.retired_rounds + self._scope.recipe.cycle + 1
-        limit = max(self.wanted + self._max_lead, self._needed)
-        limit = min(limit, rounds_in_store * self._order.documents)
-        return limit if self._order.total_items is None else min(limit, self._order.total_items)
-
-    async def _resolve_block(self, number: int, documents: list[int]) -> None:
-        round = self._order.block(number).round
-        resolved = await asyncio.gather(*(self._resolve(document, round) for document in documents))
+    async def _resolve_block(self, lane: Lane, number: int, sources: list[int]) -> None:
+        round = lane.order.block(number).round
+        resolved = await asyncio.gather(*(self._resolve(lane, source, round) for source in sources))
         whole = sum((each.tally for each in resolved), Tally())
         # Nobody reads tokens before their block is resolved, and those of a whole block lie together in the store.
         tokens = {key: record for each in resolved for key, record in each.tokens.items()}
-        await self._committer.add({"tokens": tokens, "blocks": {block_key(self._scope, number): whole.pack()}})
-        await asyncio.to_thread(self.leases.release, number)
+        done = {block_key(lane.scope, number): whole.pack()}
+        await lane.resolver.committer.add({"tokens": tokens, "blocks": done})
+        await asyncio.to_thread(lane.leases.release, number)
 
-    async def _resolve(self, document: int, round: int) -> Resolved:
+    async def _resolve(self, lane: Lane, source: int, round: int) -> Resolved:
         async with self._slots:
             if self._deadline is not None:
                 await asyncio.Event().wait()  # until run() returns, and cancels this
             self._asking += 1
-            text, new = await self._resolver.write(document, round)
+            text, new = await lane.resolver.write(source, round)
             self.statistics.outcome.check()
-        resolved = await self._resolver.resolve(document, round, text, new)
+        resolved = await lane.resolver.resolve(source, round, text, new)
         self._asking -= 1
         self._unfinished -= 1
         if resolved.asked:
@@ -276,18 +257,20 @@ class GenerationLoop:
     def _beat_once(self) -> None:
         with self._beating:
             if not self._stopped:
-                beat(self._store, self._scope, self._server)
-                self.leases.renew()
+                for lane in self.lanes:
+                    beat(self._store, lane.scope, self._server)
+                    lane.leases.renew()
                 self._keep_samples()
 
     def _keep_samples(self) -> None:
-        keep_rejected(self._store, self._scope, self.statistics.outcome.take_samples())
+        for lane in self.lanes:
+            keep_rejected(self._store, lane.scope, self.statistics.outcome.take_samples(lane.name))
 
-    async def _retire(self) -> None:
-        if self._order.total_items == self._scope.recipe.cycle * self._order.documents:
+    async def _retire(self, lane: Lane) -> None:
+        if lane.order.total_items == lane.scope.recipe.cycle * lane.order.sources:
             await asyncio.Event().wait()  # every round stays in use
         while True:
-            await asyncio.to_thread(self._retirer.retire)
+            await asyncio.to_thread(lane.retirer.retire)
             await asyncio.sleep(_BEAT_SECONDS)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import xxhash
 
+from streamdocs.config import SYNTHETIC
 from streamdocs.errors import EngineError
 from streamdocs.generations.encoding import TextRecord
 from streamdocs.generations.rejected import MOST_CHARS, MOST_TEXTS, RejectedText
@@ -58,17 +59,16 @@ class Outcome:
         self._in_vain = 0
         self._distinct: set[int] = set()
         self._beginnings: Counter[int] = Counter()
-        self._samples: dict[str, deque[RejectedText]] = {}
+        self._samples: dict[str, dict[str, deque[RejectedText]]] = {}
 
-    def reject(self, text: RejectedText) -> None:
-        """Note a text that was not accepted, for the sample."""
+    def reject(self, text: RejectedText, stream: str = SYNTHETIC) -> None:
+        """Note a text that was not accepted, for the sample of its stream."""
         cut = RejectedText(text.document, text.round, text.cause, _printed(text.text[:MOST_CHARS]))
-        self._samples.setdefault(text.cause, deque(maxlen=MOST_TEXTS)).append(cut)
+        self._samples.setdefault(stream, {}).setdefault(text.cause, deque(maxlen=MOST_TEXTS)).append(cut)
 
-    def take_samples(self) -> list[RejectedText]:
-        """The newest texts that were not accepted since the last call."""
-        taken, self._samples = self._samples, {}
-        return [text for texts in taken.values() for text in texts]
+    def take_samples(self, stream: str = SYNTHETIC) -> list[RejectedText]:
+        """The newest texts of a stream that were not accepted since the last call."""
+        return [text for texts in self._samples.pop(stream, {}).values() for text in texts]
 
     def add(self, record: TextRecord) -> None:
         """Note what became of a document."""

@@ -25,8 +25,8 @@ from streamdocs.generations.records import token_key
 from streamdocs.generations.rejected import RejectedText
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
-from streamdocs.run import GenerationScope
 from streamdocs.store import Store, Table
+from streamdocs.streams import GenerationScope
 from streamdocs_server.engines import Completion, Engine, RequestRefusedError
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
 from streamdocs_server.work.commit import Committer
@@ -229,7 +229,8 @@ class Resolver:
                 seen |= {verdict.text} if self.gates.distinct else set()
                 return verdict
             verdict = Rejected("duplicate")
-        self.statistics.outcome.reject(RejectedText(document, round, verdict.cause, completion.text))
+        rejected = RejectedText(document, round, verdict.cause, completion.text)
+        self.statistics.outcome.reject(rejected, self.scope.stream)
         return verdict
 
 

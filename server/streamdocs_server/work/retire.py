@@ -11,8 +11,8 @@ from streamdocs.generations.heartbeat import is_only_scope
 from streamdocs.generations.progress import read_retired, read_watermark, retired_key
 from streamdocs.generations.records import token_keys
 from streamdocs.ledger.windows import windows_in_use
-from streamdocs.run import GenerationScope
 from streamdocs.store import Store
+from streamdocs.streams import GenerationScope
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Retirer:
         first = self.retired_rounds
         with self._store.read() as snapshot:
             self._watermark = read_watermark(snapshot, self._scope, self._watermark)
-        complete = self._watermark // self._scope.order.documents
+        complete = self._watermark // self._scope.order.sources
         # Round r is replaced everywhere once round r + cycle is complete.
         replaced = range(first, complete - self._scope.recipe.cycle)
         now = time.monotonic()
@@ -90,7 +90,7 @@ class Retirer:
 
     def _delete(self, round: int) -> bool:
         """Delete a round, in steps that others can write between; whether all of it."""
-        total = self._scope.order.documents
+        total = self._scope.order.sources
         for start in range(0, total, _CHUNK):
             if self._stopped or self._shared:
                 return False

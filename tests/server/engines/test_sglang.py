@@ -392,8 +392,8 @@ def test_a_killed_scheduler_costs_nothing_but_time(sglang, pool, small_corpus, s
     sglang.run(work())
     assert sglang.supervisor.restarts == before + 1
     with store.read() as snapshot:
-        assert read_watermark(snapshot, run.scope) == 100
-    held = total(read_tallies(store, run.scope).values())
+        assert read_watermark(snapshot, run.stream().scope) == 100
+    held = total(read_tallies(store, run.stream().scope).values())
     assert held.items == 100 and held.generations + sum(held.rejected.values()) == 200
     assert len(written) == 100 and set(written.values()) == {1}
     assert len(answered) == 100 and set(answered.values()) == {1}
@@ -518,7 +518,7 @@ def test_a_router_with_one_of_two_servers_killed(sglang, tiny_model, small_corpu
 
 
 def expected_keys(run) -> set[bytes]:
-    keyring, corpus = run.scope.keyring, run.corpus
+    keyring, corpus = run.stream().scope.keyring, run.corpus
     return {keyring.key(corpus.document_digest(document), 0).digest for document in range(100)}
 
 

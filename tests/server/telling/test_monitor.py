@@ -169,7 +169,7 @@ def test_prompts_shown_are_those_that_are_sent(small_corpus, store, run_file):
         endpoint = OpenAIEndpoint(url="http://there", model="m", sampling=sampling, transport=Recording())
         pool = Pool([endpoint], slots=CapacityLimiter(1))
         run = Run.of(file, file.generator.generator(await pool.model()))
-        await Resolver(run.scope, store, pool, Gates(), attempts=1).write(7, 1)
+        await Resolver(run.stream().scope, store, pool, Gates(), attempts=1).write(7, 1)
         await pool.close()
 
     asyncio.run(work())

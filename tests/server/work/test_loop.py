@@ -73,13 +73,13 @@ def serve_until_it_waits(loop, timeout=60) -> None:
 def make_dataset(run, store, **options) -> StreamingMegadocDataset:
     """The trainer's side of a run."""
     mixture = {"synthetic_fraction": 0.75, "max_seq_len": 64, "window": 32, "shuffle_seed": 17}
-    who = {"local": run.corpus.local, "recipe": run.recipe, "generator": run.scope.generator}
+    who = {"local": run.corpus.local, "recipe": run.stream().recipe, "generator": run.stream().scope.generator}
     return StreamingMegadocDataset(store=store, **who, **mixture, **options)
 
 
 def watermark_of(run, store) -> int:
     with store.read() as snapshot:
-        return read_watermark(snapshot, run.scope)
+        return read_watermark(snapshot, run.stream().scope)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_everything_is_generated_once_and_then_nothing(small_corpus, store, reci
     serve(loop)
     assert loop.finished and watermark_of(run, store) == recipe.cycle * 100
     assert sum(engine.asked.values()) == 100 * recipe.generations
-    held = total(read_tallies(store, run.scope).values())
+    held = total(read_tallies(store, run.stream().scope).values())
     assert (held.items, held.generations) == (recipe.cycle * 100, 100 * recipe.generations)
     assert held.tokens == loop.statistics.written.tokens > 0
     again = CountingEngine()
@@ -116,7 +116,7 @@ def test_blocks_come_in_the_order_in_which_they_are_wanted(small_corpus, store):
     run, engine = make_run(small_corpus, recipe), CountingEngine()
     serve(make_loop(run, store, engine=engine, max_in_flight=1))
     prompts = list(engine.asked)
-    expected = run.order.order("synthetic", 0)
+    expected = run.stream().order.order(0)
     documents = [next(d for d in range(100) if run.corpus.text(d) in prompt) for prompt in prompts[: 2 * BLOCK]]
     assert sorted(documents) == sorted(expected[: 2 * BLOCK].tolist())
 
@@ -175,14 +175,14 @@ def test_rounds_retire_when_nobody_will_read_them(small_corpus, store, monkeypat
     recipe = Stitch(generations=2, per_round=1, rounds=6)
     run = make_run(small_corpus, recipe)
     dataset = make_dataset(run, store, batch_size=4, keep_checkpoints=1)
-    generate(run, store, blocks=run.scope.generation_order.blocks_per_round)
+    generate(run, store, blocks=run.stream().scope.generation_order.blocks_per_round)
     first = dataset[0]["input_ids"]
 
     def rounds_held() -> set[int]:
         held = set()
         with store.read() as snapshot:
             for round in range(6):
-                keys = [run.scope.keyring.key(run.corpus.document_digest(d), round) for d in range(100)]
+                keys = [run.stream().scope.keyring.key(run.corpus.document_digest(d), round) for d in range(100)]
                 held |= {round} if any(snapshot.get("texts", key.digest) for key in keys) else set()
         return held
 
@@ -201,7 +201,7 @@ def test_rounds_retire_when_nobody_will_read_them(small_corpus, store, monkeypat
         other = make_run(small_corpus, recipe, seed=18)
         if position == 32 * 4:
             register_scope(store, other.scope)
-            retirer = Retirer(store, run.scope)
+            retirer = Retirer(store, run.stream().scope)
             assert retirer.retire() == retirer.retire() == 0  # somebody else may need them
             assert caplog.text.count("nothing retires, and no more than 3 rounds are written") == 1
             store.update(b"scope/" + other.scope.id, lambda _: None)
@@ -218,9 +218,9 @@ def test_rejected_generations_are_asked_for_again_and_then_recorded(small_corpus
 
     run, engine = make_run(small_corpus, Stitch(generations=3)), Stubborn()
     loop = make_loop(run, store, engine=engine)
-    loop._resolver = type(loop._resolver)(run.scope, store, engine, replace(OPEN_GATES, chat=True), attempts=3)
+    loop._resolver = type(loop._resolver)(run.stream().scope, store, engine, replace(OPEN_GATES, chat=True), attempts=3)
     serve(loop)
-    held = total(read_tallies(store, run.scope).values())
+    held = total(read_tallies(store, run.stream().scope).values())
     assert held.generations == 200 and held.rejected == {"refusal": 100}
     assert set(engine.asked.values()) == {3 + 1 + 1}
 
@@ -234,7 +234,7 @@ def test_a_refused_document_is_recorded_and_others_go_on(small_corpus, store):
 
     run = make_run(small_corpus, Stitch(generations=2))
     serve(make_loop(run, store, engine=Refusing()))
-    held = total(read_tallies(store, run.scope).values())
+    held = total(read_tallies(store, run.stream().scope).values())
     assert held.rejected == {"refused by the server": 2} and held.generations == 198
 
 
@@ -256,7 +256,7 @@ def test_an_engine_that_is_gone_stops_the_loop_and_loses_nothing(small_corpus, s
 
 def test_leases(small_corpus, store, monkeypatch):
     run = make_run(small_corpus, Stitch(generations=1))
-    ours, theirs = Leases(store, run.scope, "here:1"), Leases(store, run.scope, "there:1")
+    ours, theirs = Leases(store, run.stream().scope, "here:1"), Leases(store, run.stream().scope, "there:1")
     assert theirs.acquire(3) and not ours.acquire(3) and ours.acquire(4)
     theirs.release(3)
     assert ours.acquire(3)
@@ -266,23 +266,23 @@ def test_leases(small_corpus, store, monkeypatch):
     assert theirs.acquire(3)  # it ran out
     ours.renew()  # as a server that was stopped for longer than its leases
     ours.release(3)
-    assert not Leases(store, run.scope, "elsewhere:1").acquire(3)
+    assert not Leases(store, run.stream().scope, "elsewhere:1").acquire(3)
 
 
 def records_of(run, store, document: int):
-    key = run.scope.keyring.key(run.corpus.document_digest(document), 0)
+    key = run.stream().scope.keyring.key(run.corpus.document_digest(document), 0)
     with store.read() as snapshot:
         text = decode_text(key, snapshot.get("texts", key.digest))
-        record = decode_tokens(key, snapshot.get("tokens", token_key(run.scope, key.digest)))
+        record = decode_tokens(key, snapshot.get("tokens", token_key(run.stream().scope, key.digest)))
         return key, text, [record.generation(number).tolist() for number in range(2)]
 
 
 def test_tokens_are_those_of_the_text_of_whoever_was_faster(small_corpus, store):
     """Two runs of other orders may ask for the same generations at the same time."""
     run = make_run(small_corpus, Stitch(generations=2))
-    order = run.scope.generation_order
-    first = order.documents_of(order.block(0)).tolist()
-    keys = [run.scope.keyring.key(run.corpus.document_digest(document), 0) for document in first]
+    order = run.stream().scope.generation_order
+    first = order.sources_of(order.block(0)).tolist()
+    keys = [run.stream().scope.keyring.key(run.corpus.document_digest(document), 0) for document in first]
     theirs = TextRecord(["Somebody else wrote this.", None], [None, "too short"])
 
     class Slower(TemplateEngine):
@@ -295,7 +295,7 @@ def test_tokens_are_those_of_the_text_of_whoever_was_faster(small_corpus, store)
         _, text, tokens = records_of(run, store, document)
         assert text == theirs
         assert run.corpus.tokenizer.decode(tokens[0]) == theirs.texts[0] and tokens[1] == []
-    tally = total(read_tallies(store, run.scope).values())
+    tally = total(read_tallies(store, run.stream().scope).values())
     assert (tally.generations, tally.rejected) == (len(first), {"too short": len(first)})
 
 
@@ -306,7 +306,7 @@ def test_a_damaged_record_makes_room_for_another(small_corpus, store, tables):
     generate(run, store)
     key, text, tokens = records_of(run, store, 7)
     for table in tables:
-        where = key.digest if table == "texts" else token_key(run.scope, key.digest)
+        where = key.digest if table == "texts" else token_key(run.stream().scope, key.digest)
         with store.read() as snapshot:
             record = bytearray(snapshot.get(table, where))
             blocks = [bytes(name) for name, _ in snapshot.scan("blocks", b"")]
@@ -348,7 +348,12 @@ def test_killed_and_restarted_it_asks_for_nothing_that_is_stored(small_corpus, t
         seen = watermark_of(run, store)
     # LMDB shows a commit whose writer was killed right after it to readers only once somebody writes again.
     store.update(b"recovered", lambda _: b"")
-    keys = [k for d in range(100) for r in (0, 1) for k in [run.scope.keyring.key(run.corpus.document_digest(d), r)]]
+    keys = [
+        k
+        for d in range(100)
+        for r in (0, 1)
+        for k in [run.stream().scope.keyring.key(run.corpus.document_digest(d), r)]
+    ]
     with store.read() as snapshot:
         stored = sum(snapshot.get("texts", key.digest) is not None for key in keys)
     engine = CountingEngine()
@@ -434,8 +439,8 @@ def test_a_server_that_stops_leaves_the_rest_of_a_round_to_the_next(small_corpus
     monkeypatch.setattr("streamdocs_server.work.retire._CHUNK", 16)
     run = make_run(small_corpus, Stitch(generations=2, per_round=1, rounds=4))
     generate(run, store)
-    register_scope(store, run.scope)
-    stopping, delete, seen = Retirer(store, run.scope), store.delete, []
+    register_scope(store, run.stream().scope)
+    stopping, delete, seen = Retirer(store, run.stream().scope), store.delete, []
 
     def delete_once(table, keys):
         seen.append(delete(table, keys))
@@ -446,7 +451,7 @@ def test_a_server_that_stops_leaves_the_rest_of_a_round_to_the_next(small_corpus
     assert stopping.retire() == 0 and seen == [16, 16] and stopping.retired_rounds == 0
     monkeypatch.undo()
     monkeypatch.setattr("streamdocs_server.work.retire._GRACE_SECONDS", 0.0)
-    assert Retirer(store, run.scope).retire() == 2
+    assert Retirer(store, run.stream().scope).retire() == 2
     with store.read() as snapshot:
         assert len(list(snapshot.scan("texts", b""))) == 200
 
@@ -454,5 +459,5 @@ def test_a_server_that_stops_leaves_the_rest_of_a_round_to_the_next(small_corpus
 def test_default_gates_accept_what_the_template_engine_writes(small_corpus, store):
     run = make_run(small_corpus, Stitch(generations=2))
     serve(make_loop(run, store, gates=Gates()))
-    held = total(read_tallies(store, run.scope).values())
+    held = total(read_tallies(store, run.stream().scope).values())
     assert held.generations > 150

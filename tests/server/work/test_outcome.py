@@ -112,7 +112,7 @@ def test_a_document_gets_no_text_twice(small_corpus, store, distinct):
 
     gates = dataclasses.replace(OPEN_GATES, distinct=distinct)
     serve(make_loop(run, store, engine=Cold(), gates=gates))
-    held = total(read_tallies(store, run.scope).values())
+    held = total(read_tallies(store, run.stream().scope).values())
     # But for a few, where two rounds of a document are asked for at the same time.
     assert 100 <= held.generations < 116 if distinct else held.generations == 400
     assert held.rejected["duplicate"] == 400 - held.generations
@@ -123,23 +123,23 @@ def test_what_was_rejected_is_asked_for_again_and_what_was_accepted_stays(small_
     run = make_run(small_corpus, recipe)
     first = Saying(lambda text, number: "" if len(text) % 3 else text)
     serve(make_loop(run, store, engine=first))
-    before, kept = total(read_tallies(store, run.scope).values()), texts(run, store)
+    before, kept = total(read_tallies(store, run.stream().scope).values()), texts(run, store)
     assert before.rejected["empty"] > 50 and before.generations > 50
     with pytest.raises(ConfigError, match=r"'refusal': nothing was rejected for that. There is 'empty' \(\d+\)"):
-        reopen(store, run.scope, ["refusal"])
-    causes = reopen(store, run.scope, ["all"])
+        reopen(store, run.stream().scope, ["refusal"])
+    causes = reopen(store, run.stream().scope, ["all"])
     assert causes == {"empty"}
     second = Saying(lambda text, _: f"Again: {text}")
     loop = make_loop(run, store, engine=second)
-    loop._resolver = Resolver(run.scope, store, second, OPEN_GATES, 1, again=causes)
+    loop._resolver = Resolver(run.stream().scope, store, second, OPEN_GATES, 1, again=causes)
     serve(loop)
-    after, now = total(read_tallies(store, run.scope).values()), texts(run, store)
+    after, now = total(read_tallies(store, run.stream().scope).values()), texts(run, store)
     assert after.generations == before.generations + before.rejected["empty"] and not after.rejected
     assert sum(n for _, n in second.asked) == before.rejected["empty"]
     assert all(new == old or (old is None and new.startswith("Again: ")) for new, old in zip(now, kept, strict=True))
     with store.read() as snapshot:  # tokens are those of the texts
-        shelf = StoreShelf(snapshot, run.scope, 0, deep=True)
-        assert not shelf.lost() and shelf.watermark == run.scope.generation_order.total_items
+        shelf = StoreShelf(snapshot, run.stream().scope, 0, deep=True)
+        assert not shelf.lost() and shelf.watermark == run.stream().scope.generation_order.total_items
     serve(make_loop(run, store, engine=(idle := Saying(lambda text, _: text))))
     assert not idle.asked
 
@@ -147,9 +147,9 @@ def test_what_was_rejected_is_asked_for_again_and_what_was_accepted_stays(small_
 def texts(run, store) -> list[str | None]:
     found = []
     with store.read() as snapshot:
-        for round in range(run.recipe.cycle):
+        for round in range(run.stream().recipe.cycle):
             for document in range(100):
-                key = run.scope.keyring.key(run.corpus.document_digest(document), round)
+                key = run.stream().scope.keyring.key(run.corpus.document_digest(document), round)
                 found += decode_text(key, snapshot.get("texts", key.digest)).texts
     return found
 
@@ -161,19 +161,19 @@ def test_a_sample_of_rejected_texts_is_kept(small_corpus, store):
         return f"I'm sorry, but I can't help with that. {text}" if number else text
 
     serve(make_loop(run, store, engine=Saying(say), gates=GATES))
-    sample = list(read_rejected(store, run.scope))
+    sample = list(read_rejected(store, run.stream().scope))
     assert len(sample) == MOST_TEXTS and {each.cause for each in sample} == {"refusal"}
     assert all(each.text.startswith("I'm sorry") and 0 <= each.document < 100 for each in sample)
     newer = [RejectedText(1, 0, cause, "\ud800" + "x" * 9999) for cause in ("empty", "refusal")]
     outcome = Outcome()
     for each in newer:
         outcome.reject(each)
-    keep_rejected(store, run.scope, outcome.take_samples())
-    sample = list(read_rejected(store, run.scope))
+    keep_rejected(store, run.stream().scope, outcome.take_samples())
+    sample = list(read_rejected(store, run.stream().scope))
     assert len(sample) == MOST_TEXTS + 1 and [len(s.text) for s in sample if s.document == 1][-1] == MOST_CHARS
     assert not outcome.take_samples()
-    store.update(b"rejected/" + run.scope.id + b"/empty", lambda _: b"damaged")
-    assert len(list(read_rejected(store, run.scope))) == MOST_TEXTS
+    store.update(b"rejected/" + run.stream().scope.id + b"/empty", lambda _: b"damaged")
+    assert len(list(read_rejected(store, run.stream().scope))) == MOST_TEXTS
 
 
 @pytest.mark.parametrize(

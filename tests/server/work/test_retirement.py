@@ -36,7 +36,7 @@ def store(tmp_path):
 
 def train_and_retire(corpus, store, rounds: int, *, retired: bool = True):
     """A run of which rounds retire on the way; its states, and the tokens after each."""
-    retirer = retire.Retirer(store, make_dataset(corpus, store, recipe=ENDLESS, window=16).run.scope)
+    retirer = retire.Retirer(store, make_dataset(corpus, store, recipe=ENDLESS, window=16).run.stream().scope)
     words = [f"a {round}" for round in range(rounds)]
     dataset, read = train(corpus, store, words, 24, retirer.retire if retired else lambda: None)
     return dataset, retirer, read
@@ -61,7 +61,9 @@ def test_what_retired_is_told_from_what_was_lost(corpus, store):
     # What is lost beside it is a fault, and sealed anew from there.
     window = read[-1][0]["position"] // 16
     units = dataset.ledger.manifest(window).units
-    key = dataset.run.scope.keyring.key(dataset.corpus.document_digest(int(units.owners[-1])), int(units.rounds[-1]))
+    key = dataset.run.stream().scope.keyring.key(
+        dataset.corpus.document_digest(int(units.owners[-1])), int(units.rounds[-1])
+    )
     store.delete("tokens", [k for k, _ in scan(store, "tokens") if k.endswith(key.digest)])
     lost = [report.window for report in verify(dataset.ledger) if not report.intact]
     assert lost and reseal_lost(dataset.ledger, 0).window == lost[0]
@@ -93,8 +95,8 @@ def test_a_text_that_was_written_again_is_not_what_was_sealed(corpus, store):
         generate(other, store, engine=Writes(lambda request, _, word=word: f"{word} 0 of {number_of(request)}"))
         window = dataset.ledger.manifest(old["position"] // 16)
         with store.read() as snapshot:
-            faults = Records(snapshot, dataset.run.scope).faults(window.units, window.checksums)
-            same = Records(snapshot, dataset.run.scope).faults(window.units)
+            faults = Records(snapshot, dataset.run.stream().scope).faults(window.units, window.checksums)
+            same = Records(snapshot, dataset.run.stream().scope).faults(window.units)
         if word == "a":  # the same text: what was sealed is there again
             assert set(faults) == {""} and replay(corpus, store, old) == wanted
             for table in ("tokens", "texts", "blocks"):
@@ -126,7 +128,7 @@ def test_another_run_that_comes_while_a_round_retires_loses_nothing(corpus, stor
         lengths = Records(snapshot, second.scope).all_lengths(*(units_of(documents)))
     assert (lengths > 0).all()
     assert engine.asked < DOCUMENTS or after > 6
-    assert first.run.scope.id != second.scope.id
+    assert first.run.stream().scope.id != second.scope.id
 
 
 def units_of(documents):

@@ -1,0 +1,228 @@
+"""Streams: what a run reads side by side, each packed by itself: web text, or units made of generations."""
+
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from streamdocs._base.arrays import Int32s, Ints, Tokens
+from streamdocs._base.hashing import canonical, digest128, fingerprint
+from streamdocs.config import SYNTHETIC
+from streamdocs.corpus.reader import Corpus
+from streamdocs.recipes import Recipe, Rephrase
+from streamdocs.recipes.boundaries import TokenBoundaries
+from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring
+from streamdocs.recipes.layout import WEB_LAYOUT, Layout, Part
+from streamdocs.schedule.mixture import Mixture, WhenBehind
+from streamdocs.schedule.order import Shuffle, SourceOrder
+from streamdocs.schedule.packing import Packer, Units
+from streamdocs.schedule.rounds import GenerationOrder
+from streamdocs.schedule.sources import Sources
+
+
+class Documents(Sources):
+    """Documents of a corpus, all or some of them, as the sources of a stream; a source is a document's number.
+
+    Args:
+        corpus: Where they are.
+        chosen: int32 (documents,), sorted: which; None for all.
+    """
+
+    def __init__(self, corpus: Corpus, chosen: Int32s | None = None) -> None:
+        self.corpus = corpus
+        self.chosen = chosen
+        self.shard_sizes = corpus.shard_sizes
+        if chosen is not None:
+            ends = np.searchsorted(chosen, np.cumsum(corpus.shard_sizes))
+            sizes = np.diff(ends, prepend=0)
+            self.shard_sizes = sizes[sizes > 0]
+
+    @property
+    def identity(self) -> list[Any]:
+        """The corpus, and which documents of it where they are some."""
+        return [self.corpus.digest, *([] if self.chosen is None else [digest128(self.chosen.data)])]
+
+    def is_all_of(self, corpus: Corpus) -> bool:
+        """Whether these are all documents of a corpus."""
+        return self.chosen is None and self.corpus is corpus
+
+    @property
+    def identity_names(self) -> list[str]:
+        """The same in few characters."""
+        return [self.corpus.digest[:16], *(digest.hex()[:16] for digest in self.identity[1:])]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return int(self.shard_sizes.sum())
+
+    def digests(self, sources: Ints) -> list[bytes]:
+        """Digests of their texts."""
+        return self.corpus.document_digests(sources)
+
+    def text(self, source: int) -> str:
+        """The document's."""
+        return self.corpus.text(source)
+
+    def tokens(self, sources: Ints | Int32s) -> Ints:
+        """As the corpus counts them."""
+        return self.corpus.tokens_per_document[sources]
+
+    @cached_property
+    def total_tokens(self) -> int:
+        """Of all of them."""
+        every = self.corpus.tokens_per_document
+        return int((every if self.chosen is None else every[self.chosen]).sum())
+
+
+class GenerationScope:
+    """What decides which generations are asked for, in which order and under which keys.
+
+    Args:
+        sources, recipe, generator, order: The stream's.
+        stream: Its name.
+    """
+
+    def __init__(
+        self, sources: Documents, recipe: Recipe, generator: Generator, order: SourceOrder, stream: str = SYNTHETIC
+    ) -> None:
+        self.sources = sources
+        self.corpus = corpus = sources.corpus
+        self.recipe = recipe
+        self.generator = generator
+        self.order = order
+        self.stream = stream
+        self.generation_order = GenerationOrder(recipe, order)
+        self.keyring = Keyring(recipe, generator, corpus.tokenizer_digest)
+        asked = recipe.scope(corpus.tokenizer_digest)
+        where, how = sources.identity, order.shuffle
+        other = [stream] if how.shuffle and stream != SYNTHETIC else []
+        parts = [where[0], *asked, generator.fingerprint, how.identity, *where[1:], *other]
+        # Keys hold the version, so that what another one has resolved is not there for this one.
+        self.id = digest128(canonical([FORMAT_VERSION, *parts]))
+        #: The same by field, to name those in which two scopes differ.
+        self.fields: dict[str, Any] = {
+            "corpus": corpus.digest,
+            "recipe": f"{recipe.kind} {fingerprint(asked)}",
+            "generations": recipe.generations,
+            "per_round": recipe.round_size,
+            "generator": f"{generator.model} {generator.fingerprint}",
+            **how.fields,
+            **({"documents": fingerprint(where[1:])} if where[1:] else {}),
+            **({"stream": stream} if other else {}),
+        }
+
+    def cut_places(self, text: str, round: int) -> list[int]:
+        """The characters of a document at which the generations of a round go in, in the order of their slots."""
+        tokens, offsets = self.corpus.tokenizer.encode_offsets(text)
+        slots = np.array(self.recipe.slots_of_round(round))
+        cuts = self.recipe.cuts(np.array(len(tokens)), slots)
+        if self.recipe.cuts_at_boundaries:
+            cuts = self.corpus.boundaries.nearest(tokens, np.array([len(tokens)]), cuts, np.array([len(cuts)]))
+        starts = [start for start, _ in offsets] + [len(text)]
+        return [starts[cut] for cut in cuts.tolist()]
+
+
+class Stream:
+    """What all streams have: sources that come in an order, laid out in units by a packer.
+
+    Args:
+        name, number: Of the stream in its run.
+        label: What its sequences are called where they are counted, and what makes its orders differ from others'.
+        sources: What its units are about.
+        shuffle: How these are shuffled.
+        recipe: Where generations go.
+        layout: The parts of a unit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        label: str,
+        sources: Documents,
+        shuffle: Shuffle,
+        recipe: Recipe,
+        layout: Layout,
+    ) -> None:
+        self.name = name
+        self.number = number
+        self.label = label
+        self.sources = sources
+        self.corpus = corpus = sources.corpus
+        self.recipe = recipe
+        self.order = SourceOrder(sources.shard_sizes, shuffle, label, sources.chosen, len(corpus.documents))
+        self.constants = _constants(corpus, recipe)
+        move = partial(_moved_cuts, corpus, corpus.boundaries) if recipe.cuts_at_boundaries else None
+        self.packer = Packer(recipe, layout, self.constants, move)
+
+    def unit_tokens(self, units: Units) -> Ints:
+        """int64 (units,): tokens of each unit."""
+        return self.packer.unit_tokens(units, self.sources.tokens(units.documents))
+
+
+class WebStream(Stream):
+    """Web documents end to end, pass after pass, each in another order.
+
+    Args:
+        name, number, sources, shuffle: As of a Stream.
+        label: Of one that stands in for a synthetic stream of this name; default the name.
+    """
+
+    def __init__(self, name: str, number: int, sources: Documents, shuffle: Shuffle, label: str | None = None) -> None:
+        super().__init__(name, number, label or name, sources, shuffle, Rephrase(generations=1), WEB_LAYOUT)
+        self._ends = sum(len(self.constants[part]) for part in (Part.BOS, Part.EOS))
+        #: Tokens of a pass.
+        self.tokens = sources.total_tokens + self._ends * len(sources)
+
+    def document_tokens(self, documents: Ints | Int32s) -> Ints:
+        """int64 (documents,): tokens of some documents as they are packed."""
+        return self.sources.tokens(documents) + self._ends
+
+
+class SyntheticStream(Stream):
+    """Units made of sources and their generations, sealed window by window.
+
+    Args:
+        name, number, sources, recipe, shuffle: As of a Stream.
+        mixture: Of the run.
+        generator: Who writes.
+        when_behind: What to do where generations are missing.
+        max_reuse: How often what exists may be read on average while more is to come; None for any number.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        sources: Documents,
+        recipe: Recipe,
+        mixture: Mixture,
+        shuffle: Shuffle,
+        generator: Generator,
+        when_behind: WhenBehind = "reuse",
+        max_reuse: float | None = None,
+    ) -> None:
+        super().__init__(name, number, name, sources, shuffle, recipe, recipe.layout)
+        self.mixture = mixture
+        self.scope = GenerationScope(sources, recipe, generator, self.order, name)
+        self.when_behind = when_behind
+        self.max_reuse = max_reuse
+        #: Web text in the place of units that there are not.
+        self.filler = WebStream(name, number, sources, shuffle, "filler" if name == SYNTHETIC else f"filler {name}")
+
+    def rows(self, window: int) -> range:
+        """Its sequences in a window, by their numbers in it."""
+        return self.mixture.rows(self.number, window)
+
+
+def _moved_cuts(corpus: Corpus, boundaries: TokenBoundaries, documents: Ints, counts: Ints, cuts: Ints) -> Ints:
+    """The cuts of some documents, ``counts`` (documents,) of each, where they are nearest to a boundary."""
+    documents, counts = documents[counts > 0], counts[counts > 0]
+    return boundaries.nearest(corpus.tokens_of(documents), corpus.tokens_per_document[documents], cuts, counts)
+
+
+def _constants(corpus: Corpus, recipe: Recipe) -> dict[Part, Tokens]:
+    marks = {Part.SEPARATOR: "separator", Part.OPEN: "open_mark", Part.CLOSE: "close_mark"}
+    tokens = corpus.encode_marks([getattr(recipe, name, "") for name in marks.values()])
+    ends = [np.array([] if token is None else [token], corpus.dtype) for token in corpus.ends]
+    return dict(zip([*marks, Part.BOS, Part.EOS], [*tokens, *ends], strict=True))
