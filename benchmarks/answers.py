@@ -38,9 +38,10 @@ from streamdocs.store import open_store
 from streamdocs_server.engines import Answer, Engine
 from streamdocs_server.engines.make import make_engine, with_options
 from streamdocs_server.gates.gates import Accepted, Gates
+from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.leases import server_name
 from streamdocs_server.work.loop import GenerationLoop
-from streamdocs_server.work.resolve import Resolver
+from streamdocs_server.work.statistics import Statistics
 
 
 class Recorder:
@@ -64,13 +65,14 @@ class Recorder:
 
 async def record(file: RunFile, out: TextIO, attempts: int) -> None:
     """Serve a run to its end, and write down all that its model says."""
-    store, _ = open_store(file.served[0]), file.served[1]
+    store = open_store(file.served)
     slots = CapacityLimiter(file.server.max_in_flight)
     engine = Recorder(make_engine(file.generator, slots, file.server.failure_budget), out)
     try:
         run = Run.of(file, file.generator.generator(await engine.model()))
-        resolver = Resolver(run.stream().scope, store, engine, Gates(**file.server.gates), attempts)
-        await GenerationLoop(run, store, resolver, server_name(), slots=slots, max_lead=file.server.max_lead).run()
+        gates, counts, name = Gates(**file.server.gates), Statistics(), server_name()
+        lanes = make_lanes(run, store, engine, gates, name, counts, attempts=attempts, max_lead=file.server.max_lead)
+        await GenerationLoop(lanes, store, name, counts, slots=slots).run()
     finally:
         await engine.close()
 

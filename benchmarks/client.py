@@ -40,8 +40,10 @@ from streamdocs_server.engines.make import make_endpoints
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.sglang import SGLangEndpoint
 from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.loop import GenerationLoop
-from streamdocs_server.work.resolve import Resolver, requests
+from streamdocs_server.work.resolve import requests
+from streamdocs_server.work.statistics import Statistics
 
 GENERATIONS = 8
 MAX_TOKENS = 64
@@ -117,8 +119,8 @@ async def sidecar(run: Run, endpoint: SGLangEndpoint, folder: Path) -> Measured:
     store = LmdbStore(Path(tempfile.mkdtemp(dir=folder)) / "store")
     try:
         await pool.model()
-        resolver = Resolver(run.stream().scope, store, pool, GATES, attempts=1)
-        loop = GenerationLoop(run, store, resolver, "benchmark:1", slots=slots, max_lead=None)
+        counts, name = Statistics(), "benchmark:1"
+        loop = GenerationLoop(make_lanes(run, store, pool, GATES, name, counts), store, name, counts, slots=slots)
         return await measure(endpoint.url, loop.run)
     finally:
         await pool.close()

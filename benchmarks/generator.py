@@ -18,8 +18,9 @@ from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work import loop, retire
+from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.loop import GenerationLoop
-from streamdocs_server.work.resolve import Resolver
+from streamdocs_server.work.statistics import Statistics
 
 # What is measured is not the template engine's prose: whatever it writes is taken.
 _GATES = Gates(min_ratio=None, max_ratio=None, min_thought=0, max_repeated_lines=1, max_repeated_ngrams=1)
@@ -57,17 +58,16 @@ def write_first(file: RunFile, documents: int) -> None:
 
     async def work() -> None:
         writing = _loop(file, None)
-        order = writing._order
+        (lane,) = writing.lanes
+        order = lane.order
         for number in range(-(-documents // BLOCK)):
-            await writing._resolve_block(number, order.sources_of(order.block(number)).tolist())
+            await writing._resolve_block(lane, number, order.sources_of(order.block(number)).tolist())
 
     asyncio.run(work())
 
 
 def _loop(file: RunFile, tokens_per_second: float | None) -> GenerationLoop:
     run, store = Run.of(file, file.generator.generator(_SERVED)), LmdbStore(file.store)
-    resolver = Resolver(
-        run.stream().scope, store, TemplateEngine(tokens_per_second=tokens_per_second), _GATES, attempts=1
-    )
-    slots, name = CapacityLimiter(_IN_FLIGHT), f"benchmark:{os.getpid()}"
-    return GenerationLoop(run, store, resolver, name, slots=slots, max_lead=1 << 40)
+    engine, counts, name = TemplateEngine(tokens_per_second=tokens_per_second), Statistics(), f"benchmark:{os.getpid()}"
+    lanes = make_lanes(run, store, engine, _GATES, name, counts, max_lead=1 << 40)
+    return GenerationLoop(lanes, store, name, counts, slots=CapacityLimiter(_IN_FLIGHT))

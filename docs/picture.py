@@ -4,6 +4,7 @@
 """
 
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -13,17 +14,17 @@ import numpy.typing as npt
 from streamdocs._base.arrays import Ints
 from streamdocs.ledger.sealing import Manifest, Sealer, State
 from streamdocs.recipes import Stitch
-from streamdocs.schedule.mixture import Mixture
-from streamdocs.schedule.order import DocumentOrder
+from streamdocs.schedule.mixture import Mixture, plain_shares
+from streamdocs.schedule.order import Shuffle, SourceOrder
 from streamdocs.schedule.packing import Packer, Unit, Units
 from streamdocs.schedule.rounds import GenerationOrder
 
 NAMES = "abcdef"
 DOCUMENT_TOKENS, GENERATION_TOKENS = 8, 4
 RECIPE = Stitch(generations=4, per_round=2, rounds=4, separator="")
-ORDER = DocumentOrder(np.array([len(NAMES)]), seed=5)
+ORDER = SourceOrder(np.array([len(NAMES)]), Shuffle(5), "synthetic")
 GENERATION = GenerationOrder(RECIPE, ORDER)
-MIXTURE = Mixture(Fraction(1, 2), max_seq_len=16, window=8, seed=5)
+MIXTURE = Mixture(plain_shares(Fraction(1, 2)), max_seq_len=16, window=8, seed=5)
 #: How much exists when each window is sealed. Real ones move by blocks of 16 documents.
 WATERMARKS = (4, 5, 11, 16, 22)
 #: Tokens that one character of the picture stands for.
@@ -48,9 +49,9 @@ class Shelf:
 def draw() -> str:
     """The picture."""
     packer = Packer(RECIPE, RECIPE.layout, constants={})
-    run = SimpleNamespace(mixture=MIXTURE, recipe=RECIPE, order=ORDER)
-    run.stream().unit_tokens = lambda units: packer.unit_tokens(units, np.full(len(units), DOCUMENT_TOKENS))
-    sealer = Sealer(run, GENERATION, "reuse")
+    stream = SimpleNamespace(mixture=MIXTURE, recipe=RECIPE, order=ORDER, rows=partial(MIXTURE.rows, 1))
+    stream.unit_tokens = lambda units: packer.unit_tokens(units, np.full(len(units), DOCUMENT_TOKENS))
+    sealer = Sealer(stream, GENERATION, "reuse")
     sealed: list[Manifest] = []
     for watermark in WATERMARKS:
         manifest = sealer.seal(sealed[-1].after if sealed else State(), Shelf(watermark))
@@ -83,7 +84,7 @@ def sweeps(sealed: list[Manifest]) -> list[str]:
     units, at = dict(units_of(sealed)), 0
     for sweep in range(sealed[-1].after.sweep + 1):
         drawn, left_out, begin = "", "", at
-        for place, document in enumerate(ORDER.order("synthetic", sweep).tolist()):
+        for place, document in enumerate(ORDER.order(sweep).tolist()):
             if unit := units.get((sweep, place)):
                 tokens = DOCUMENT_TOKENS + GENERATION_TOKENS * len(unit.generations)
                 drawn += f"|{NAMES[document]} {filled(unit)}".ljust(tokens // SCALE)
@@ -107,7 +108,7 @@ def units_of(sealed: list[Manifest]) -> list[tuple[tuple[int, int], Unit]]:
         units = [*manifest.units.listed(), *after.carry[after.skip > 0 :]][len(before.carry) :]
         sweep, place = before.sweep, before.cursor
         for unit in units:
-            while ORDER.order("synthetic", sweep)[place] != unit.document:
+            while ORDER.order(sweep)[place] != unit.document:
                 sweep, place = next_place(sweep, place)
             found.append(((sweep, place), unit))
             sweep, place = next_place(sweep, place)

@@ -15,7 +15,7 @@ from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.keys import Generator
-from streamdocs.schedule.mixture import exact_fraction
+from streamdocs.schedule.mixture import SYNTHETIC, WEB, exact_fraction
 from streamdocs.sections import (
     FilePath,
     GeneratorSection,
@@ -43,8 +43,6 @@ MOST_STREAMS = 16
 #: Of a stream: it is part of names of files and metrics.
 StreamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=24)]
 Streams = Annotated[dict[StreamName, StreamSection], Field(min_length=1, max_length=MOST_STREAMS)]
-#: Names of the two streams of a run that says a recipe and a fraction. What depends on a name is as it was for these.
-WEB, SYNTHETIC = "web", "synthetic"
 #: Those of the mixture that are None where they are not given.
 _NONE = ("shuffle_block_size", "num_canonical_nodes", "epoch_size")
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from streamdocs._base.hashing import canonical, digest128, fingerprint
-from streamdocs.config import SYNTHETIC, WEB, RunFile
+from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, FingerprintError
 from streamdocs.recipes.keys import FORMAT_VERSION, Generator
-from streamdocs.schedule.mixture import Mixture, Share
+from streamdocs.schedule.mixture import SYNTHETIC, WEB, Mixture, Share
 from streamdocs.schedule.order import Shuffle
 from streamdocs.streams import Documents, Stream, SyntheticStream, WebStream
 

@@ -7,13 +7,12 @@ import numpy as np
 
 from streamdocs._base.arrays import Int32s, Ints, Tokens
 from streamdocs._base.hashing import canonical, digest128, fingerprint
-from streamdocs.config import SYNTHETIC
 from streamdocs.corpus.reader import Corpus
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.recipes.boundaries import TokenBoundaries
 from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring
 from streamdocs.recipes.layout import WEB_LAYOUT, Layout, Part
-from streamdocs.schedule.mixture import Mixture, WhenBehind
+from streamdocs.schedule.mixture import SYNTHETIC, Mixture, WhenBehind
 from streamdocs.schedule.order import Shuffle, SourceOrder
 from streamdocs.schedule.packing import Packer, Units
 from streamdocs.schedule.rounds import GenerationOrder

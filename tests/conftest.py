@@ -18,15 +18,15 @@ from streamdocs import RunFile, Stitch, StreamingMegadocDataset
 from streamdocs.corpus import prepare_corpus
 from streamdocs.generations.encoding import TokenRecord, decode_tokens, encode_tokens
 from streamdocs.generations.records import token_key
+from streamdocs.ledger.ledger import Ledger
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
-from streamdocs_server.work.lane import Lane
+from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.outcome import Outcome
-from streamdocs_server.work.resolve import Resolver
 from streamdocs_server.work.statistics import Statistics
 
 NOBODY = 65534
@@ -94,13 +94,16 @@ def make_loop(
     budget=None,
 ) -> GenerationLoop:
     """A server's loop."""
-    counts, engine = Statistics(), engine or TemplateEngine()
-    lanes = []
+    counts = Statistics()
     for stream in run.synthetic:
         stream.when_behind = when_behind or stream.when_behind
-        resolver = Resolver(stream.scope, store, engine, gates, attempts=1, statistics=counts)
-        lanes.append(Lane(stream, store, resolver, name, max_lead))
+    lanes = make_lanes(run, store, engine or TemplateEngine(), gates, name, counts, max_lead=max_lead)
     return GenerationLoop(lanes, store, name, counts, slots=slots or CapacityLimiter(max_in_flight), budget=budget)
+
+
+def ledger_of(run: Run, store: LmdbStore) -> Ledger:
+    """That of a run's only synthetic stream, which never waits."""
+    return Ledger(run, run.stream(), store, 0)
 
 
 def generate(run: Run, store: LmdbStore, blocks: int | None = None, *, engine=None, gates=OPEN_GATES, first=0) -> None:

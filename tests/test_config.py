@@ -20,7 +20,7 @@ def test_defaults_and_relative_paths(tmp_path):
     assert load(tmp_path, remote="mirror").remote == str(tmp_path / "mirror")
     for elsewhere in ("s3://bucket/corpus", "dbfs:/Volumes/a/corpus"):
         assert load(tmp_path, remote=elsewhere).remote == elsewhere
-    assert run.stream().recipe == Stitch(generations=4)
+    assert run.recipe == Stitch(generations=4)
     arguments = run.dataset_arguments()
     # Who it is is found in the store, of those that write so.
     assert arguments["generator"] == {"temperature": 1.0, "top_p": 1.0, "system": None, "extra_body": None}
@@ -30,7 +30,7 @@ def test_defaults_and_relative_paths(tmp_path):
 def test_a_prompt_of_the_users_own(tmp_path):
     (tmp_path / "mine.txt").write_text("From {before} to {after}.")
     run = load(tmp_path, recipe={"name": "stretch", "generations": 2, "prompt": "mine.txt"})
-    assert run.stream().recipe == Stretch(generations=2, prompt="From {before} to {after}.")
+    assert run.recipe == Stretch(generations=2, prompt="From {before} to {after}.")
 
 
 def test_the_generator_is_named_by_the_file_or_by_who_serves(tmp_path):
@@ -117,15 +117,12 @@ def test_the_preset_for_small_models_fills_in_what_the_file_leaves_out(tmp_path,
         return RunFile.load(path)
 
     run = load()
-    assert run.stream().recipe.prompt == load_prompt(f"short-{kind}") and len(run.stream().recipe.prompt) < 200
+    assert run.recipe.prompt == load_prompt(f"short-{kind}") and len(run.recipe.prompt) < 200
     assert (run.generator.temperature, run.generator.top_p) == (0.5, 0.9)
     assert "preset" not in run.dataset_arguments()
     (tmp_path / "mine.txt").write_text("Mine: {document} {before} {after}")
     run = load(recipe={"name": name, "generations": 2, "prompt": "mine.txt"}, generator={"temperature": 0.8})
-    assert run.stream().recipe.prompt.startswith("Mine") and (run.generator.temperature, run.generator.top_p) == (
-        0.8,
-        0.9,
-    )
+    assert run.recipe.prompt.startswith("Mine") and (run.generator.temperature, run.generator.top_p) == (0.8, 0.9)
     for wrong in ({"preset": "huge"}, {"recipe": []}, {"recipe": {"name": ["x"]}}, {"generator": 3}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             load(**wrong)
@@ -142,7 +139,7 @@ def test_a_home_and_variables_in_paths(tmp_path, monkeypatch):
         tmp_path, corpus="$DATA/corpus", store="~/store", remote="s3://$HOME", recipe=recipe, generator=generator
     )
     assert (run.corpus, run.store, run.remote) == (f"{tmp_path}/data/corpus", "/home/me/store", "s3:///home/me")
-    assert run.stream().recipe.prompt == "Again: {document}"
+    assert run.recipe.prompt == "Again: {document}"
     generator = run.generator
     assert generator.server_log == "/home/me/logs/sglang.log"
     assert (generator.sglang_python, generator.model_path) == (f"{tmp_path}/data/python", f"{tmp_path}/data")

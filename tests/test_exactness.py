@@ -7,11 +7,10 @@ from itertools import product
 
 import pytest
 
-from conftest import generate, make_corpus, make_texts
+from conftest import generate, ledger_of, make_corpus, make_texts
 from exactness import Child, Setup, Split, differences, generate_for_ever, restored, uninterrupted, wait_until
 from streamdocs import Rephrase, Stitch, Stretch
 from streamdocs.generations.records import StoreShelf
-from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.sealing import Manifest, State
 from streamdocs.store import LmdbStore
 
@@ -53,13 +52,14 @@ def generate_some(setup: Setup, runs: list[str]) -> int:
     while not can_begin(run, store, setup.when_behind):
         generate(run, store, blocks + 1, first=blocks)
         blocks += 1
-    wait_until(lambda: all(Ledger(setup.run(name), store, "reuse", 0).sealed(0) for name in runs))
+    wait_until(lambda: all(ledger_of(setup.run(name), store).sealed(0) for name in runs))
     return run.stream().scope.generation_order.first_item(blocks)
 
 
 def can_begin(run, store: LmdbStore, when_behind: str) -> bool:
     """Whether a first window can be sealed over what there is. Seals none."""
-    sealer = Ledger(run, store, when_behind, 0)._sealer
+    run.stream().when_behind = when_behind
+    sealer = ledger_of(run, store)._sealer
     with store.read() as snapshot:
         return isinstance(sealer.seal(State(), StoreShelf(snapshot, run.stream().scope, 0, deep=False)), Manifest)
 
@@ -85,7 +85,7 @@ def test_every_state_of_every_split(corpus, tmp_path, recipe, rounds, when_behin
     for reading in readings:
         assert len({str(batch) for batch in reading.batches}) == setup.steps
         assert all(len(state) <= 4096 for state in reading.states)
-        ledger = Ledger(setup.run(reading.name), LmdbStore(setup.store), "reuse", 0)
+        ledger = ledger_of(setup.run(reading.name), LmdbStore(setup.store))
         assert (
             ledger.manifest(0).watermark <= items <= ledger.manifest(ledger.count() - 1).watermark
         )  # it was written meanwhile

@@ -7,10 +7,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from conftest import make_corpus, make_texts
+from conftest import ledger_of, make_corpus, make_texts
 from exactness import GLOBAL_BATCH, Batch, Child, Setup, Split, endless, generate_for_ever, wait_until
 from streamdocs import Stitch
-from streamdocs.ledger.ledger import Ledger
 from streamdocs.store import LmdbStore
 
 KILLS = 100
@@ -78,5 +77,5 @@ def test_a_hundred_kills_leave_no_trace(tmp_path):
     assert [found[position] for position in sorted(found)] == Child(read_in_one_go, setup, batches).result()
     # It was a real run: both were killed often, batches were read again, and generations grew meanwhile.
     assert min(kills.values()) > KILLS // 5 and len(consumed(tmp_path)) > batches > KILLS
-    ledger = Ledger(setup.run(), LmdbStore(setup.store), "reuse", 0)
+    ledger = ledger_of(setup.run(), LmdbStore(setup.store))
     assert ledger.manifest(0).watermark < ledger.manifest(ledger.count() - 1).watermark

@@ -53,7 +53,7 @@ class Reference:
         if isinstance(recipe, Stretch):
             return [self.stretched(int(document)) for document in order]
         units = []
-        slots = recipe.slots_of_sweep(sweep % recipe.sweeps, order, self.run.stream().order.seed)
+        slots = recipe.slots_of_sweep(sweep % recipe.sweeps, order, self.run.stream().order.shuffle.seed)
         for document, slot in zip(order.tolist(), slots.tolist(), strict=True):
             if slot == WEB_UNIT:
                 units.append(self.web(document))

@@ -50,9 +50,9 @@ def test_from_run_file_to_batch_with_a_real_server(run_file, order):
     assert status["state"] == "all rounds are done" and len(batches) * 4 == dataset.epoch_size
     assert {int(batch["synthetic"].sum()) for batch in batches} == {3}
     (name, value) = next(iter(order.items()))
-    assert dataset.run.stream().order.fields[name] == value
+    assert dataset.run.stream().order.shuffle.fields[name] == value
     plain = Run.of(RunFile.load(run_file()), TEMPLATE)
-    assert plain.scope.id != dataset.run.stream().scope.id
+    assert plain.stream().scope.id != dataset.run.stream().scope.id
 
 
 def test_a_run_is_the_same_whoever_opens_it(small_corpus, tmp_path):
@@ -134,14 +134,9 @@ def test_none_is_as_the_file_says(run_file, small_corpus, tmp_path):
     none = dict.fromkeys([*mix, "recipe", "store", "split", "when_behind", "synthetic_fraction"])
     given = {"generator": TEMPLATE, "batch_size": 4}
     dataset = StreamingMegadocDataset.from_run_file(file, **given, **none)
-    assert dataset.run.ledger_id(dataset.run.stream()) == StreamingMegadocDataset.from_run_file(
-        file, **given
-    ).run.ledger_id(run.stream())
-    assert (dataset.epoch_size, dataset.when_behind, dataset.run.stream().order.fields["shuffle"]) == (
-        40,
-        "reuse",
-        False,
-    )
+    assert dataset.ledger.id == StreamingMegadocDataset.from_run_file(file, **given).ledger.id
+    stream = dataset.run.stream()
+    assert (dataset.epoch_size, stream.when_behind, stream.order.shuffle.shuffle) == (40, "reuse", False)
     with pytest.raises(ConfigError, match=r"mix\.synthetic_fraction"):
         make_dataset(small_corpus, tmp_path / "store", synthetic_fraction=None)
     third = make_dataset(small_corpus, tmp_path / "store", synthetic_fraction=Fraction(1, 3))

@@ -34,11 +34,10 @@ from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.telling.view import View
 from streamdocs_server.work.again import reopen
 from streamdocs_server.work.budget import Budget
-from streamdocs_server.work.lane import Lane
+from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.leases import server_name
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.outcome import Outcome
-from streamdocs_server.work.resolve import Resolver
 from streamdocs_server.work.statistics import Statistics
 
 
@@ -115,10 +114,9 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
         told = file.server
         causes = reopen(store, [stream.scope for stream in run.synthetic], again) if again else frozenset[str]()
         counts, name = Statistics(outcome=Outcome(told.failure_budget)), server_name()
-        lanes = []
-        for stream in run.synthetic:
-            resolver = Resolver(stream.scope, store, engine, gates, told.attempts, counts, causes)
-            lanes.append(Lane(stream, store, resolver, name, told.max_lead))
+        lanes = make_lanes(
+            run, store, engine, gates, name, counts, attempts=told.attempts, again=causes, max_lead=told.max_lead
+        )
         loop = GenerationLoop(lanes, store, name, counts, slots=slots, budget=make_budget(file, store, run))
         pool = engine if isinstance(engine, Pool) else None
         monitor = Monitor(loop, pool, told.monitor_port, told.monitor_host, told.monitor_token_env)

@@ -17,6 +17,9 @@ from streamdocs.schedule.rotation import Rotation
 #: What a trainer does where generations are missing: see ``Sealer``.
 WhenBehind = Literal["wait", "reuse", "web"]
 
+#: Names of the two streams of a run that says a recipe and a fraction. What depends on a name is as it was for these.
+WEB, SYNTHETIC = "web", "synthetic"
+
 #: Longest sequence and largest window: what is worked out for one of either has to fit in memory.
 MOST_TOKENS, MOST_SEQUENCES = 1 << 24, 1 << 22
 
@@ -46,6 +49,11 @@ class Share(NamedTuple):
     name: str
     synthetic: bool
     fraction: Fraction
+
+
+def plain_shares(fraction: Fraction) -> list[Share]:
+    """Those of a run of two streams, of which the synthetic one has a ``fraction``."""
+    return [Share(WEB, False, 1 - fraction), Share(SYNTHETIC, True, fraction)]
 
 
 class WindowPlan(NamedTuple):

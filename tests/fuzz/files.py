@@ -211,13 +211,15 @@ def run_file(data: bytes) -> None:
     except ConfigError as error:
         assert len(str(error)) < 1 << 16
         return
-    from streamdocs.schedule.mixture import Mixture, exact_fraction
-    from streamdocs.schedule.order import DocumentOrder
+    from streamdocs.schedule.mixture import Mixture, exact_fraction, plain_shares
+    from streamdocs.schedule.order import Shuffle, SourceOrder
 
     mix = run.mix
     try:
-        Mixture(exact_fraction(mix.synthetic_fraction), mix.max_seq_len, mix.window, mix.shuffle_seed)
-        DocumentOrder(np.array([3]), mix.shuffle_seed)
+        Mixture(plain_shares(exact_fraction(mix.synthetic_fraction)), mix.max_seq_len, mix.window, mix.shuffle_seed)
+        SourceOrder(np.array([3]), Shuffle(mix.shuffle_seed), "synthetic")
     except ConfigError:
         return
-    assert isinstance(run.generator.generator(), Generator | None) and run.stream().recipe.cycle >= 1
+    assert isinstance(run.generator.generator(), Generator | None) and all(
+        section.recipe is None or section.recipe.cycle >= 1 for section in run.streams_by_name.values()
+    )

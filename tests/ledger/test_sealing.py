@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from streamdocs.ledger.sealing import Manifest, NotYet, Sealer, State
 from streamdocs.recipes import Rephrase, Stitch, Stretch
 from streamdocs.recipes.layout import Part
-from streamdocs.schedule.mixture import Mixture
-from streamdocs.schedule.order import DocumentOrder
+from streamdocs.schedule.mixture import Mixture, plain_shares
+from streamdocs.schedule.order import Shuffle, SourceOrder
 from streamdocs.schedule.packing import Packer, Units
 from streamdocs.schedule.rounds import GenerationOrder
 
@@ -45,17 +46,19 @@ class FakeShelf:
 
 
 def make_sealer(recipe, when_behind="reuse", window=16, fraction="3/4") -> Sealer:
-    order = DocumentOrder(np.array([DOCUMENTS]), 5)
+    order = SourceOrder(np.array([DOCUMENTS]), Shuffle(5), "synthetic")
     constants = {Part.BOS: np.zeros(1), Part.EOS: np.zeros(1), Part.SEPARATOR: np.zeros(2)}
     tokens = np.random.default_rng(0).integers(1, 100, DOCUMENTS)
     packer = Packer(recipe, recipe.layout, constants)
-    run = SimpleNamespace(
-        mixture=Mixture(Fraction(fraction), LENGTH, window, 5),
+    mixture = Mixture(plain_shares(Fraction(fraction)), LENGTH, window, 5)
+    stream = SimpleNamespace(
+        mixture=mixture,
+        rows=partial(mixture.rows, 1),
         recipe=recipe,
         order=order,
         unit_tokens=lambda units: packer.unit_tokens(units, tokens[units.documents]),
     )
-    return Sealer(run, GenerationOrder(recipe, order), when_behind)
+    return Sealer(stream, GenerationOrder(recipe, order), when_behind)
 
 
 def seal_all(sealer, shelf, windows: int) -> list[Manifest]:
@@ -112,7 +115,7 @@ def test_every_available_unit_is_read_once_a_pass(recipe, data):
     reads = Counter(units)
     # Endless passes over the same units: after the last whole one, some were read once more.
     assert max(reads.values()) - min(reads.values()) <= 1
-    newest = GenerationOrder(recipe, DocumentOrder(np.array([DOCUMENTS]), 5)).newest_round(
+    newest = GenerationOrder(recipe, SourceOrder(np.array([DOCUMENTS]), Shuffle(5), "synthetic")).newest_round(
         np.arange(DOCUMENTS), watermark
     )
     accepted = {
@@ -140,7 +143,7 @@ def test_tokens_add_up_while_generations_grow(recipe, when_behind, data):
         assert unpacked.after == manifest.after and unpacked.before == state
         assert unpacked.pack() == manifest.pack()
         tokens = sealer._unit_tokens(manifest.units).sum()
-        rows = len(sealer._mixture.rows(state.window)[1])
+        rows = len(sealer._rows(state.window))
         assert manifest.unit_rows + manifest.after.filler_rows - state.filler_rows == rows
         assert when_behind == "web" or manifest.unit_rows == rows
         read += manifest.unit_rows * LENGTH
@@ -161,7 +164,7 @@ def test_wait_wants_all_generations_and_says_what_is_missing():
     for watermark in (0, DOCUMENTS, 3 * DOCUMENTS):
         result = sealer.seal(State(), FakeShelf(recipe, watermark))
         assert isinstance(result, NotYet)
-        first = sealer._order.order("synthetic", 0)[0]
+        first = sealer._order.order(0)[0]
         assert f"round 3 of document {first} is wanted: " in result.missing
         assert f"of which {watermark} are resolved" in result.missing
     manifest = sealer.seal(State(), FakeShelf(recipe, 4 * DOCUMENTS))
@@ -204,7 +207,7 @@ def test_web_fills_and_catches_up_without_skipping():
     full = sealer.seal(some.after, FakeShelf(recipe, 2 * DOCUMENTS))
     assert full.unit_rows == 12
     read = [document for document, _ in units_of([some, full])]
-    assert read == sealer._order.order("synthetic", 0)[: len(read)].tolist()
+    assert read == sealer._order.order(0)[: len(read)].tolist()
 
 
 def test_newer_rounds_replace_older_ones():

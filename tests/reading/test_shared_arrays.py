@@ -15,7 +15,7 @@ from conftest import forked, make_dataset
 from streamdocs import dataset as dataset_module
 from streamdocs.reading.assembly import _WebPass
 from streamdocs.reading.shared_arrays import SharedArrays
-from streamdocs.schedule.order import DocumentOrder
+from streamdocs.schedule.order import Shuffle, SourceOrder
 
 
 @pytest.fixture(autouse=True)
@@ -121,13 +121,12 @@ def test_runs_that_share_read_the_same(small_corpus, full_store, monkeypatch, te
 
 def test_orders_and_ranks_are_the_same_shared():
     sizes = np.array([30, 40, 50])
-    alone, shared = DocumentOrder(sizes, 1), DocumentOrder(sizes, 1)
+    alone, shared = SourceOrder(sizes, Shuffle(1), "synthetic"), SourceOrder(sizes, Shuffle(1), "synthetic")
     shared.share(SharedArrays().get)
     for _ in range(2):
         for sweep in range(3):
             np.testing.assert_array_equal(shared.rank(sweep), alone.rank(sweep))
-            for stream in ("web", "synthetic", "filler"):
-                np.testing.assert_array_equal(shared.order(stream, sweep), alone.order(stream, sweep))
+            np.testing.assert_array_equal(shared.order(sweep), alone.order(sweep))
 
 
 @pytest.mark.parametrize("stride", [1, 3, 4096])
@@ -136,7 +135,7 @@ def test_documents_of_a_stretch_of_a_pass(small_corpus, monkeypatch, stride):
     run = make_dataset(small_corpus).run
     order = run.web[0].order.order(0)
     ends = np.cumsum(run.web[0].document_tokens(order))
-    found = _WebPass(order, run)
+    found = _WebPass(order, run.web[0])
     rng = np.random.default_rng(0)
     stretches = [(0, 1), (0, ends[-1]), (ends[-1] - 1, ends[-1] + 9), (ends[3], ends[4]), (ends[3] - 1, ends[3] + 1)]
     for one, other in [*stretches, *rng.integers(0, ends[-1], (200, 2))]:

@@ -1,18 +1,43 @@
 """A lane: what a server writes for one stream, how far that is, and which block of it comes next."""
 
 import contextlib
+from collections.abc import Set
 from math import ceil
 
 from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
 from streamdocs.ledger.sealing import State
 from streamdocs.ledger.waiting import wanted_beyond
 from streamdocs.ledger.windows import newest_windows
+from streamdocs.run import Run
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
 from streamdocs.streams import SyntheticStream
+from streamdocs_server.engines import Engine
+from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work.leases import Leases
 from streamdocs_server.work.resolve import Resolver
 from streamdocs_server.work.retire import Retirer
+from streamdocs_server.work.statistics import Statistics
+
+
+def make_lanes(
+    run: Run,
+    store: Store,
+    engine: Engine,
+    gates: Gates,
+    server: str,
+    statistics: Statistics,
+    *,
+    attempts: int = 1,
+    again: Set[str] = frozenset(),
+    max_lead: int | None = None,
+) -> list["Lane"]:
+    """A lane for each synthetic stream of a run; for the arguments see there and at ``Resolver``."""
+    lanes = []
+    for stream in run.synthetic:
+        resolver = Resolver(stream.scope, store, engine, gates, attempts, statistics, again)
+        lanes.append(Lane(stream, store, resolver, server, max_lead))
+    return lanes
 
 
 class Lane:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import xxhash
 
-from streamdocs.config import SYNTHETIC
 from streamdocs.errors import EngineError
 from streamdocs.generations.encoding import TextRecord
 from streamdocs.generations.rejected import MOST_CHARS, MOST_TEXTS, RejectedText
 from streamdocs.recipes.keys import Generator
+from streamdocs.schedule.mixture import SYNTHETIC
 
 #: What to change where this is why most is rejected.
 _ADVICE: Mapping[str, str] = {

@@ -77,7 +77,7 @@ class Told:
     def __init__(self, **told) -> None:
         self.finished, self.waits_for_trainer, self.lead, self.state = False, False, None, "generating"
         self.watermark, self.in_flight, self.queued = 0, 0, 0
-        self.statistics = Statistics()
+        self.statistics, self.lanes, self.total_items = Statistics(), [], 10_000
         vars(self).update(told)
 
 
@@ -98,7 +98,7 @@ class Told:
 def test_what_is_waited_for_is_told(told, out, said):
     pool = SimpleNamespace(waits_for=out)
     assert waits_for(Told(**told), pool).startswith(said) and bool(waits_for(Told(**told), pool)) == bool(said)
-    rows = dict(View(Told(**told), 100, pool).rows())
+    rows = dict(View(Told(**told), pool).rows())
     assert rows["waits for"].startswith(said or "-")
     assert rows["lead over the trainer"] == ("+1,200 documents x rounds" if "lead" in told else "-")
 
@@ -107,7 +107,7 @@ def test_rates_and_the_time_left_are_those_of_minutes(monkeypatch):
     clock = 0.0
     monkeypatch.setattr("streamdocs_server.telling.view.time.monotonic", lambda: clock)
     loop = Told(watermark=5000)  # there before
-    view = View(loop, 10_000)
+    view = View(loop)
     assert dict(view.rows())["time left"] == "-"
     for step in range(1200):  # ten minutes; a block of 60 every 30 seconds
         clock += 0.5

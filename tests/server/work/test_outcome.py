@@ -126,12 +126,12 @@ def test_what_was_rejected_is_asked_for_again_and_what_was_accepted_stays(small_
     before, kept = total(read_tallies(store, run.stream().scope).values()), texts(run, store)
     assert before.rejected["empty"] > 50 and before.generations > 50
     with pytest.raises(ConfigError, match=r"'refusal': nothing was rejected for that. There is 'empty' \(\d+\)"):
-        reopen(store, run.stream().scope, ["refusal"])
-    causes = reopen(store, run.stream().scope, ["all"])
+        reopen(store, [run.stream().scope], ["refusal"])
+    causes = reopen(store, [run.stream().scope], ["all"])
     assert causes == {"empty"}
     second = Saying(lambda text, _: f"Again: {text}")
     loop = make_loop(run, store, engine=second)
-    loop._resolver = Resolver(run.stream().scope, store, second, OPEN_GATES, 1, again=causes)
+    loop.lanes[0].resolver = Resolver(run.stream().scope, store, second, OPEN_GATES, 1, again=causes)
     serve(loop)
     after, now = total(read_tallies(store, run.stream().scope).values()), texts(run, store)
     assert after.generations == before.generations + before.rejected["empty"] and not after.rejected
