@@ -1,0 +1,157 @@
+"""A column's file: an Arrow file of one column, a row a document, null where a document has no value.
+
+Numbers are float64. Strings are a dictionary of up to ``MOST_DISTINCT`` and 16-bit codes; of more distinct ones, each
+lies there as it is. Whatever reads Arrow opens it.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streamdocs._base.hashing import digest128
+from streamdocs.corpus.columns.values import Kind
+
+#: Of the strings in a dictionary: its codes take two bytes.
+MOST_DISTINCT = (1 << 15) - 1
+#: The strings that ``corpus.json`` names.
+MOST_COMMON = 10
+#: So many rows are held while a column is written, and looked at in one step.
+BATCH_ROWS = 1 << 14
+
+_TYPES: dict[Kind, pa.DataType] = {"number": pa.float64(), "string": pa.string()}
+_CODED = pa.dictionary(pa.int16(), pa.string())
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+class ColumnWriter:
+    """Writes a column value by value, in memory that does not grow with it.
+
+    Args:
+        path: Its file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: list[float | str | None] = []
+        self._nulls = 0  # before the first value, which says of which kind it is
+        self._missing = 0
+        self._strings: Counter[str] | None = Counter()
+        self._batches: _BatchWriter | None = None
+
+    def write(self, value: float | str | None) -> None:
+        """Write the value of the next document; all of a column are of one kind."""
+        self._rows.append(value)
+        if len(self._rows) == BATCH_ROWS:
+            self._flush()
+
+    def finish(self, kind: Kind) -> dict[str, Any]:
+        """Write what is left; what ``corpus.json`` says of the column."""
+        self._flush(kind)
+        self.close()
+        if kind == "number":
+            summary: dict[str, Any] = {"quartiles": _quartiles(self._path)}
+        elif self._strings is None:
+            summary = {"distinct": None, "commonest": {}}
+        else:
+            _encode(self._path, sorted(self._strings))
+            summary = {"distinct": len(self._strings), "commonest": dict(_commonest(self._strings))}
+        facts = {"file": self._path.name, "digest": file_digest(self._path), "kind": kind, "missing": self._missing}
+        return {**facts, **summary}
+
+    def close(self) -> None:
+        """Close the file; without ``finish`` it stays incomplete."""
+        if self._batches:
+            self._batches.close()
+
+    def _flush(self, kind: Kind | None = None) -> None:
+        rows, self._rows = self._rows, []
+        values = [value for value in rows if value is not None]
+        self._missing += len(rows) - len(values)
+        if self._batches is None:
+            if kind is None and not values:
+                self._nulls += len(rows)
+                return
+            kind = kind or ("string" if isinstance(values[0], str) else "number")
+            self._batches = _BatchWriter(self._path, _TYPES[kind])
+            for begin in range(0, self._nulls, BATCH_ROWS):
+                self._batches.write(pa.nulls(min(BATCH_ROWS, self._nulls - begin), _TYPES[kind]))
+        self._batches.write(pa.array(rows, self._batches.type))
+        if self._strings is not None and self._batches.type == pa.string():
+            self._strings.update(values)  # type: ignore[arg-type]
+            if len(self._strings) > MOST_DISTINCT:
+                self._strings = None
+
+
+class _BatchWriter:
+    def __init__(self, path: Path, kind: pa.DataType) -> None:
+        self.type = kind
+        self._schema = pa.schema([("value", kind)])
+        self._stream = open(path, "wb")  # noqa: SIM115  (Arrow cannot open any name; closed with this)
+        self._file = pa.ipc.new_file(self._stream, self._schema)
+
+    def write(self, column: pa.Array) -> None:
+        self._file.write_batch(pa.record_batch([column], self._schema))
+
+    def close(self) -> None:
+        if not self._stream.closed:
+            with self._stream:
+                self._file.close()
+
+
+def read_batches(path: Path, kind: Kind) -> Iterator[pa.Array]:
+    """The rows of a column's file in pieces, mapped from it: float64, strings, or strings with a dictionary.
+
+    Raises:
+        OSError, ValueError: It is not a file of such a column.
+    """
+    with pa.memory_map(os.fsencode(path)) as mapped:
+        file = pa.ipc.open_file(mapped)
+        if file.schema.types not in ([[_TYPES["number"]]] if kind == "number" else [[_TYPES["string"]], [_CODED]]):
+            raise ValueError(f"it has {file.schema.types}, not one column of {kind}s")
+        for number in range(file.num_record_batches):
+            column = file.get_batch(number).column(0)
+            column.validate(full=True)  # else what a file says could lead anywhere in memory
+            yield column
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a file's bytes, as 32 hexadecimal digits."""
+    return digest128(np.memmap(path, mode="r").data).hex()
+
+
+def numbers(column: pa.Array) -> Floats:
+    """The numbers of a piece, NaN where there is none: float64 (rows,)."""
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _quartiles(path: Path) -> list[float] | None:
+    values = np.concatenate([numbers(column.drop_null()) for column in read_batches(path, "number")])
+    if not len(values):
+        return None
+    return np.quantile(values, (0, 0.25, 0.5, 0.75, 1), method="inverted_cdf").tolist()
+
+
+def _commonest(strings: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(strings.items(), key=lambda each: (-each[1], each[0]))[:MOST_COMMON]
+
+
+def _encode(path: Path, strings: list[str]) -> None:
+    """Write a file of strings anew, with a dictionary of them."""
+    dictionary = pa.array(strings, pa.string())
+    coded = path.with_name(f"{path.name}.coded")
+    writer = _BatchWriter(coded, _CODED)
+    try:
+        for column in read_batches(path, "string"):
+            codes = pc.index_in(column, value_set=dictionary).cast(pa.int16())
+            writer.write(pa.DictionaryArray.from_arrays(codes, dictionary))
+    finally:
+        writer.close()
+    os.replace(coded, path)
