@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
 from streamdocs._base.arrays import Bools
-from streamdocs.corpus.columns.file import numbers
+from streamdocs.corpus.columns.file import numbers, told_value
 from streamdocs.corpus.columns.values import Kind, NoValue, usable
 from streamdocs.errors import some
 
@@ -93,10 +93,8 @@ class Condition(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
     def __str__(self) -> str:
-        values = {
-            name: some(each) if isinstance(each, list) else f"{each:.15g}" for name, each in self.identity.items()
-        }
-        return ", ".join(f"{name} {told}" for name, told in values.items())
+        values = {name: each if isinstance(each, list) else [each] for name, each in self.identity.items()}
+        return ", ".join(f"{name} {some([*map(told_value, each)])}" for name, each in values.items())
 
     def meets(self, column: pa.Array) -> Bools:
         """Which values of a piece of a column, see ``read_batches``, meet it: bool (rows,)."""

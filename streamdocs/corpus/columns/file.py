@@ -24,6 +24,7 @@ MOST_DISTINCT = (1 << 15) - 1
 MOST_COMMON = 10
 #: So many rows are held while a column is written, and looked at in one step.
 BATCH_ROWS = 1 << 14
+_LONGEST_TOLD = 40
 
 _TYPES: dict[Kind, pa.DataType] = {"number": pa.float64(), "string": pa.string()}
 _CODED = pa.dictionary(pa.int16(), pa.string())
@@ -130,6 +131,13 @@ def file_digest(path: Path) -> str:
 def numbers(column: pa.Array) -> Floats:
     """The numbers of a piece, NaN where there is none: float64 (rows,)."""
     return column.to_numpy(zero_copy_only=False)
+
+
+def told_value(value: float | str) -> str:
+    """A value for people to read: a long string by its beginning."""
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST_TOLD else f"{value[:_LONGEST_TOLD]}…"
+    return f"{value:.15g}"
 
 
 def _quartiles(path: Path) -> list[float] | None:

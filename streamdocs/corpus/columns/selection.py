@@ -8,11 +8,9 @@ import numpy as np
 
 from streamdocs._base.arrays import Bools, Int32s
 from streamdocs.corpus.columns.conditions import Condition, Where
-from streamdocs.corpus.columns.file import MOST_DISTINCT, file_digest, read_batches
+from streamdocs.corpus.columns.file import MOST_DISTINCT, file_digest, read_batches, told_value
 from streamdocs.corpus.files import COLUMNS_FOLDER, PREPARE_AGAIN
 from streamdocs.errors import ConfigError, CorpusError, some
-
-_LONGEST_STRING = 40
 
 
 def select(folder: Path, section: Mapping[str, Any], where: Where, fetch: Callable[[str], Path]) -> Int32s:
@@ -54,19 +52,13 @@ def told(column: Mapping[str, Any], documents: int) -> str:
     if column["kind"] == "number":
         if column["quartiles"] is None:
             return "numbers, none of them here"
-        least, *quarters, most = (f"{each:.12g}" for each in column["quartiles"])
+        least, *quarters, most = map(told_value, column["quartiles"])
         return f"numbers from {least} to {most}, quartiles {', '.join(quarters)}"
     if column["distinct"] is None:
         return f"more than {MOST_DISTINCT:,} strings"
-    shares = [
-        f"{_short(name)} {count / max(1, documents - column['missing']):.1%}"
-        for name, count in column["commonest"].items()
-    ]
+    values = max(1, documents - column["missing"])
+    shares = [f"{told_value(string)} {count / values:.1%}" for string, count in column["commonest"].items()]
     return f"{column['distinct']:,} strings: {', '.join(shares)}" + ", …" * (column["distinct"] > len(shares))
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_STRING else f"{name[:_LONGEST_STRING]}…"
 
 
 def _check(folder: Path, section: Mapping[str, Any], name: str, condition: Condition) -> None:
