@@ -70,7 +70,7 @@ class SplitWriter:
         counts = {"documents": len(documents), "tokens": self._tokens, "text_bytes": self._text_bytes}
         section = {**counts, "digest": split_digest(self._folder, tokenizer_digest)}
         if self._columns:
-            named = zip(self._keeping.names, self._columns, self._keeping.known_kinds(), strict=True)
+            named = zip(self._keeping.names, self._columns, self._keeping.kinds, strict=True)
             section["columns"] = {name: column.finish(kind) for name, column, kind in named}
         return section
 

@@ -41,59 +41,99 @@ class ColumnWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rows: list[float | str | None] = []
-        self._nulls = 0  # before the first value, which says of which kind it is
-        self._missing = 0
-        self._strings: Counter[str] | None = Counter()
-        self._batches: _BatchWriter | None = None
+        # Of which kind a column is, all of its values say together.
+        self._numbers = _KindWriter(path.with_suffix(".numbers"), "number")
+        self._strings = _KindWriter(path.with_suffix(".strings"), "string")
 
     def write(self, value: float | str | None) -> None:
-        """Write the value of the next document; all of a column are of one kind."""
+        """Write the value of the next document."""
+        is_string = isinstance(value, str)
+        self._numbers.write(None if is_string else value)
+        self._strings.write(value if is_string else None)
+
+    def finish(self, kind: Kind) -> dict[str, Any]:
+        """Write what is left, of the values of one kind alone; what ``corpus.json`` says of the column."""
+        kept, dropped = (self._numbers, self._strings)[:: 1 if kind == "number" else -1]
+        dropped.remove()
+        missing = kept.finish(self._path)
+        strings = self._strings.found
+        if kind == "number":
+            summary: dict[str, Any] = {"quartiles": _quartiles(self._path)}
+        elif strings is None:
+            summary = {"distinct": None, "commonest": {}}
+        else:
+            _encode(self._path, sorted(strings))
+            commonest = sorted(strings.items(), key=lambda each: (-each[1], each[0]))[:MOST_COMMON]
+            summary = {"distinct": len(strings), "commonest": dict(commonest)}
+        facts = {"file": self._path.name, "digest": file_digest(self._path), "kind": kind, "missing": missing}
+        return {**facts, **summary}
+
+    def close(self) -> None:
+        """Close the files; without ``finish`` the column stays incomplete."""
+        self._numbers.close()
+        self._strings.close()
+
+
+class _KindWriter:
+    """Writes the values of one kind; there is no file before the first one.
+
+    Args:
+        path: Its file.
+        kind: Of its values.
+    """
+
+    def __init__(self, path: Path, kind: Kind) -> None:
+        self._path = path
+        self._type = _TYPES[kind]
+        self._rows: list[float | str | None] = []
+        self._nulls_before = self._missing = 0
+        self._file: _ArrowWriter | None = None
+        #: How often each string was found; None for too many.
+        self.found: Counter[str] | None = Counter() if kind == "string" else None
+
+    def write(self, value: float | str | None) -> None:
         self._rows.append(value)
         if len(self._rows) == BATCH_ROWS:
             self._flush()
 
-    def finish(self, kind: Kind) -> dict[str, Any]:
-        """Write what is left; what ``corpus.json`` says of the column."""
-        self._flush(kind)
-        self.close()
-        if kind == "number":
-            summary: dict[str, Any] = {"quartiles": _quartiles(self._path)}
-        elif self._strings is None:
-            summary = {"distinct": None, "commonest": {}}
-        else:
-            _encode(self._path, sorted(self._strings))
-            summary = {"distinct": len(self._strings), "commonest": dict(_commonest(self._strings))}
-        facts = {"file": self._path.name, "digest": file_digest(self._path), "kind": kind, "missing": self._missing}
-        return {**facts, **summary}
-
-    def close(self) -> None:
-        """Close the file; without ``finish`` it stays incomplete."""
-        if self._batches:
-            self._batches.close()
-
-    def _flush(self, kind: Kind | None = None) -> None:
+    def _flush(self) -> None:
         rows, self._rows = self._rows, []
         values = [value for value in rows if value is not None]
         self._missing += len(rows) - len(values)
-        if self._batches is None:
-            if kind is None and not values:
-                self._nulls += len(rows)
-                return
-            kind = kind or ("string" if isinstance(values[0], str) else "number")
-            self._batches = _BatchWriter(self._path, _TYPES[kind])
-            for begin in range(0, self._nulls, BATCH_ROWS):
-                self._batches.write(pa.nulls(min(BATCH_ROWS, self._nulls - begin), _TYPES[kind]))
-        self._batches.write(pa.array(rows, self._batches.type))
-        if self._strings is not None and self._batches.type == pa.string():
-            self._strings.update(values)  # type: ignore[arg-type]
-            if len(self._strings) > MOST_DISTINCT:
-                self._strings = None
+        if self._file is None and not values:
+            self._nulls_before += len(rows)
+            return
+        self._open().write(pa.array(rows, self._type))
+        if self.found is not None:
+            self.found.update(values)  # type: ignore[arg-type]
+            if len(self.found) > MOST_DISTINCT:
+                self.found = None
+
+    def _open(self) -> "_ArrowWriter":
+        if self._file is None:
+            self._file = _ArrowWriter(self._path, self._type)
+            for begin in range(0, self._nulls_before, BATCH_ROWS):
+                self._file.write(pa.nulls(min(BATCH_ROWS, self._nulls_before - begin), self._type))
+        return self._file
+
+    def finish(self, path: Path) -> int:
+        """Complete the file and give it its name; how many rows have no value."""
+        self._flush()
+        self._open().close()
+        os.replace(self._path, path)
+        return self._missing
+
+    def remove(self) -> None:
+        self.close()
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
 
 
-class _BatchWriter:
+class _ArrowWriter:
     def __init__(self, path: Path, kind: pa.DataType) -> None:
-        self.type = kind
         self._schema = pa.schema([("value", kind)])
         self._stream = open(path, "wb")  # noqa: SIM115  (Arrow cannot open any name; closed with this)
         self._file = pa.ipc.new_file(self._stream, self._schema)
@@ -147,15 +187,11 @@ def _quartiles(path: Path) -> list[float] | None:
     return np.quantile(values, (0, 0.25, 0.5, 0.75, 1), method="inverted_cdf").tolist()
 
 
-def _commonest(strings: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(strings.items(), key=lambda each: (-each[1], each[0]))[:MOST_COMMON]
-
-
 def _encode(path: Path, strings: list[str]) -> None:
     """Write a file of strings anew, with a dictionary of them."""
     dictionary = pa.array(strings, pa.string())
     coded = path.with_name(f"{path.name}.coded")
-    writer = _BatchWriter(coded, _CODED)
+    writer = _ArrowWriter(coded, _CODED)
     try:
         for column in read_batches(path, "string"):
             codes = pc.index_in(column, value_set=dictionary).cast(pa.int16())

@@ -28,7 +28,6 @@ _INVALID = NoValue("invalid UTF-8")
 _NOT_FINITE = NoValue("not a finite number")
 _NOT_EXACT = NoValue("more digits than a float has")
 _OTHER = NoValue("neither number nor string")
-_NOT_OF_KIND: dict[Kind, str] = {"number": "not a number", "string": "not a string"}
 
 
 def usable(value: object) -> Value:
@@ -61,7 +60,7 @@ def _short_string(value: str | bytes) -> Value:
 class Keeping:
     """The columns that are kept: of which kind each is, and how many documents have no value in it, by cause.
 
-    A column is of the kind of its first value; a value of the other kind is none.
+    A column is of the kind that most of its values are of, and one of the other kind is no value.
 
     Args:
         names: The fields that are kept.
@@ -69,41 +68,41 @@ class Keeping:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._kinds: list[Kind | None] = [None] * len(names)
+        self._kinds = [Counter[Kind]() for _ in names]
         self._without = [Counter[str]() for _ in names]
 
     def take(self, values: Sequence[Value]) -> list[float | str | None]:
         """The values of one document, None for those that it has not."""
-        return [self._take(column, value) for column, value in enumerate(values)]
+        found: list[float | str | None] = []
+        for value, kinds, without in zip(values, self._kinds, self._without, strict=True):
+            if isinstance(value, NoValue):
+                without[value.cause] += 1
+                found.append(None)
+            else:
+                kinds["string" if isinstance(value, str) else "number"] += 1
+                found.append(value)
+        return found
 
-    def _take(self, column: int, value: Value) -> float | str | None:
-        if isinstance(value, NoValue):
-            self._without[column][value.cause] += 1
-            return None
-        kind: Kind = "string" if isinstance(value, str) else "number"
-        known = self._kinds[column] = self._kinds[column] or kind
-        if kind == known:
-            return value
-        self._without[column][_NOT_OF_KIND[known]] += 1
-        return None
-
-    def known_kinds(self) -> list[Kind]:
+    @property
+    def kinds(self) -> list[Kind]:
         """The kind of each column, once all documents were taken.
 
         Raises:
             CorpusError: No document has a value in some column.
         """
-        return [self._known(column) for column in range(len(self.names))]
-
-    def _known(self, column: int) -> Kind:
-        if (kind := self._kinds[column]) is None:
-            causes = ", ".join(f"{count:,} {cause}" for cause, count in self._without[column].most_common())
-            raise CorpusError(
-                f"--keep {self.names[column]}: no document has a value that can be kept, a number or a string of up "
-                f"to {MOST_BYTES:,} bytes ({causes})"
-            )
-        return kind
+        for name, kinds, without in zip(self.names, self._kinds, self._without, strict=True):
+            if not kinds:
+                causes = ", ".join(f"{count:,} {cause}" for cause, count in without.most_common())
+                raise CorpusError(
+                    f"--keep {name}: no document has a value that can be kept, a number or a string of up to "
+                    f"{MOST_BYTES:,} bytes ({causes})"
+                )
+        return ["string" if kinds["string"] > kinds["number"] else "number" for kinds in self._kinds]
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """Of each column, how many documents have no value, by cause."""
-        return {name: dict(without) for name, without in zip(self.names, self._without, strict=True)}
+        found = {}
+        for name, kind, kinds, without in zip(self.names, self.kinds, self._kinds, self._without, strict=True):
+            others = kinds.total() - kinds[kind]
+            found[name] = dict(without) | ({f"not a {kind}": others} if others else {})
+        return found

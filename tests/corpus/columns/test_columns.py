@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from streamdocs.corpus import CorpusTokenizer, Where, info, load_documents, load_index, prepare_corpus
+from streamdocs.corpus import CorpusTokenizer, Where, document_digest, info, load_index, prepare_corpus
 from streamdocs.corpus.columns import file as column_file
 from streamdocs.corpus.columns.file import read_batches
-from streamdocs.corpus.files import save_index
+from streamdocs.corpus.columns.selection import told
+from streamdocs.corpus.files import is_held_out, save_index
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, CorpusError
 
@@ -130,14 +131,16 @@ UNUSABLE = [
 
 @pytest.mark.parametrize(("first", "other"), [(7, "not a number"), ("7", "not a string")])
 def test_rows_without_a_usable_value_are_counted_and_stay_documents(tmp_path, tokenizer, first, other):
-    found = [first, *(value for value, _ in UNUSABLE), "x" if first == 7 else 1.5, first]
+    odd = "x" if first == 7 else 1.5
+    found = [odd, first, *(value for value, _ in UNUSABLE), first]
     rows = [{"text": f"text {number}", "x": value} for number, value in enumerate(found)]
     corpus = prepare(tmp_path, [*rows, {"text": "no such field"}], tokenizer, keep=["x"])
-    assert values(corpus, "x") == [first, *[None] * (len(found) - 2), first, None]
+    assert values(corpus, "x") == [None, first, *[None] * len(UNUSABLE), first, None]
     assert load_index(corpus)["splits"]["train"]["columns"]["x"]["missing"] == len(rows) - 1
     causes = [cause for _, cause in UNUSABLE] + ["missing", other]
     assert load_index(corpus)["report"]["columns"]["x"] == {cause: causes.count(cause) for cause in causes}
-    assert select(corpus, x=first) == [0, len(found) - 1]
+    assert select(corpus, x=first) == [1, len(found) - 1]
+    assert [path.name for path in (corpus / "train/columns").iterdir()] == ["0.arrow"]
 
 
 @pytest.mark.parametrize("value", [2**53, -(2**53), 0.1, 5e-324, "", "x" * 4096, "é" * 2048, "\0", " "])
@@ -198,21 +201,18 @@ def test_a_field_of_some_inputs_and_of_rows_after_others(tmp_path, tokenizer):
     assert select(tmp_path / "corpus", x={"min": 1}) == [1501, 1502]
 
 
-def test_both_splits_have_the_kind_of_the_first_value(tmp_path, tokenizer):
+def test_both_splits_have_the_kind_of_most_values(tmp_path, tokenizer):
     rows = [{"text": f"text {number}", "x": None} for number in range(60)]
-    (tmp_path / "first").mkdir()
-    train = prepare(tmp_path / "first", [{**rows[0], "x": 1}, *rows[1:]], tokenizer, holdout=0.3, keep=["x"])
-    held = {bytes(digest) for digest in load_documents(train, "holdout")["digest"]}
-    assert 3 < len(held) < 50
-    for number, row in enumerate(rows):
-        row["x"] = "string" if number == 59 else number if number == 30 else None
+    held_out = [row for row in rows if is_held_out(document_digest(row["text"]), 0.3)]
+    first, second, *_ = [row for row in rows if row not in held_out]
+    held_out[0]["x"], first["x"], second["x"] = "string", 1, 2
     corpus = prepare(tmp_path, rows, tokenizer, holdout=0.3, keep=["x"])
-    splits = load_index(corpus)["splits"]
-    assert {split["columns"]["x"]["kind"] for split in splits.values()} == {"number"}
-    both = [value for split in splits for value in values(corpus, "x", split) if value is not None]
-    assert both == [30] and sum(split["columns"]["x"]["missing"] for split in splits.values()) == 59
-    empty = next(split for split in splits.values() if split["columns"]["x"]["missing"] == split["documents"])
-    assert empty["columns"]["x"]["quartiles"] is None
+    columns = {split: section["columns"]["x"] for split, section in load_index(corpus)["splits"].items()}
+    assert columns["train"]["quartiles"] == [1, 1, 1, 2, 2]
+    assert columns["holdout"]["kind"] == "number" and columns["holdout"]["quartiles"] is None
+    assert values(corpus, "x", "holdout") == [None] * len(held_out)
+    assert load_index(corpus)["report"]["columns"]["x"] == {"missing": 57, "not a number": 1}
+    assert told(columns["holdout"], len(held_out)) == "numbers, none of them here"
 
 
 @pytest.mark.parametrize(("most", "kind"), [(4, pa.dictionary(pa.int16(), pa.string())), (3, pa.string())])
