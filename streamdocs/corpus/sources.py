@@ -103,15 +103,15 @@ def read_file(file: str, text_field: str, keep: Sequence[str] = ()) -> Iterator[
 
 
 def check_fields(files: Sequence[str], keep: Sequence[str]) -> None:
-    """Make sure that each field to keep is there, in one of the first rows of some file; pipes are not looked into.
+    """Make sure that each field to keep is in one of the first rows of some file; not where a pipe is, read only once.
 
     Raises:
         ConfigError: One is not; the message names those that are.
     """
-    looked_into = [f for f in files if f.startswith(DATASET_PREFIX) or (os.path.isfile(f) and not missing(f))]
-    tables = [file for file in looked_into if kind_of(Path(file)) not in TEXT_KINDS]
-    if len(looked_into) < len(files) and not tables:
+    there = [file for file in files if not missing(file)]
+    if not all(file.startswith(DATASET_PREFIX) or os.path.isfile(file) for file in there):
         return
+    tables = [file for file in there if kind_of(Path(file)) not in TEXT_KINDS]
     for name in keep:
         names: set[str] = set()
         for row in chain.from_iterable(islice(read_file(file, name), _ROWS_LOOKED_INTO) for file in tables):
@@ -119,8 +119,8 @@ def check_fields(files: Sequence[str], keep: Sequence[str]) -> None:
                 break
             names.update(row.names or ())
         else:
-            there = f"they have {some(sorted(names), _MOST_NAMES)}; OUTER.INNER is one within another"
-            raise ConfigError(f"--keep {name}: the inputs have no such field; {there if names else 'they have none'}")
+            known = f"they have {some(sorted(names), _MOST_NAMES)}; OUTER.INNER is one within another"
+            raise ConfigError(f"--keep {name}: the inputs have no such field; {known if names else 'they have none'}")
 
 
 def _open(file: str) -> io.BufferedReader:

@@ -76,6 +76,6 @@ class SplitWriter:
 
     def close(self) -> None:
         """Stop the writer's threads and close its files; without ``finish`` the split stays incomplete."""
+        self._shards.cancel_future_jobs()
         for column in self._columns:
             column.close()
-        self._shards.cancel_future_jobs()

@@ -20,7 +20,7 @@ def _one_or_several(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
 
 
-def _as_kept(value: bool | int | float | str) -> float | str:
+def _as_kept(value: int | float | str) -> float | str:
     if isinstance(kept := usable(value), NoValue):
         raise ValueError(kept.cause)
     return kept
@@ -37,21 +37,19 @@ def _canonical(values: tuple[float | str, ...]) -> tuple[float | str, ...]:
 
 _Number: TypeAlias = Annotated[float, Field(strict=True)]
 _Values: TypeAlias = Annotated[
-    tuple[Annotated[bool | int | float | str, AfterValidator(_as_kept)], ...],
+    tuple[Annotated[int | float | str, AfterValidator(_as_kept)], ...],
     BeforeValidator(_one_or_several),
     AfterValidator(_canonical),
 ]
 
 
 class Condition(BaseModel):
-    """What a document's value in one column has to be. A value, or a list of them, is short for ``any_of``.
-
-    A document that has no value in the column does not meet it.
+    """What a document's value in one column has to be; a document that has none does not meet it.
 
     Args:
         min: Smallest number.
         max: Largest number.
-        any_of: Numbers or strings of which it has to be one.
+        any_of: Numbers or strings of which it has to be one; a value or a list in place of a condition is short for it.
         none_of: Numbers or strings of which it must not be one.
     """
 

@@ -1,7 +1,9 @@
 import json
 import math
+import os
 import shutil
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +201,16 @@ def test_a_field_of_some_inputs_and_of_rows_after_others(tmp_path, tokenizer):
     prepare_corpus(inputs, tmp_path / "corpus", tokenizer=tokenizer, keep=["x"], progress=False)
     assert values(tmp_path / "corpus", "x") == [*[None] * 1500, 0, 1, 2, None]
     assert select(tmp_path / "corpus", x={"min": 1}) == [1501, 1502]
+
+
+def test_a_pipe_is_read_once(tmp_path, tokenizer):
+    os.mkfifo(tmp_path / "a.jsonl")
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit((tmp_path / "a.jsonl").write_bytes, lines_of(ROWS))
+        prepare_corpus(
+            [str(tmp_path / "a.jsonl")], tmp_path / "corpus", tokenizer=tokenizer, keep=["quality"], progress=False
+        )
+    assert values(tmp_path / "corpus", "quality") == [3, 4, None, 1]
 
 
 def test_both_splits_have_the_kind_of_most_values(tmp_path, tokenizer):
