@@ -83,7 +83,7 @@ def prepare_corpus(
         return finished
     counts = InputReport(max_bad)
     counts.check_missing(files)
-    check_fields(files, keep)
+    check_fields(files, text_field, keep)
     keeping = Keeping(keep)
     try:
         with new_folder(out, replace=overwrite) as folder, _progress_bar(progress) as bar:

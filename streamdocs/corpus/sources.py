@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from streamdocs._base.compressed import READ_ERRORS, open_compressed
-from streamdocs.corpus.columns.values import MISSING, Value, usable
+from streamdocs.corpus.columns.values import MISSING, OTHER, NoValue, Value, usable
 from streamdocs.corpus.inputs import (
     ARROW_KINDS,
     DATASET_PREFIX,
@@ -35,7 +35,6 @@ UNREADABLE = "unreadable rest of file"
 _MOST_NAMES = 8
 # Of a file, for a field that may be absent from some.
 _ROWS_LOOKED_INTO = 1000
-_NO_FIELDS = ("not JSON", "not an object", UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class BadRow:
     row: int
     cause: str
     hint: str = field(default="", compare=False, kw_only=True)
-    names: Sequence[str] | None = field(default=None, compare=False, kw_only=True)
+    names: Sequence[str] = field(default=(), compare=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +101,38 @@ def read_file(file: str, text_field: str, keep: Sequence[str] = ()) -> Iterator[
     return reader(file, _Fields(text_field, tuple(keep)))
 
 
-def check_fields(files: Sequence[str], keep: Sequence[str]) -> None:
-    """Make sure that each field to keep is in one of the first rows of some file; not where a pipe is, read only once.
+def check_fields(files: Sequence[str], text_field: str, keep: Sequence[str]) -> None:
+    """Make sure that each field to keep may have values that can be, by the first rows of all files.
+
+    Nothing is known, and nothing refused, where no document is among them, or an input is a pipe, which is read once.
 
     Raises:
-        ConfigError: One is not; the message names those that are.
+        ConfigError: A field is not there, and the message names those that are; or it is a list or an object.
     """
     there = [file for file in files if not missing(file)]
-    if not all(file.startswith(DATASET_PREFIX) or os.path.isfile(file) for file in there):
+    if not keep or not all(file.startswith(DATASET_PREFIX) or os.path.isfile(file) for file in there):
         return
     tables = [file for file in there if kind_of(Path(file)) not in TEXT_KINDS]
-    for name in keep:
-        names: set[str] = set()
-        for row in chain.from_iterable(islice(read_file(file, name), _ROWS_LOOKED_INTO) for file in tables):
-            if isinstance(row, Document) or (row.names is None and row.cause not in _NO_FIELDS):
-                break
-            names.update(row.names or ())
-        else:
-            known = f"they have {some(sorted(names), _MOST_NAMES)}; OUTER.INNER is one within another"
-            raise ConfigError(f"--keep {name}: the inputs have no such field; {known if names else 'they have none'}")
+    texts = len(tables) < len(there)
+    causes: dict[str, set[NoValue]] = {name: {MISSING} if texts else set() for name in keep}
+    for row in chain.from_iterable(islice(read_file(file, text_field, keep), _ROWS_LOOKED_INTO) for file in tables):
+        for name, value in zip(keep, row.kept if isinstance(row, Document) else (), strict=False):
+            if isinstance(value, NoValue) and name in causes:
+                causes[name].add(value)
+            else:
+                causes.pop(name, None)
+        if not causes:
+            return
+    for name, found in causes.items():
+        if found == {MISSING}:
+            rows = chain.from_iterable(islice(read_file(file, name), 1) for file in tables)
+            names = {each for row in rows if isinstance(row, BadRow) for each in row.names}
+            known = f"they have {some(sorted(names), _MOST_NAMES)}" if names else "they have none"
+            raise ConfigError(
+                f"--keep {name}: the inputs have no such field; {known} (OUTER.INNER is one within another)"
+            )
+        if found and found <= {MISSING, OTHER}:
+            raise ConfigError(f"--keep {name}: neither numbers nor strings; OUTER.INNER is a field within another")
 
 
 def _open(file: str) -> io.BufferedReader:
@@ -231,9 +243,9 @@ def _batch_rows(batch: Batch, fields: _Fields, file: str, row: int) -> Iterator[
         for number in range(row + 1, row + batch.rows.num_rows + 1):
             yield _no_field(fields.text, file, number, batch.names)
         return
-    kept = zip(*(repeat(None) if each is None else each for each in others), strict=False) if others else repeat(())
-    for number, (text, values) in enumerate(zip(texts, kept, strict=False), row + 1):
-        yield _check(text, file, number, tuple(map(usable, values)))
+    kept = [repeat(MISSING) if each is None else map(usable, each) for each in others]
+    for number, (text, *values) in enumerate(zip(texts, *kept, strict=False), row + 1):
+        yield _check(text, file, number, tuple(values))
 
 
 def _read_dataset(source: str, fields: _Fields) -> Iterator[Row]:

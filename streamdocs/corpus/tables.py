@@ -56,7 +56,7 @@ def parquet_batches(stream: IO[bytes], columns: Sequence[str]) -> Iterator[Batch
     """The batches of a Parquet file, with those of the columns that it has."""
     with pq.ParquetFile(stream) as table:
         # Small batches: the rows of web text are large.
-        for rows in table.iter_batches(batch_size=256, columns=list(columns)):
+        for rows in table.iter_batches(batch_size=256, columns=list(dict.fromkeys(columns))):
             yield Batch(rows, table.schema_arrow.names)
 
 

@@ -20,9 +20,9 @@ def _one_or_several(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
 
 
-def _as_kept(value: int | float | str) -> float | str:
+def _as_kept(value: Any) -> float | str:
     if isinstance(kept := usable(value), NoValue):
-        raise ValueError(kept.cause)
+        raise ValueError(f"no column has such a value: {kept.cause}")
     return kept
 
 
@@ -36,11 +36,8 @@ def _canonical(values: tuple[float | str, ...]) -> tuple[float | str, ...]:
 
 
 _Number: TypeAlias = Annotated[float, Field(strict=True)]
-_Values: TypeAlias = Annotated[
-    tuple[Annotated[int | float | str, AfterValidator(_as_kept)], ...],
-    BeforeValidator(_one_or_several),
-    AfterValidator(_canonical),
-]
+_Value: TypeAlias = Annotated[float | str, BeforeValidator(_as_kept)]
+_Values: TypeAlias = Annotated[tuple[_Value, ...], BeforeValidator(_one_or_several), AfterValidator(_canonical)]
 
 
 class Condition(BaseModel):
@@ -138,3 +135,6 @@ class Where(RootModel[dict[str, Condition]]):
     def identity(self) -> dict[str, Any]:
         """What it says, in plain values; see ``Condition.identity``."""
         return {name: self.root[name].identity for name in sorted(self.root)}
+
+    def __str__(self) -> str:
+        return "; ".join(f"{name} {self.root[name]}" for name in sorted(self.root))

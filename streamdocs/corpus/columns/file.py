@@ -151,7 +151,7 @@ def read_batches(path: Path, kind: Kind) -> Iterator[pa.Array]:
     """The rows of a column's file in pieces, mapped from it: float64, strings, or strings with a dictionary.
 
     Raises:
-        OSError, ValueError: It is not a file of such a column.
+        OSError, ValueError, ArrowException: It is not a file of such a column.
     """
     with pa.memory_map(os.fsencode(path)) as mapped:
         file = pa.ipc.open_file(mapped)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from streamdocs._base.arrays import Bools, Int32s
 from streamdocs.corpus.columns.conditions import Condition, Where
@@ -85,6 +86,6 @@ def _met(path: Path, column: Mapping[str, Any], condition: Condition, documents:
         met = np.concatenate([condition.meets(piece) for piece in read_batches(path, column["kind"])])
         if len(met) != documents:
             raise ValueError(f"it has {len(met):,} rows for {documents:,} documents")
-    except (OSError, ValueError) as error:  # the second is also Arrow's and NumPy's
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
     return met

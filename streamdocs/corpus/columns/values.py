@@ -20,24 +20,26 @@ class NoValue(NamedTuple):
     cause: str
 
 
+#: The row has no such field.
 MISSING = NoValue("missing")
+_NULL = NoValue("null")
 Value: TypeAlias = float | str | NoValue
 
 _TOO_LONG = NoValue(f"longer than {MOST_BYTES:,} bytes")
 _INVALID = NoValue("invalid UTF-8")
 _NOT_FINITE = NoValue("not a finite number")
 _NOT_EXACT = NoValue("more digits than a float has")
-_OTHER = NoValue("neither number nor string")
+OTHER = NoValue("neither number nor string")
 
 
 def usable(value: object) -> Value:
     """A field's value as it is kept: true and false are 1 and 0, and a number is what float64 holds exactly."""
     if value is None:
-        return MISSING
+        return _NULL
     if isinstance(value, str | bytes):
         return _short_string(value)
     if not isinstance(value, Real):
-        return _OTHER
+        return OTHER
     try:
         number = float(value)
     except OverflowError:

@@ -18,7 +18,7 @@ from streamdocs.corpus.columns.file import read_batches
 from streamdocs.corpus.columns.selection import told
 from streamdocs.corpus.files import is_held_out, save_index
 from streamdocs.corpus.reader import Corpus
-from streamdocs.errors import ConfigError, CorpusError
+from streamdocs.errors import BadInputError, ConfigError, CorpusError
 
 ROWS = [
     {"text": "one", "quality": 3, "language": "en", "good": True, "meta": {"url": "https://a/é", "score": 0.5}},
@@ -27,7 +27,7 @@ ROWS = [
     {"text": "four", "quality": 1, "language": None, "good": None, "meta": {"url": "https://a/é", "score": -2.25}},
     {"text": "one", "quality": 5, "language": "xx", "good": True, "meta": {"url": "https://again", "score": 9.0}},
 ]
-KEEP = ["quality", "language", "good", "meta.url", "meta.score"]
+KEEP = ["quality", "language", "good", "meta.url", "meta.score", "text"]
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +86,12 @@ def test_values_of_every_kind_of_input(tmp_path, tokenizer, kind):
         "good": [1, 0, 1, None],
         "meta.url": ["https://a/é", "https://b", None, "https://a/é"],
         "meta.score": [0.5, None, None, -2.25],
+        "text": ["one", "two", "three", "four"],
     }
     report = load_index(corpus)["report"]
-    assert report["columns"]["meta.score"] == {"missing": 2} and report["made_from"]["keep"] == sorted(KEEP)
+    # A null, and a field of an object that is null, which is not there.
+    score = {"null": 2} if kind in ("a.parquet", "a.arrow") else {"null": 1, "missing": 1}
+    assert report["columns"]["meta.score"] == score and report["made_from"]["keep"] == sorted(KEEP)
     assert select(corpus, quality={"min": 3}, language=["en", "fr"]) == [0]
     assert select(corpus, **{"meta.url": "https://a/é", "good": {"none_of": 0}}) == [0]
     assert select(corpus, good=True) == [0, 2]
@@ -127,7 +130,7 @@ UNUSABLE = [
     ("\ud800", "invalid UTF-8"),
     ([1], "neither number nor string"),
     ({"a": 1}, "neither number nor string"),
-    (None, "missing"),
+    (None, "null"),
 ]
 
 
@@ -173,10 +176,17 @@ def test_a_field_may_have_any_name(tmp_path, tokenizer, name):
 
 
 @pytest.mark.parametrize("kind", ["a.jsonl", "a.parquet", "a.arrow"])
+def test_a_field_with_fields_within_is_told_at_the_door(tmp_path, tokenizer, monkeypatch, kind):
+    monkeypatch.setattr("streamdocs.corpus.prepare._write_splits", None)
+    with pytest.raises(ConfigError, match=r"--keep meta: neither numbers nor strings; OUTER\.INNER"):
+        prepare(tmp_path, ROWS[:2], tokenizer, kind=kind, keep=["quality", "meta"])
+
+
+@pytest.mark.parametrize("kind", ["a.jsonl", "a.parquet", "a.arrow"])
 @pytest.mark.parametrize("name", ["qualty", "meta.urls", "quality.x", "meta.url.x"])
 def test_a_field_that_is_not_there_is_named_at_the_door(tmp_path, tokenizer, monkeypatch, kind, name):
     monkeypatch.setattr("streamdocs.corpus.prepare._write_splits", None)
-    with pytest.raises(ConfigError, match=rf"--keep {name}: .*they have good, language, meta, quality, text; OUTER"):
+    with pytest.raises(ConfigError, match=rf"--keep {name}: .*they have good, language, meta, quality, text .OUTER"):
         prepare(tmp_path, ROWS, tokenizer, kind=kind, keep=["quality", name])
     assert not (tmp_path / "corpus").exists()
 
@@ -187,8 +197,10 @@ def test_other_ways_to_ask_for_what_is_not_there(tmp_path, tokenizer):
         prepare_corpus([str(tmp_path / "a.txt")], tmp_path / "corpus", tokenizer=tokenizer, keep=["url"])
     with pytest.raises(ConfigError, match="--keep is a list"):
         prepare(tmp_path, ROWS, tokenizer, keep="quality")
+    with pytest.raises(BadInputError, match="no text field 'body'"):  # what is wrong comes first
+        prepare(tmp_path, ROWS, tokenizer, text_field="body", keep=["quality"])
     rows = [{"text": f"text {number}", "x": None if number else [1]} for number in range(3)]
-    with pytest.raises(CorpusError, match=r"--keep x: no document has a value .*\(2 missing, 1 neither number nor"):
+    with pytest.raises(CorpusError, match=r"--keep x: no document has a value .*\(2 null, 1 neither number nor"):
         prepare(tmp_path, rows, tokenizer, keep=["x"])
     assert not (tmp_path / "corpus").exists()
 
@@ -223,7 +235,7 @@ def test_both_splits_have_the_kind_of_most_values(tmp_path, tokenizer):
     assert columns["train"]["quartiles"] == [1, 1, 1, 2, 2]
     assert columns["holdout"]["kind"] == "number" and columns["holdout"]["quartiles"] is None
     assert values(corpus, "x", "holdout") == [None] * len(held_out)
-    assert load_index(corpus)["report"]["columns"]["x"] == {"missing": 57, "not a number": 1}
+    assert load_index(corpus)["report"]["columns"]["x"] == {"null": 57, "not a number": 1}
     assert told(columns["holdout"], len(held_out)) == "numbers, none of them here"
 
 

@@ -34,6 +34,11 @@ def test_what_means_the_same_has_one_identity(equal):
     assert Where.model_validate(first) == first
 
 
+def test_what_is_said_of_conditions():
+    told = where_of("{b: {min: 3, max: 1234567.5}, a: [xy, x, z, 'y y', a, b, c], c: {none_of: [1, 0.1]}}")
+    assert str(told) == "a any_of a, b, c, x, xy and 2 more; b min 3, max 1234567.5; c none_of 0.1, 1"
+
+
 def test_what_means_something_else_has_another_identity():
     conditions = ["{a: 1}", "{a: '1'}", "{b: 1}", "{a: {min: 1}}", "{a: {max: 1}}", "{a: {none_of: 1}}", "{a: 1, b: 1}"]
     assert len({fingerprint(where_of(each).identity) for each in conditions}) == len(conditions)
@@ -57,6 +62,8 @@ def test_what_means_something_else_has_another_identity():
         ("{language: {min: 3, none_of: en}}", "language: of both numbers and strings"),
         ("{quality: .inf}", "quality.any_of"),
         ("{quality: 9007199254740993}", "quality.any_of.*more digits than a float has"),
+        ("{quality: [1, null]}", "quality.any_of.1: no column has such a value: null"),
+        ("{quality: [[1]]}", "quality.any_of.0: no column has such a value: neither number nor string"),
         ("{3: 3}", "3"),
     ],
 )
