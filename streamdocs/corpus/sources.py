@@ -112,9 +112,9 @@ def check_fields(files: Sequence[str], text_field: str, keep: Sequence[str]) -> 
     there = [file for file in files if not missing(file)]
     if not keep or not all(file.startswith(DATASET_PREFIX) or os.path.isfile(file) for file in there):
         return
-    tables = [file for file in there if kind_of(Path(file)) not in TEXT_KINDS]
-    texts = len(tables) < len(there)
-    causes: dict[str, set[NoValue]] = {name: {MISSING} if texts else set() for name in keep}
+    tables = [each for each in there if each.startswith(DATASET_PREFIX) or kind_of(Path(each)) not in TEXT_KINDS]
+    # Texts have no fields, and need not be read for that.
+    causes: dict[str, set[NoValue]] = {name: {MISSING} if len(tables) < len(there) else set() for name in keep}
     for row in chain.from_iterable(islice(read_file(file, text_field, keep), _ROWS_LOOKED_INTO) for file in tables):
         for name, value in zip(keep, row.kept if isinstance(row, Document) else (), strict=False):
             if isinstance(value, NoValue) and name in causes:
