@@ -53,7 +53,9 @@ def told(column: Mapping[str, Any], documents: int) -> str:
     if column["kind"] == "number":
         if column["quartiles"] is None:
             return "numbers, none of them here"
-        least, *quarters, most = map(told_value, column["quartiles"])
+        least, *quarters, most = (
+            f"{each:.{15 if each.is_integer() else 6}g}" for each in map(float, column["quartiles"])
+        )
         return f"numbers from {least} to {most}, quartiles {', '.join(quarters)}"
     if column["distinct"] is None:
         return f"more than {MOST_DISTINCT:,} strings"

@@ -287,6 +287,11 @@ def corpus(tmp_path_factory, tokenizer):
         return prepare(folder, rows, tokenizer, keep=["n", "language", "url"])
 
 
+def test_quartiles_are_told_shortly():
+    column = {"kind": "number", "missing": 0, "quartiles": [-1 / 3, 0, 1e-9, 1732819200.0, 1 / 3e-9]}
+    assert told(column, 9) == "numbers from -0.333333 to 3.33333e+08, quartiles 0, 1e-09, 1732819200"
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [
