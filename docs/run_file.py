@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from streamdocs import StreamingMegadocDataset
 from streamdocs.config import RunFile
+from streamdocs.corpus import Condition
 from streamdocs.recipes import RECIPES
 from streamdocs.recipes.keys import Generator
 from streamdocs.sections import GeneratorSection, MixSection, Section, ServerSection
@@ -29,6 +30,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "mix": (MixSection, StreamingMegadocDataset),
     "server": (ServerSection, StreamingMegadocDataset),
     "server.gates": (Gates,),
+    "where": (Condition,),
 }
 
 HEAD = """\
@@ -116,7 +118,7 @@ def _words(schema: dict[str, Any]) -> Iterator[str]:
         if "enum" in each or "const" in each:
             yield from (f"`{value}`" for value in each.get("enum", [each.get("const")]))
         elif each["type"] == "array":
-            yield f"{next(_words(each['items']))}, or a list of them"
+            yield f"{' or '.join(_words(each['items']))}, or a list of them"
         elif each["type"] != "null":
             yield _NAMES[each["type"]] + "".join(
                 f" {sign} {each[key]:g}" for key, sign in _LIMITS.items() if key in each

@@ -21,7 +21,7 @@ def test_another_folder_is_not_overwritten(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(960)
 def test_the_demo(tmp_path):
     run_demo(tmp_path / "demo")
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())

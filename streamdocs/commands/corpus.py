@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from streamdocs._base.console import expanded, plain_console, printable
+from streamdocs.corpus.columns.selection import told
 from streamdocs.corpus.files import info as corpus_info
 from streamdocs.corpus.prepare import prepare_corpus
 
@@ -29,6 +30,13 @@ def prepare(
     text_field: Annotated[
         str, typer.Option(help="Field (or column) that holds the text; OUTER.INNER within others.")
     ] = "text",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD,...",
+            help="Fields to keep as columns, for conditions on documents; OUTER.INNER within others.",
+        ),
+    ] = None,
     holdout: Annotated[float, typer.Option(help="Share of the documents to hold out.")] = 0.0,
     max_bad: Annotated[
         float,
@@ -43,6 +51,7 @@ def prepare(
         tokenizer=tokenizer,
         train_tokenizer=train_tokenizer,
         text_field=text_field,
+        keep=[name for names in keep or () for name in names.split(",")],
         holdout=holdout,
         max_bad=max_bad,
         overwrite=overwrite,
@@ -70,6 +79,11 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"{name} documents", f"{split['documents']:,}"
         yield f"{name} tokens", f"{split['tokens']:,} ({split['mean_tokens']:,.1f} a document)"
         yield f"{name} text", f"{split['text_bytes']:,} bytes"
+        for field, column in split.get("columns", {}).items():
+            yield (
+                f"{name} column {printable(field)}",
+                f"{printable(told(column, split['documents']))} ({column['missing']:,} missing)",
+            )
     tokenizer, report = facts["tokenizer"], facts["report"]
     yield "tokenizer", f"{tokenizer['name']} ({tokenizer['vocab_size']:,} tokens, {tokenizer['dtype']})"
     yield "on disk", f"{facts['disk_bytes']:,} bytes"
@@ -82,3 +96,6 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "duplicates", f"{report['duplicates']:,}"
     for cause, count in report["bad"].items():
         yield f"bad: {cause}", f"{count:,}"
+    for field, causes in report.get("columns", {}).items():
+        for cause, count in causes.items():
+            yield f"no {printable(field)}: {cause}", f"{count:,}"

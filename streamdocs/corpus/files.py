@@ -3,9 +3,11 @@
 corpus.json      format, tokenizer with the tokens of marks, splits, report, and a checksum of all that
 tokenizer.json   a Hugging Face tokenizers file
 train/           MDS shards, index.json and documents.npy; holdout/ is the same, where there is any
+train/columns/   a file for each column that is kept of the input's rows, where any is
 
-Every byte that is read is covered: corpus.json has a checksum and the digests of the tokenizer and of each split's two
-indexes; documents.npy has a checksum of every document's tokens and the digest of its text.
+Every byte that is read is covered: corpus.json has a checksum and the digests of the tokenizer, of each split's two
+indexes and of each column; documents.npy has a checksum of every document's tokens and the digest of its text. Columns
+are no part of a split's identity: a corpus with them has the same as one without.
 """
 
 import json
@@ -26,6 +28,7 @@ INDEX_FILE = "corpus.json"
 TOKENIZER_FILE = "tokenizer.json"
 DOCUMENTS_FILE = "documents.npy"
 SHARDS_FILE = "index.json"
+COLUMNS_FOLDER = "columns"
 #: What is wrong with a corpus is repaired in one way; without --overwrite what is there would be left as it is.
 PREPARE_AGAIN = "fetch it again, or make it again with `streamdocs prepare --overwrite`"
 DOCUMENT_DTYPE = np.dtype(
@@ -120,9 +123,14 @@ def _checksum(index: dict[str, Any]) -> str:
 
 
 def info(corpus: str | Path) -> dict[str, Any]:
-    """What a corpus holds: ``corpus.json``, plus ``path``, ``disk_bytes`` and each split's ``mean_tokens``."""
+    """What a corpus holds: ``corpus.json``, plus ``path``, ``disk_bytes``, and ``mean_tokens`` of each split.
+
+    Each column that was kept has a number of ``values``, beside those that are ``missing``.
+    """
     index = load_index(corpus)
     for split in index["splits"].values():
         split["mean_tokens"] = split["tokens"] / split["documents"]
+        for column in split.get("columns", {}).values():
+            column["values"] = split["documents"] - column["missing"]
     disk_bytes = sum(path.stat().st_size for path in Path(corpus).rglob("*") if path.is_file())
     return {"path": str(corpus), **index, "disk_bytes": disk_bytes}

@@ -16,10 +16,11 @@ from streamdocs._base.console import plain_console
 from streamdocs._base.hashing import fingerprint
 from streamdocs._base.paths import expand_path
 from streamdocs._base.unfinished import new_folder
+from streamdocs.corpus.columns.values import Keeping
 from streamdocs.corpus.files import FORMAT, INDEX_FILE, is_held_out, load_index, save_index
 from streamdocs.corpus.inputs import DATASET_PREFIX, find_inputs, input_path
 from streamdocs.corpus.report import InputReport
-from streamdocs.corpus.sources import BadRow, Document, Row, read_file
+from streamdocs.corpus.sources import BadRow, Document, Row, check_fields, read_file
 from streamdocs.corpus.tokenizing.tokenizer import CorpusTokenizer
 from streamdocs.errors import ConfigError, CorpusError
 from streamdocs.recipes import MARKS
@@ -40,6 +41,7 @@ def prepare_corpus(
     tokenizer: str | None = None,
     train_tokenizer: int | None = None,
     text_field: str = "text",
+    keep: Sequence[str] = (),
     holdout: float = 0.0,
     max_bad: float = 0.01,
     shard_bytes: int = 1 << 26,
@@ -48,15 +50,20 @@ def prepare_corpus(
 ) -> dict[str, Any]:
     """Make the corpus ``out`` of the inputs (see ``read_documents``) and return its report.
 
-    ``tokenizer`` is a name or path, ``train_tokenizer`` a vocabulary size: one of the two. ``holdout`` is the share of
-    documents that make a split of their own. ``max_bad`` is how many rows may be unusable: a number, or below 1 a
-    share of all rows; by default one in a hundred, so that a few broken lines stop nobody and a wrong text field does.
-    Only where it is infinite may an input end in what cannot be read at all: how many rows that are is not known.
+    ``tokenizer`` is a name or path, ``train_tokenizer`` a vocabulary size: one of the two. ``keep`` names fields whose
+    values become columns of the corpus, for ``Corpus.select``: numbers, and strings of up to 4,096 bytes; of equal
+    documents the first one's. ``holdout`` is the share of documents that make a split of their own. ``max_bad`` is how
+    many rows may be unusable: a number, or below 1 a share of all rows; by default one in a hundred, so that a few
+    broken lines stop nobody and a wrong text field does. Only where it is infinite may an input end in what cannot be
+    read at all: how many rows that are is not known.
     Where ``out`` is there already, made of the same inputs with the same options, its report is returned.
     Whatever is raised, ``out`` stays as it was: ``ConfigError`` for options that cannot be, ``BadInputError`` for too
     many unusable rows, ``CorpusError`` for inputs or folders that cannot be used or no documents at all.
     """
     _check_options(tokenizer, train_tokenizer, holdout, max_bad, shard_bytes)
+    if isinstance(keep, str) or not all(keep):
+        raise ConfigError("--keep is a list of fields, and each has a name")
+    keep = sorted({*keep})
     out = Path(expand_path(os.fspath(out))).resolve()
     found = find_inputs(inputs, text_field)
     files = found.files
@@ -68,6 +75,7 @@ def prepare_corpus(
         "text_field": text_field,
         "holdout": holdout,
         "shard_bytes": shard_bytes,
+        **({"keep": keep} if keep else {}),
     }
     finished = _find_finished(out, made_from, overwrite)
     if finished is not None:
@@ -75,16 +83,19 @@ def prepare_corpus(
         return finished
     counts = InputReport(max_bad)
     counts.check_missing(files)
+    check_fields(files, text_field, keep)
+    keeping = Keeping(keep)
     try:
         with new_folder(out, replace=overwrite) as folder, _progress_bar(progress) as bar:
-            first_pass = counts.readable(_read(files, text_field, bar, "training a tokenizer"))
+            first_pass = counts.readable(_read(files, text_field, (), bar, "training a tokenizer"))
             chosen = known or _train(first_pass, train_tokenizer or 0)
-            rows = counts.readable(_read(files, text_field, bar, "tokenising"))
-            splits = _write_splits(rows, counts, chosen, folder, holdout=holdout, shard_bytes=shard_bytes)
+            rows = counts.readable(_read(files, text_field, keep, bar, "tokenising"))
+            splits = _write_splits(rows, counts, keeping, chosen, folder, holdout=holdout, shard_bytes=shard_bytes)
             counts.check()
             if "train" not in splits:
                 raise CorpusError(f"no documents to train on in {', '.join(inputs)} ({counts.rows} rows read)")
-            report = {**counts.as_dict(found), "made_from": made_from}
+            kept = {"columns": keeping.as_dict()} if keep else {}
+            report = {**counts.as_dict(found), **kept, "made_from": made_from}
             described = {**chosen.describe(), "marks": {mark: chosen.encode_marks(mark).tolist() for mark in MARKS}}
             index = {"format": FORMAT, "tokenizer": described, "splits": splits, "report": report}
             chosen.save(folder)
@@ -130,7 +141,7 @@ def _find_finished(out: Path, made_from: dict[str, Any], overwrite: bool) -> dic
         return None
     report: dict[str, Any] = load_index(out)["report"]
     before = report.get("made_from", {})
-    differing = [name for name, value in made_from.items() if before.get(name) != value]
+    differing = [name for name in {**made_from, **before} if before.get(name) != made_from.get(name)]
     if differing:
         raise CorpusError(
             f"{out} is a corpus already, and its {', '.join(differing)} differ: pick another folder or pass --overwrite"
@@ -144,11 +155,11 @@ def _progress_bar(show: bool) -> Progress:
     return Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=not show)
 
 
-def _read(files: Sequence[str], text_field: str, bar: Progress, doing: str) -> Iterator[Row]:
+def _read(files: Sequence[str], text_field: str, keep: Sequence[str], bar: Progress, doing: str) -> Iterator[Row]:
     task = bar.add_task(doing, total=len(files), rows=0)
     rows = 0
     for file in files:
-        for row in read_file(file, text_field):
+        for row in read_file(file, text_field, keep):
             rows += 1
             if rows % 256 == 0:
                 bar.update(task, rows=rows)
@@ -163,6 +174,7 @@ def _train(rows: Iterable[Row], vocab_size: int) -> CorpusTokenizer:
 def _write_splits(
     rows: Iterable[Row],
     counts: InputReport,
+    keeping: Keeping,
     tokenizer: CorpusTokenizer,
     folder: Path,
     *,
@@ -179,8 +191,8 @@ def _write_splits(
                 continue
             split = "holdout" if is_held_out(digest, holdout) else "train"
             if split not in writers:
-                writers[split] = write.SplitWriter(folder / split, tokenizer.dtype, shard_bytes)
-            writers[split].write(document.text, tokens, digest)
+                writers[split] = write.SplitWriter(folder / split, tokenizer.dtype, shard_bytes, keeping)
+            writers[split].write(document.text, tokens, digest, document.kept)
         return {split: writers[split].finish(tokenizer.digest) for split in sorted(writers, reverse=True)}
     finally:
         for writer in writers.values():

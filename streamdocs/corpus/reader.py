@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from streamdocs._base.arrays import Ints, Tokens
+from streamdocs._base.arrays import Int32s, Ints, Tokens
 from streamdocs._base.hashing import text_digest
 from streamdocs._base.unfinished import remove_stale
 from streamdocs._base.untrusted import load_json
+from streamdocs.corpus.columns.conditions import Where
+from streamdocs.corpus.columns.selection import select
 from streamdocs.corpus.files import (
+    COLUMNS_FOLDER,
     DOCUMENTS_FILE,
     INDEX_FILE,
     PREPARE_AGAIN,
@@ -63,7 +66,7 @@ class Corpus:
         self.remote = remote
         self.split = split
         self._files = CorpusFiles(self.local, remote, download_timeout, download_retry)
-        for folder in (self.local, self.local / split):
+        for folder in (self.local, self.local / split, self.local / split / COLUMNS_FOLDER):
             if remote and folder.is_dir():
                 remove_stale(folder)
         for file in (INDEX_FILE, TOKENIZER_FILE):
@@ -137,6 +140,16 @@ class Corpus:
     def tokenizer_digest(self) -> str:
         """32 hexadecimal digits."""
         return self.index["tokenizer"]["digest"]
+
+    def select(self, where: Where) -> Int32s:
+        """The documents that meet all conditions, in order: int32 (chosen,), at least one. Downloads their columns.
+
+        Raises:
+            ConfigError: A column is not there or of another kind than its condition, or no document meets them all.
+            CorpusError: A column is damaged, or cannot be downloaded.
+        """
+        section = self.index["splits"][self.split]
+        return select(self.local / self.split, section, where, lambda name: self._fetch(f"{self.split}/{name}"))
 
     def document_digest(self, document: int) -> bytes:
         """The 24-byte digest of a document's text."""

@@ -11,6 +11,7 @@ from streamdocs._base.untrusted import faults
 #: A file in its folder and nowhere else: no separator, no drive, nothing hidden, no parent.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=255)]
 _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 _TokenId = Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
@@ -18,11 +19,33 @@ class _Section(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
+class _Column(_Section):
+    file: FileName
+    digest: _Digest
+    missing: Count
+
+
+class NumberColumn(_Column):
+    """What ``corpus.json`` says of a column of numbers; ``quartiles`` are from the smallest to the largest, if any."""
+
+    kind: Literal["number"]
+    quartiles: tuple[Finite, Finite, Finite, Finite, Finite] | None = Field(strict=False)
+
+
+class StringColumn(_Column):
+    """… and of one of strings: how many there are, None for many, and how many documents have the commonest few."""
+
+    kind: Literal["string"]
+    distinct: Count | None
+    commonest: dict[str, Count]
+
+
 class _Split(_Section):
     documents: Annotated[int, Field(ge=1, lt=1 << 32)]
     tokens: Count
     text_bytes: Count
     digest: _Digest
+    columns: dict[str, Annotated[NumberColumn | StringColumn, Field(discriminator="kind")]] = {}
 
 
 class _Tokenizer(_Section):
@@ -52,6 +75,7 @@ class _Report(_Section):
     bad: dict[str, Count]
     files: Count | None = None
     left_out: dict[str, _LeftOut] = {}
+    columns: dict[str, dict[str, Count]] = {}
     made_from: dict[str, Any] = {}
 
 

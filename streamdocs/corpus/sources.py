@@ -5,15 +5,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import partial
+from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from streamdocs._base.compressed import READ_ERRORS, open_compressed
+from streamdocs.corpus.columns.values import MISSING, OTHER, NoValue, Value, usable
 from streamdocs.corpus.inputs import (
     ARROW_KINDS,
     DATASET_PREFIX,
@@ -24,6 +23,7 @@ from streamdocs.corpus.inputs import (
     missing,
     pick_field,
 )
+from streamdocs.corpus.tables import Batch, arrow_batches, parquet_batches
 from streamdocs.errors import ConfigError, CorpusError, some
 
 # Half of what leaves room for a document's text and tokens within MDS's 32-bit offsets.
@@ -33,25 +33,32 @@ MAX_LINE_BYTES = 2 * MAX_TEXT_BYTES
 UNREADABLE = "unreadable rest of file"
 # Of the fields that a row has.
 _MOST_NAMES = 8
+# Of a file, for a field that may be absent from some.
+_ROWS_LOOKED_INTO = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text that can be used, and the file and row (from 1) that it came from."""
+    """A text that can be used, the file and row (from 1) that it came from, and the values of the fields to keep."""
 
     text: str
     file: str
     row: int
+    kept: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be used, and why; ``hint`` is what may help."""
+    """A row that cannot be used, and why; ``hint`` is what may help.
+
+    names: Where the field is not there that was asked for, those that are.
+    """
 
     file: str
     row: int
     cause: str
     hint: str = field(default="", compare=False, kw_only=True)
+    names: Sequence[str] = field(default=(), compare=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,17 @@ class UnreadableRest(BadRow):
 
 
 Row: TypeAlias = Document | BadRow
-Reader: TypeAlias = Callable[[str, str], Iterator[Row]]
+
+
+class _Fields(NamedTuple):
+    """The field of a row that holds its text, and those whose values are kept."""
+
+    text: str
+    keep: tuple[str, ...]
+
+
+_Reader: TypeAlias = Callable[[str, _Fields], Iterator[Row]]
+_Batches: TypeAlias = Callable[[IO[bytes], Sequence[str]], Iterator[Batch]]
 
 
 def read_documents(inputs: Sequence[str], *, text_field: str = "text") -> Iterator[Row]:
@@ -76,28 +93,63 @@ def read_documents(inputs: Sequence[str], *, text_field: str = "text") -> Iterat
     return chain.from_iterable(read_file(file, text_field) for file in find_inputs(inputs, text_field).files)
 
 
-def read_file(file: str, text_field: str) -> Iterator[Row]:
-    """The rows of one of the files or datasets that inputs consist of."""
+def read_file(file: str, text_field: str, keep: Sequence[str] = ()) -> Iterator[Row]:
+    """The rows of one of the files or datasets that inputs consist of, with the values of the fields to keep."""
     if reason := missing(file):
         return iter([UnreadableRest(file, 1, UNREADABLE, reason)])
     reader = _read_dataset if file.startswith(DATASET_PREFIX) else READERS[kind_of(Path(file))]
-    return reader(file, text_field)
+    return reader(file, _Fields(text_field, tuple(keep)))
+
+
+def check_fields(files: Sequence[str], text_field: str, keep: Sequence[str]) -> None:
+    """Make sure that each field to keep may have values that can be, by the first rows of all files.
+
+    Nothing is known, and nothing refused, where no document is among them, or an input is a pipe, which is read once.
+
+    Raises:
+        ConfigError: A field is not there, and the message names those that are; or it is a list or an object.
+    """
+    there = [file for file in files if not missing(file)]
+    if not keep or not all(file.startswith(DATASET_PREFIX) or os.path.isfile(file) for file in there):
+        return
+    tables = [each for each in there if each.startswith(DATASET_PREFIX) or kind_of(Path(each)) not in TEXT_KINDS]
+    # Texts have no fields, and need not be read for that.
+    causes: dict[str, set[NoValue]] = {name: {MISSING} if len(tables) < len(there) else set() for name in keep}
+    for row in chain.from_iterable(islice(read_file(file, text_field, keep), _ROWS_LOOKED_INTO) for file in tables):
+        for name, value in zip(keep, row.kept if isinstance(row, Document) else (), strict=False):
+            if isinstance(value, NoValue) and name in causes:
+                causes[name].add(value)
+            else:
+                causes.pop(name, None)
+        if not causes:
+            return
+    for name, found in causes.items():
+        if found == {MISSING}:
+            rows = chain.from_iterable(islice(read_file(file, name), 1) for file in tables)
+            names = {each for row in rows if isinstance(row, BadRow) for each in row.names}
+            known = f"they have {some(sorted(names), _MOST_NAMES)}" if names else "they have none"
+            raise ConfigError(
+                f"--keep {name}: the inputs have no such field; {known} (OUTER.INNER is one within another)"
+            )
+        if found and found <= {MISSING, OTHER}:
+            raise ConfigError(f"--keep {name}: neither numbers nor strings; OUTER.INNER is a field within another")
 
 
 def _open(file: str) -> io.BufferedReader:
     return open_compressed(file, Path(file).suffix.lower())
 
 
-def _check(value: object, file: str, row: int) -> Row:
-    if not isinstance(value, str):
-        return BadRow(file, row, "not a string")
-    if not value or value.isspace():
-        return BadRow(file, row, "empty")
+def _check(value: object, file: str, row: int, kept: tuple[Value, ...] = ()) -> Row:
     try:
-        size = len(value.encode())
-    except UnicodeEncodeError:  # JSON can escape half a surrogate pair
+        text = value.decode() if isinstance(value, bytes) else value
+        if not isinstance(text, str):
+            return BadRow(file, row, "not a string")
+        if not text or text.isspace():
+            return BadRow(file, row, "empty")
+        size = len(text.encode())
+    except UnicodeError:  # JSON can escape half a surrogate pair
         return BadRow(file, row, "invalid UTF-8")
-    return BadRow(file, row, "too long") if size > MAX_TEXT_BYTES else Document(value, file, row)
+    return BadRow(file, row, "too long") if size > MAX_TEXT_BYTES else Document(text, file, row, kept)
 
 
 def _unreadable(file: str, row: int, error: Exception) -> UnreadableRest:
@@ -105,32 +157,41 @@ def _unreadable(file: str, row: int, error: Exception) -> UnreadableRest:
 
 
 def _no_field(text_field: str, file: str, row: int, names: Iterable[str]) -> BadRow:
-    hint = f"it has {some(sorted(names), _MOST_NAMES)}: see --text-field"
-    return BadRow(file, row, f"no text field {text_field!r}", hint=hint)
+    found = sorted(names)
+    hint = f"it has {some(found, _MOST_NAMES)}: see --text-field"
+    return BadRow(file, row, f"no text field {text_field!r}", hint=hint, names=found)
 
 
-def _pick(fields: object, text_field: str, file: str, row: int) -> Row:
-    if not isinstance(fields, dict):
-        hint = "`jq -c '.[]'` makes JSON lines of an array" if isinstance(fields, list) else ""
+def _pick(row_fields: object, fields: _Fields, file: str, row: int) -> Row:
+    if not isinstance(row_fields, dict):
+        hint = "`jq -c '.[]'` makes JSON lines of an array" if isinstance(row_fields, list) else ""
         return BadRow(file, row, "not an object", hint=hint)
     try:
-        return _check(pick_field(fields, text_field), file, row)
+        text = pick_field(row_fields, fields.text)
     except KeyError:
-        return _no_field(text_field, file, row, map(str, fields))
+        return _no_field(fields.text, file, row, map(str, row_fields))
+    return _check(text, file, row, tuple(_kept(row_fields, name) for name in fields.keep))
 
 
-def _read_text(file: str, text_field: str) -> Iterator[Row]:
+def _kept(row_fields: dict[str, Any], name: str) -> Value:
+    try:
+        return usable(pick_field(row_fields, name))
+    except KeyError:
+        return MISSING
+
+
+def _read_text(file: str, fields: _Fields) -> Iterator[Row]:
     try:
         with _open(file) as stream:
             data = stream.read(MAX_TEXT_BYTES + 1)
-        yield _check(data.decode("utf-8-sig"), file, 1)
+        yield _check(data.decode("utf-8-sig"), file, 1, (MISSING,) * len(fields.keep))
     except READ_ERRORS as error:
         yield _unreadable(file, 1, error)
     except UnicodeDecodeError:
         yield BadRow(file, 1, "invalid UTF-8")
 
 
-def _read_json_lines(file: str, text_field: str) -> Iterator[Row]:
+def _read_json_lines(file: str, fields: _Fields) -> Iterator[Row]:
     row = 0
     try:
         with _open(file) as stream:
@@ -138,7 +199,7 @@ def _read_json_lines(file: str, text_field: str) -> Iterator[Row]:
                 if line is None:
                     yield BadRow(file, row, "too long")
                 elif line.strip():
-                    yield _parse(line, text_field, file, row)
+                    yield _parse(line, fields, file, row)
     except READ_ERRORS as error:
         yield _unreadable(file, row + 1, error)
 
@@ -152,96 +213,42 @@ def _lines(stream: io.BufferedReader) -> Iterator[bytes | None]:
         yield None if too_long else line
 
 
-def _parse(line: bytes, text_field: str, file: str, row: int) -> Row:
+def _parse(line: bytes, fields: _Fields, file: str, row: int) -> Row:
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError:
         return BadRow(file, row, "invalid UTF-8", hint="`iconv -t utf-8` makes UTF-8 of another encoding")
     try:
-        fields = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):  # the second from deeply nested brackets
         return BadRow(file, row, "not JSON", hint="`jq -c` makes a line of each value")
-    return _pick(fields, text_field, file, row)
+    return _pick(value, fields, file, row)
 
 
-def _read_parquet(file: str, text_field: str) -> Iterator[Row]:
+def _read_table(batches: _Batches, file: str, fields: _Fields) -> Iterator[Row]:
     row = 0
     try:
         # Arrow itself cannot open a file whose name is not UTF-8.
-        with open(file, "rb") as stream, pq.ParquetFile(stream) as table:
-            if not _has_column(table.schema_arrow, text_field):
-                for row in range(1, table.metadata.num_rows + 1):
-                    yield _no_field(text_field, file, row, table.schema_arrow.names)
-                return
-            # Small batches: the rows of web text are large.
-            for batch in table.iter_batches(batch_size=256, columns=[text_field]):
-                yield from _column_rows(batch, text_field, file, row)
-                row += batch.num_rows
-    except READ_ERRORS as error:
-        yield _unreadable(file, row + 1, error)
-
-
-def _read_arrow(file: str, text_field: str) -> Iterator[Row]:
-    """Arrow IPC: streams, as ``datasets.save_to_disk`` and its caches write them, and files, as Feather."""
-    row = 0
-    try:
         with open(file, "rb") as stream:
-            for batch in _arrow_batches(stream):
-                if _has_column(batch.schema, text_field):
-                    yield from _column_rows(batch, text_field, file, row)
-                else:
-                    for number in range(row + 1, row + batch.num_rows + 1):
-                        yield _no_field(text_field, file, number, batch.schema.names)
-                row += batch.num_rows
+            for batch in batches(stream, (fields.text, *fields.keep)):
+                yield from _batch_rows(batch, fields, file, row)
+                row += batch.rows.num_rows
     except READ_ERRORS as error:
         yield _unreadable(file, row + 1, error)
 
 
-def _arrow_batches(stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
-    is_file = stream.read(6) == b"ARROW1"
-    end = stream.seek(-4, os.SEEK_END) and stream.read()
-    stream.seek(0)
-    if is_file:
-        file = pa.ipc.open_file(stream)
-        yield from map(file.get_batch, range(file.num_record_batches))
+def _batch_rows(batch: Batch, fields: _Fields, file: str, row: int) -> Iterator[Row]:
+    texts, *others = (batch.values(name) for name in (fields.text, *fields.keep))
+    if texts is None:
+        for number in range(row + 1, row + batch.rows.num_rows + 1):
+            yield _no_field(fields.text, file, number, batch.names)
         return
-    yield from pa.ipc.open_stream(stream)
-    if end != bytes(4):  # Arrow takes the end of the file for that of the stream
-        raise EOFError("the file ends before its stream does")
+    kept = [repeat(MISSING) if each is None else map(usable, each) for each in others]
+    for number, (text, *values) in enumerate(zip(texts, *kept, strict=False), row + 1):
+        yield _check(text, file, number, tuple(values))
 
 
-def _has_column(schema: pa.Schema, text_field: str) -> bool:
-    """Whether a table has a column, or one of structs that have a field, and so on: see ``pick_field``."""
-    if text_field in schema.names:
-        return True
-    outer, _, inner = text_field.partition(".")
-    if not inner or schema.names.count(outer) != 1:
-        return False
-    kind = schema.field(outer).type
-    return bool(pa.types.is_struct(kind)) and _has_column(pa.schema(list(kind)), inner)
-
-
-def _column_rows(batch: pa.RecordBatch, text_field: str, file: str, row: int) -> Iterator[Row]:
-    outer = text_field if text_field in batch.schema.names else text_field.partition(".")[0]
-    column = batch.column(batch.schema.names.index(outer))
-    plain = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}.get(column.type)
-    column = column.cast(plain) if plain else column  # valid as bytes: each row is decoded by itself
-    column.validate(full=True)  # else what a file says could lead anywhere in memory
-    for number, value in enumerate(column, row + 1):
-        yield _check_arrow(value, outer, text_field, file, number)
-
-
-def _check_arrow(value: pa.Scalar, outer: str, text_field: str, file: str, row: int) -> Row:
-    try:
-        found = pick_field({outer: value.as_py()}, text_field)
-        return _check(found.decode() if isinstance(found, bytes) else found, file, row)
-    except UnicodeDecodeError:
-        return BadRow(file, row, "invalid UTF-8")
-    except KeyError:  # a struct that is null
-        return BadRow(file, row, "not a string")
-
-
-def _read_dataset(source: str, text_field: str) -> Iterator[Row]:
+def _read_dataset(source: str, fields: _Fields) -> Iterator[Row]:
     name, split, options = _parse_address(source)
     try:
         import datasets  # noqa: PLC0415  (an extra)
@@ -253,8 +260,8 @@ def _read_dataset(source: str, text_field: str) -> Iterator[Row]:
         raise CorpusError(f"the dataset {source} cannot be opened: {error}") from error
     row = 0
     try:
-        for row, fields in enumerate(rows, 1):
-            yield _pick(fields, text_field, source, row)
+        for row, value in enumerate(rows, 1):
+            yield _pick(value, fields, source, row)
     except Exception as error:  # as above
         yield _unreadable(source, row + 1, error)
 
@@ -273,9 +280,9 @@ def _parse_address(source: str) -> tuple[str, str, dict[str, str | list[str]]]:
     return name, split or "train", options
 
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, _Reader] = {
     **dict.fromkeys(JSON_KINDS, _read_json_lines),
-    ".parquet": _read_parquet,
-    **dict.fromkeys(ARROW_KINDS, _read_arrow),
+    ".parquet": partial(_read_table, parquet_batches),
+    **dict.fromkeys(ARROW_KINDS, partial(_read_table, arrow_batches)),
     **dict.fromkeys(TEXT_KINDS, _read_text),
 }

@@ -45,6 +45,27 @@ def test_one_table_says_what_was_taken_and_left_out(tmp_path):
     assert "README.md" in again.output
 
 
+def test_columns_are_kept_and_shown(tmp_path):
+    rows = [{"text": f"t {n}", "score": n / 2, "language": ["en", "de", "[red]\x1b"][n % 8 % 3]} for n in range(100)]
+    rows += [{"text": "none", "score": "?"}, {"text": "long", "score": 9, "language": "x" * 5000}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ["--train-tokenizer", 300, "--keep", "score,language", "--keep", "language"]
+    said = run("prepare", tmp_path / "a.jsonl", "--out", tmp_path / "corpus", *options).output
+    said = " ".join(said.replace("│", " ").split())
+    for part in (
+        "train column language 3 strings: en 38.0%, de 37.0%, [red]\\x1b 25.0% (2 missing)",
+        "train column score numbers from 0 to 49.5, quartiles 12, 24.5, 37 (1 missing)",
+        "no language: longer than 4,096 bytes 1",
+        "no score: not a number 1",
+    ):
+        assert part in said, said
+    facts = json.loads(run("info", tmp_path / "corpus", "--json").stdout)
+    score, language = (facts["splits"]["train"]["columns"][name] for name in ("score", "language"))
+    assert (score["values"], score["missing"], score["quartiles"]) == (101, 1, [0, 12, 24.5, 37, 49.5])
+    assert (language["values"], language["missing"], language["distinct"]) == (100, 2, 3)
+    assert language["commonest"] == {"en": 38, "de": 37, "[red]\x1b": 25}
+
+
 def test_a_home_and_variables_in_paths(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NOWHERE", raising=False)

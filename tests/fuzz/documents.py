@@ -25,7 +25,8 @@ from fuzz.target import folder, target
 from streamdocs import Rephrase, Stitch, Stretch
 from streamdocs._base.console import plain_console, printable
 from streamdocs.commands.inspection import segments_table
-from streamdocs.corpus import CorpusTokenizer, document_digest, prepare_corpus, read_documents
+from streamdocs.corpus import CorpusTokenizer, document_digest, prepare_corpus
+from streamdocs.corpus.columns.values import NoValue
 from streamdocs.corpus.inputs import find_inputs, missing
 from streamdocs.corpus.sources import BadRow, Document, read_file
 from streamdocs.errors import CorpusError, EngineError
@@ -183,8 +184,9 @@ def source(value) -> None:
     kind, data = value
     path = sources_folder() / kind
     path.write_bytes(data)
-    for number, row in enumerate(read_documents([str(path)])):
+    for number, row in enumerate(read_file(str(path), "text", ("text", "id"))):
         assert row.row >= 1 and number < 1_000_000
+        assert not isinstance(row, Document) or all(isinstance(each, float | str | NoValue) for each in row.kept)
         assert (row.text.strip() and row.text.encode()) if isinstance(row, Document) else row.cause
 
 

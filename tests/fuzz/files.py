@@ -5,15 +5,22 @@ import io
 import itertools
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from conftest import make_corpus, make_texts
 from fuzz.strategies import changed, damaged, json_values, to_json
 from fuzz.target import folder, folder_of, little_memory, target
+from streamdocs._base.hashing import fingerprint
 from streamdocs.config import RunFile
+from streamdocs.corpus import Where
+from streamdocs.corpus.columns.file import ColumnWriter, file_digest
+from streamdocs.corpus.columns.selection import select
 from streamdocs.corpus.files import DOCUMENTS_FILE, SHARDS_FILE, info, load_index, save_index, split_digest
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, CorpusError
@@ -120,6 +127,63 @@ def documents_index(data: bytes) -> None:
     (corpus / "train" / DOCUMENTS_FILE).write_bytes(data)
     name_new_digest(corpus)
     read_all(corpus)
+
+
+@functools.cache
+def columns() -> tuple[Path, dict]:
+    """The folder of a split with a column of each form, and its section of corpus.json."""
+    split = folder()
+    (split / "columns").mkdir()
+    section = {"documents": 40, "columns": {}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streamdocs.corpus.columns.file.MOST_DISTINCT", 5)
+        patch.setattr("streamdocs.corpus.columns.file.BATCH_ROWS", 16)
+        for name, kind, values in (
+            ("score", "number", [n / 2 for n in range(39)]),
+            ("language", "string", ["en", "de", "é"] * 13),
+            ("url", "string", [f"https://x/{n}" for n in range(39)]),
+        ):
+            writer = ColumnWriter(split / "columns" / name)
+            for value in [None, *values]:
+                writer.write(value)
+            section["columns"][name] = writer.finish(kind)
+    return split, section
+
+
+@target(
+    st.sampled_from(["score", "language", "url"]).flatmap(
+        lambda name: st.tuples(
+            st.just(name), st.deferred(lambda: damaged((columns()[0] / "columns" / name).read_bytes()))
+        )
+    )
+)
+def column(value) -> None:
+    """A column's file that says something else, with the digest that it should have."""
+    name, data = value
+    split, section = columns()
+    path = folder_of("column") / name
+    path.write_bytes(data)
+    forged = {**section["columns"][name], "digest": file_digest(path) if data else "0" * 32}
+    where = Where.model_validate({name: {"none_of": -1 if name == "score" else "x"}})
+    try:
+        with little_memory():
+            found = select(split, {**section, "columns": {name: forged}}, where, lambda _: path)
+    except (CorpusError, ConfigError):
+        return
+    assert len(found) and (np.diff(found) > 0).all() and found[0] >= 0 and found[-1] < 40
+
+
+WHERE = {"quality": {"min": 3, "max": 4.5}, "language": ["en", "de"], "url": {"none_of": "x"}, "good": True}
+
+
+@target(st.one_of(changed(WHERE), json_values))
+def conditions(value) -> None:
+    try:
+        where = Where.model_validate(value)
+    except ValidationError:
+        return
+    assert fingerprint(Where.model_validate(where.identity).identity) == fingerprint(where.identity)
+    assert all(str(each) and each.kind in ("number", "string") for each in where.root.values())
 
 
 RUN = {

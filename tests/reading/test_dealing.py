@@ -45,13 +45,13 @@ def positions(places, batches) -> list[int]:
         {},
         {"num_workers": 2},
         {"num_workers": 2, "persistent_workers": True},
-        {"num_workers": 1, "multiprocessing_context": "spawn"},
+        {"num_workers": 1, "multiprocessing_context": "forkserver"},
         {"num_workers": 3, "prefetch_factor": 4},
     ],
     ids=str,
 )
 def test_after_looks_at_one_batch_training_begins_at_the_beginning(make, places, options):
-    for loader_of_training in (True, False):
+    for loader_of_training in (True, False)["multiprocessing_context" in options :]:
         dataset = make()
         loader = StreamingDataLoader(dataset, batch_size=4, **options)
         for _ in range(2):
