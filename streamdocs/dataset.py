@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import repeat
 from typing import Any
@@ -15,18 +15,20 @@ from torch.utils.data import get_worker_info
 from streamdocs._base.arrays import Ints
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError
-from streamdocs.generations.heartbeat import wait_for_generator
+from streamdocs.generations.heartbeat import find_generator
 from streamdocs.generations.progress import sample_tally
 from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.ledgers import Ledgers
 from streamdocs.ledger.meter import describe_run
 from streamdocs.ledger.verification import reseal_lost
-from streamdocs.reading.assembly import Reader, Segment
+from streamdocs.reading.assembly import Segment
 from streamdocs.reading.batch import Sample
 from streamdocs.reading.cursor import Cursor, Dealt
 from streamdocs.reading.dealing import Dealer
 from streamdocs.reading.ranks import Ranks
+from streamdocs.reading.reader import Reader
 from streamdocs.reading.saved_state import SavedState
-from streamdocs.reading.shared_arrays import SharedArrays
+from streamdocs.reading.shared_arrays import share_orders
 from streamdocs.reading.watchdog import end_with_parent
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import Generator
@@ -34,13 +36,8 @@ from streamdocs.run import Run, check_fingerprint, shortened
 from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.sections import StreamSection
 from streamdocs.store import Store, open_store
-from streamdocs.streams import Stream
 
 log = logging.getLogger(__name__)
-
-#: Documents of which an order takes so much memory (1 MB) that DataLoader workers should share it.
-_MANY = 1 << 18
-
 
 class StreamingMegadocDataset(StreamingDataset):
     """Web text and megadocs, mixed at an exact ratio while the megadocs are being written.
@@ -71,6 +68,8 @@ class StreamingMegadocDataset(StreamingDataset):
         batch_size: Sequences a batch and rank, as given to the DataLoader.
         block_cross_document_attention: Also give ``sequence_id``, which numbers the documents of a sequence from 0. The
             model has to make a mask of it: those of Hugging Face take it as any keyword, and ignore it.
+        mask_labels: Kinds of tokens whose ``labels`` are -100: ``web``, ``rephrase``, ``thought`` and ``mark`` (BOS,
+            EOS, separators and the marks around thoughts).
         shuffle, shuffle_seed, shuffle_algo, shuffle_block_size, num_canonical_nodes: Order of documents, as in
             StreamingDataset; ``num_canonical_nodes`` is 1 by default, so that it does not follow the machine.
         evaluation: Every epoch reads the same sequences.
@@ -109,6 +108,7 @@ class StreamingMegadocDataset(StreamingDataset):
         window: int = 2048,
         batch_size: int | None = None,
         block_cross_document_attention: bool = False,
+        mask_labels: Sequence[str] = (),
         shuffle: bool = True,
         shuffle_seed: int = 9176,
         shuffle_algo: str = "py1e",
@@ -137,34 +137,21 @@ class StreamingMegadocDataset(StreamingDataset):
         self.replication = replication
         self.evaluation = mix.evaluation
         self.block_cross_document_attention = mix.block_cross_document_attention
+        self._masks = mix.mask_labels
         self._wait_timeout = mix.wait_timeout
         self._keep_checkpoints = file.server.keep_checkpoints
         self._reseal = reseal
         Ranks.detect(rank, ranks)  # first of all: what is wrong with these is known at once
         self.store: Store | None = open_store(file.store or "") if isinstance(store, str | os.PathLike) else store
-        self.run = Run.of(file, lambda: self._find_generator(file) if file.synthetic else None)
+        self.run = Run.of(file, lambda: find_generator(file, self.store))
         self.corpus = self.run.corpus
-        self._share_orders()
+        share_orders(self.run)
         self.shuffle_seed = mix.shuffle_seed
         self.num_samples = len(self.corpus.documents)
         epoch_size = mix.epoch_size or self.run.epoch_sequences
         self._dealer = Dealer(batch_size, replication, (rank, ranks), epoch_size, evaluation=mix.evaluation)
         if self._dealer.is_leader and log.isEnabledFor(logging.INFO):
             log.info("%s", self.describe())
-
-    def _share_orders(self) -> None:
-        read: list[Stream] = [*self.run.streams, *(stream.filler for stream in self.run.synthetic)]
-        if many := [each for each in read if len(each.sources) >= _MANY]:
-            arrays = SharedArrays()
-            for each in many:
-                each.order.share(arrays.get)
-
-    def _find_generator(self, file: RunFile) -> Generator | None:
-        named = file.generator.generator()
-        if named or not self.store:
-            return named
-        said = file.generator.model_dump(include=set(file.generator.sampling), exclude_unset=True)
-        return wait_for_generator(self.store, file.mix.wait_timeout, said)
 
     @classmethod
     def from_run_file(cls, path: str | os.PathLike[str], **arguments: Any) -> "StreamingMegadocDataset":
@@ -217,18 +204,13 @@ class StreamingMegadocDataset(StreamingDataset):
                 del sample  # the next ones lie in the same memory
 
     @cached_property
-    def ledgers(self) -> dict[str, Ledger]:
+    def ledgers(self) -> Ledgers:
         """The sealed windows of each synthetic stream that is read, by its name."""
-        store, read = self.store, self.run.synthetic if self.run.mixture.fraction else []
-        return {stream.name: Ledger(self.run, stream, store, self._wait_timeout) for stream in read if store}
+        return Ledgers(self.run, self.store, self._wait_timeout)
 
     @property
     def ledger(self) -> Ledger | None:
-        """That of the only synthetic stream; None where nothing synthetic is read.
-
-        Raises:
-            ConfigError: There are several: take one of ``ledgers``.
-        """
+        """That of the only synthetic stream; None where nothing synthetic is read, ConfigError where there are several."""
         return self.ledgers[self.run.stream().name] if self.ledgers else None
 
     def explain(self, position: int) -> list[Segment]:
@@ -256,14 +238,7 @@ class StreamingMegadocDataset(StreamingDataset):
         """
         if not position or not self.ledgers:
             return {"synthetic_fraction": 0.0}
-        window = (position - 1) // self.run.mixture.window
-        found = {name: ledger.meter.until(ledger.manifest(window)) for name, ledger in self.ledgers.items()}
-        total = {"synthetic_fraction": sum(each["synthetic_fraction"] for each in found.values())}
-        if len(found) == 1:
-            mixed = next(iter(found.values()))
-        else:
-            mixed = {f"{name}/{what}": value for name, each in found.items() for what, value in each.items()}
-        return {**total, **mixed, "waited_seconds": self.waited_seconds}
+        return {**self.ledgers.mixed_until(position), "waited_seconds": self.waited_seconds}
 
     def state_dict(self, num_samples: int | None = None, from_beginning: bool = False) -> dict[str, Any]:
         """Where the run stands: JSON of less than 4,096 bytes.
@@ -281,17 +256,9 @@ class StreamingMegadocDataset(StreamingDataset):
         place = self._dealer.place(num_samples, from_beginning)
         state = {name: value for name, value in place._asdict().items() if value is not None}
         state["fingerprint"] = shortened(self.run.fingerprint)
-        seals = {name: ledger.newest_seal(place.position) for name, ledger in self.ledgers.items()}
-        if len(seals) == 1:
-            ((window, state["sealed"]),) = seals.values()
-            if state["sealed"] and window != (place.position - 1) // self.run.mixture.window:
-                state["sealed_window"] = window
-        elif seals:
-            state["seals"] = {name: list(seal) for name, seal in seals.items()}
         if self._dealer.is_leader and not place.worker:
-            for ledger in self.ledgers.values():
-                ledger.mark(0 if self.evaluation else place.position, self._keep_checkpoints)
-        return state
+            self.ledgers.mark(0 if self.evaluation else place.position, self._keep_checkpoints)
+        return {**state, **self.ledgers.seals(place.position)}
 
     def load_state_dict(self, obj: dict[str, Any]) -> None:
         """Go on where a state says.
@@ -316,19 +283,16 @@ class StreamingMegadocDataset(StreamingDataset):
         """Seconds that this rank waited for generations so far."""
         return self.cursor.waited_seconds
 
-    @property
-    def _waited_here(self) -> float:
-        return sum(ledger.waited_seconds for ledger in self.ledgers.values())
-
     @cached_property
     def _reader(self) -> Reader:
         documents = self.block_cross_document_attention
-        return Reader(self.run, self.ledgers, self.batch_size, self._dealer.global_batch, documents=documents)
+        batches = self.batch_size, self._dealer.global_batch
+        return Reader(self.run, self.ledgers, *batches, documents=documents, masks=self._masks)
 
     def _samples(self, positions: Ints, dealt: Dealt | None = None) -> Iterator[Sample]:
-        before = self._waited_here
+        before = self.ledgers.waited_seconds
         for sequences in self._reader.read(positions):
-            if (waited := self._waited_here) > before:
+            if (waited := self.ledgers.waited_seconds) > before:
                 self.cursor.add_waited(World.detect().worker_of_rank, waited - before)
                 before = waited
             yield from map(Sample, repeat(sequences._replace(dealt=dealt)), sequences.rows.tolist())

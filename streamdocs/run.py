@@ -46,7 +46,7 @@ class Run:
         self.web: list[WebStream] = []
         self.synthetic: list[SyntheticStream] = []
         for number, (name, section) in enumerate(sections.items()):
-            sources = Documents(corpora[section.corpus or file.corpus])
+            sources = Documents(corpora[section.corpus or file.corpus], section.where)
             if section.recipe is None:
                 self.web.append(WebStream(name, number, sources, shuffle))
             elif generator:

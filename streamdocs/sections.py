@@ -22,6 +22,7 @@ from pydantic import (
 
 from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults
+from streamdocs.corpus.columns.conditions import Where
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.prompts import PACKAGED, load_prompt
@@ -171,6 +172,7 @@ class StreamSection(Section):
         share: Of all sequences: ``0.25``, or a fraction like ``"1/3"``; those of all streams add up to one.
         corpus: Folder of a corpus of its own; default the run's.
         remote: Where missing files of that are downloaded from.
+        where: Which documents, by columns that ``streamdocs prepare --keep`` kept; default all of them.
         recipe: What a document becomes; none for web text.
         when_behind: As in ``mix``, for this stream.
         max_reuse: As in ``mix``, for this stream.
@@ -179,6 +181,7 @@ class StreamSection(Section):
     share: float | str
     corpus: FilePath | None = None
     remote: FilePath | None = None
+    where: Where | None = None
     recipe: RecipeFields = None
     when_behind: WhenBehind | None = None
     max_reuse: float | None = Field(default=None, gt=0)
@@ -226,6 +229,7 @@ class MixSection(Section):
     evaluation: bool = False
     epoch_size: Number = None
     block_cross_document_attention: bool = False
+    mask_labels: tuple[Literal["web", "rephrase", "thought", "mark"], ...] = ()
     wait_timeout: float = Field(default=3600, ge=0)
     name: str = Field(default="", max_length=256)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from streamdocs._base.arrays import Int32s, Ints, Tokens
 from streamdocs._base.hashing import canonical, digest128, fingerprint
+from streamdocs.corpus.columns.conditions import Where
 from streamdocs.corpus.reader import Corpus
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.recipes.boundaries import TokenBoundaries
@@ -24,15 +25,20 @@ class Documents(Sources):
 
     Args:
         corpus: Where they are.
-        chosen: int32 (documents,), sorted: which; None for all.
+        where: Which; None for all.
+
+    Raises:
+        ConfigError: The condition cannot be, or no document meets it.
     """
 
-    def __init__(self, corpus: Corpus, chosen: Int32s | None = None) -> None:
+    def __init__(self, corpus: Corpus, where: Where | None = None) -> None:
         self.corpus = corpus
-        self.chosen = chosen
+        #: int32 (documents,), sorted: which they are; None for all.
+        self.chosen: Int32s | None = None if where is None else corpus.select(where)
+        self._where = where
         self.shard_sizes = corpus.shard_sizes
-        if chosen is not None:
-            ends = np.searchsorted(chosen, np.cumsum(corpus.shard_sizes))
+        if self.chosen is not None:
+            ends = np.searchsorted(self.chosen, np.cumsum(corpus.shard_sizes))
             sizes = np.diff(ends, prepend=0)
             self.shard_sizes = sizes[sizes > 0]
 
@@ -53,6 +59,11 @@ class Documents(Sources):
     def __len__(self) -> int:
         """How many there are."""
         return int(self.shard_sizes.sum())
+
+    def __str__(self) -> str:
+        """How many of which."""
+        where = "" if self._where is None else f" of {len(self.corpus.documents):,} where {self._where}"
+        return f"{len(self):,} documents{where}"
 
     def digests(self, sources: Ints) -> list[bytes]:
         """Digests of their texts."""

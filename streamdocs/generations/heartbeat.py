@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from streamdocs._base.reports import Reports
 from streamdocs._base.untrusted import unpack
+from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import differences
@@ -137,6 +138,22 @@ def wait_for_generator(store: Store, timeout: float, sampling: Mapping[str, Any]
         names = "; ".join(str(generator.fields) for generator in found)
         raise ConfigError(f"store {store.location} holds several generators, pass one as generator=: {names}")
     return found[0]
+
+
+def find_generator(file: RunFile, store: Store | None) -> Generator | None:
+    """Who writes for a run file: whom it names, or else the store does; None where nothing synthetic is read.
+
+    Raises:
+        ConfigError: The store has several of whom it names none.
+        WaitTimeoutError: Nobody registered in time.
+    """
+    if not file.synthetic:
+        return None
+    named = file.generator.generator()
+    if named or not store:
+        return named
+    said = file.generator.model_dump(include=set(file.generator.sampling), exclude_unset=True)
+    return wait_for_generator(store, file.mix.wait_timeout, said)
 
 
 def _samples(generator: Generator, sampling: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgpack
@@ -35,6 +36,7 @@ from streamdocs.streams import SyntheticStream
 
 log = logging.getLogger(__name__)
 
+_FILLED = "window %d of stream %s is filled with web text: %s"
 _MUCH_REUSE = "window %d: what exists was read %.0f times on average, with more to come; max_reuse limits that"
 
 
@@ -53,6 +55,8 @@ class Ledger:
         self.scope = stream.scope
         self.id = run.ledger_id(stream)
         self.store = store
+        #: Those of the run's other streams, if others are read.
+        self.others: Sequence[Ledger] = ()
         self.waited_seconds = 0.0
         self.meter = MixtureMeter(stream, store)
         self._wait_timeout = wait_timeout
@@ -256,6 +260,9 @@ class Ledger:
             with self.store.read() as snapshot:
                 shelf = StoreShelf(snapshot, self.scope, watermark, deep=deep, cache=None if deep else self._cache)
                 result = self._within_reuse(self._sealer.seal(state, shelf), state, shelf)
+                if isinstance(result, NotYet) and result.begins and self._need_not_wait():
+                    log.warning(_FILLED, window, self.stream.name, result.missing)
+                    result = self._sealer.filled(state, shelf)
             watermark = shelf.watermark
             if isinstance(result, Manifest):
                 self.waited_seconds += wait.seconds
@@ -263,6 +270,19 @@ class Ledger:
                     log.warning("window %d leaves out what is lost or damaged of documents %s", window, some(lost))
                 return result
             wait.go_on(result.missing, watermark)
+
+    def _need_not_wait(self) -> bool:
+        """Whether the run can begin without this stream: with "reuse", one of the others has something to read."""
+        return self.stream.when_behind == "reuse" and any(other.can_begin() for other in self.others)
+
+    def can_begin(self) -> bool:
+        """Whether something was read of this stream, or could be now."""
+        packed = self.sealed(max(self.count() - 1, 0))
+        state = Manifest.unpack(packed).after if packed else State()
+        if state.synthetic_rows:
+            return True
+        with self.store.read() as snapshot:
+            return isinstance(self._sealer.seal(state, StoreShelf(snapshot, self.scope, 0, deep=False)), Manifest)
 
     def _within_reuse(self, found: Manifest | NotYet, state: State, shelf: StoreShelf) -> Manifest | NotYet:
         """A window as it was found, unless it reads what exists too often and there will be more."""

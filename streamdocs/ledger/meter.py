@@ -26,7 +26,7 @@ def describe_run(run: Run, epoch_sequences: int, stored: Mapping[str, tuple[Tall
     lines = [f"an epoch reads {epoch_sequences:,} sequences of {length:,} tokens:"]
     for web in run.web:
         tokens = run.mixture.before(web.number, epoch_sequences) * length
-        passes = f"{tokens / web.tokens:.2f} passes over {len(web.sources):,} documents"
+        passes = f"{tokens / web.tokens:.2f} passes over {web.sources}"
         lines.append(f"  {web.name} {tokens:,} tokens: {passes}")
     for stream in run.synthetic:
         lines += _describe(stream, epoch_sequences, *stored.get(stream.name, (Tally(), True)))
@@ -42,11 +42,12 @@ def _describe(stream: SyntheticStream, epoch_sequences: int, stored: Tally, all_
     wanted = documents * recipe.generations
     mean = stored.tokens / stored.generations if stored.generations else recipe.max_tokens
     reads = synthetic / (wanted * mean + (stream.filler.tokens if recipe.reads_documents else 0))
+    which = "" if stream.sources.chosen is None else f"of {stream.sources} "
     known = "the mean so far" if stored.generations else "the most that is asked for"
     share = float(mixture.shares[stream.number].fraction)
     lines = [
         f"  {stream.name} {synthetic:,} tokens, {share:.2%}: {recipe.name} of {wanted:,} generations "
-        f"({'' if all_stored else 'more than '}{stored.generations:,} exist)",
+        f"{which}({'' if all_stored else 'more than '}{stored.generations:,} exist)",
         f"  once all exist, each generation is read {reads:.2f} times at {mean:,.0f} tokens ({known})",
     ]
     if stored.items < documents * recipe.cycle and all_stored:

@@ -121,9 +121,10 @@ class Manifest:
 
 
 class NotYet(NamedTuple):
-    """A window that cannot be sealed yet, and what it lacks."""
+    """A window that cannot be sealed yet, what it lacks, and whether nothing was ever read of its stream."""
 
     missing: str
+    begins: bool = False
 
 
 class _Look(NamedTuple):
@@ -184,10 +185,10 @@ class Sealer:
         rows = len(self._rows(state.window))
         wanted = rows * self._length + state.skip
         if self._starts_too_early(state, wanted, shelf):
-            return NotYet(self._too_little(shelf.watermark))
+            return NotYet(self._too_little(shelf.watermark), begins=True)
         taken = self._take(state, shelf, wanted)
         if taken.tokens < wanted and self._when_behind != "web":
-            return NotYet(self._lack(taken, shelf.watermark))
+            return NotYet(self._lack(taken, shelf.watermark), begins=not state.synthetic_rows)
         return self._manifest(state, taken, rows, shelf)
 
     def _take(self, state: State, shelf: Shelf, wanted: int) -> _Taken:

@@ -1,29 +1,23 @@
 """Assembly: the tokens of sequences, copied from shards and records into the batch, many sequences at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import get_worker_info
 
 from streamdocs._base.arrays import Int32s, Ints
 from streamdocs._base.caching import remember
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.sealing import Manifest
 from streamdocs.reading.copying import Copier
-from streamdocs.reading.exchange import Lease, Ring, Sequences, SequencesShape, can_share
+from streamdocs.reading.exchange import Lease, Sequences, SequencesShape
+from streamdocs.recipes import Recipe
 from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
 from streamdocs.schedule.mixture import WindowPlan
 from streamdocs.schedule.packing import DOCUMENT_PARTS, Track, Units
 from streamdocs.streams import Stream, SyntheticStream, WebStream
-
-#: Most tokens that are read at a time, 8 or 16 MB of them.
-_READ_AHEAD = 1 << 22
-#: Batches that the trainer may still have to take while the next ones are read: PyTorch asks for two.
-_SLACK = 4
 
 
 class Segment(NamedTuple):
@@ -95,9 +89,16 @@ class Assembler:
         self._web_pass = remember(self._open_web_pass, 4 * len(run.streams))
 
     def read(
-        self, positions: Sequence[int] | Ints, *, documents: bool = False, lease: Lease | None = None
+        self,
+        positions: Sequence[int] | Ints,
+        *,
+        documents: bool = False,
+        masks: Container[str] = (),
+        lease: Lease | None = None,
     ) -> Sequences:
         """Sequences at ``positions``, with ``documents`` also the document of each token.
+
+        Tokens of the kinds ``masks`` (see ``Segment``) are marked as not to be learned.
 
         The more at a time, the cheaper each: a record is looked up once. They are read into the rows of a
         ``lease``, as many as there are positions, or into memory of their own.
@@ -110,7 +111,7 @@ class Assembler:
         # Windows first: opening one may wait for generations, and a snapshot should not be held meanwhile.
         numbers, places = np.divmod(np.asarray(positions, np.int64), self._run.mixture.window)
         windows = {number: self.window(number) for number in np.unique(numbers).tolist()}
-        shape = SequencesShape(len(positions), self._length, self._run.corpus.dtype.name, documents)
+        shape = SequencesShape(len(positions), self._length, self._run.corpus.dtype.name, documents, bool(masks))
         found = lease.sequences if lease else shape.over(np.empty(shape.nbytes, np.uint8).data)
         into = found.rows
         with self._store.read() if self._store else nullcontext() as snapshot:
@@ -119,15 +120,21 @@ class Assembler:
                 for section, at, rows in window.locate(places[here]):
                     ledger = self._ledgers.get(section.stream.name)
                     copier = Copier(section.stream, section.track, number, ledger, snapshot, section.checksums)
-                    self._fill(found, into[here[at]], section, rows, copier)
+                    self._fill(found, into[here[at]], section, rows, copier, masks)
         return found
 
-    def _fill(self, found: Sequences, at: Ints, section: Section, rows: Ints, copier: Copier) -> None:
+    def _fill(
+        self, found: Sequences, at: Ints, section: Section, rows: Ints, copier: Copier, masks: Container[str]
+    ) -> None:
         track = section.track
         spans = track.spans(rows)
         copier.copy(spans, at[spans.row] * self._length + spans.start, found.tokens)
         found.synthetic[at] = section.synthetic
         found.stream[at] = section.stream.number
+        if found.masked is not None:
+            kinds = np.array([_kind(part, section.stream.recipe) in masks for part in Part])
+            masked = np.repeat(kinds[track.pieces.part[spans.piece]], spans.stop - spans.start)
+            found.masked[at] = masked.reshape(len(at), self._length)
         if found.document is not None:
             unit = np.repeat(track.pieces.unit[spans.piece], spans.stop - spans.start).reshape(len(at), self._length)
             found.document[at] = unit - unit[:, :1]
@@ -189,9 +196,13 @@ def _segment(section: Section, piece: int, start: int, stop: int, offset: int) -
         at = track.pieces.generation[piece]
         round, number = int(track.units.rounds[at]), int(track.units.numbers[at])
         key = stream.scope.keyring.key(stream.corpus.document_digest(document), round).digest.hex()
-        return Segment(stream.recipe.kind, start, stop, document, offset, (round, number), key, stream.name)
-    kind = "web" if part in DOCUMENT_PARTS else "mark"
-    return Segment(kind, start, stop, document, offset, None, None, stream.name)
+        return Segment(_kind(part, stream.recipe), start, stop, document, offset, (round, number), key, stream.name)
+    return Segment(_kind(part, stream.recipe), start, stop, document, offset, None, None, stream.name)
+
+
+def _kind(part: int, recipe: Recipe) -> str:
+    """What a part of a unit is called."""
+    return recipe.kind if part == Part.GENERATION else "web" if part in DOCUMENT_PARTS else "mark"
 
 
 class _WebPass:
@@ -225,51 +236,3 @@ class _WebPass:
 
     def _tokens(self, begin: int, end: int) -> Ints:
         return self._stream.document_tokens(self._order[begin:end])
-
-
-class Reader:
-    """Reads the sequences of a process, whole batches of them at a time.
-
-    Args:
-        run, ledgers: What is read, and the sealed windows of its synthetic streams.
-        batch_size, global_batch: Sequences a batch, of this rank and over all ranks that read different ones.
-        documents: Whether also the document of each token is told.
-    """
-
-    def __init__(
-        self, run: Run, ledgers: Mapping[str, Ledger], batch_size: int, global_batch: int, *, documents: bool
-    ) -> None:
-        self.assembler = Assembler(run, ledgers)
-        self._run = run
-        self._batch_size = batch_size
-        self._global_batch = global_batch
-        self._documents = documents
-        self._most = batch_size * max(_READ_AHEAD // (run.mixture.max_seq_len * batch_size), 1)
-
-    def read(self, positions: Ints) -> Iterator[Sequences]:
-        """The sequences at some positions, some at a time: what is read must be let go before the next.
-
-        In a DataLoader worker they lie where its trainer can read them, as long as there is room for them.
-        """
-        ring = self._ring if get_worker_info() else None
-        while len(positions):
-            sequences = self._read_some(positions, ring)
-            positions = positions[len(sequences.rows) :]
-            yield sequences
-            del sequences
-
-    def _read_some(self, positions: Ints, ring: Ring | None) -> Sequences:
-        lease = ring.lease(min(self._most, len(positions))) if ring else None
-        some = positions[: len(lease.rows) if lease else self._most]
-        return self.assembler.read(some, documents=self._documents, lease=lease)
-
-    @cached_property
-    def _ring(self) -> Ring | None:
-        """Room for a worker's part of a window; None where no memory can be shared."""
-        worker = get_worker_info()
-        if not (worker and can_share()):
-            return None
-        mixture = self._run.mixture
-        batches = mixture.window // (self._global_batch * worker.num_workers) + 1
-        rows = min(self._most, batches * self._batch_size) + _SLACK * self._batch_size
-        return Ring(SequencesShape(rows, mixture.max_seq_len, self._run.corpus.dtype.name, self._documents))

@@ -19,6 +19,9 @@ from streamdocs.errors import ConfigError
 from streamdocs.reading.cursor import Dealt, deliver
 from streamdocs.reading.exchange import Address, Sequences, SequencesShape, attach
 
+#: The label of a token that is not to be learned, as PyTorch has it.
+IGNORED = -100
+
 
 class Sample(Mapping[str, torch.Tensor]):
     """A sequence as a dataset yields it, by column; ``torch.utils.data.default_collate`` makes batches of them.
@@ -69,11 +72,11 @@ class _Sent:
 
 
 def _take(
-    address: tuple[int, int, int], shape: tuple[int, int, str, bool], first: int, count: int, dealt: Dealt | None
+    address: tuple[int, int, int], shape: tuple[int, int, str, bool, bool], first: int, count: int, dealt: Dealt | None
 ) -> dict[str, torch.Tensor]:
     """A batch of sequences that lie where the trainer can read them."""
     segment = attach(Address(*address))
-    columns = _columns(*SequencesShape(*shape).over(segment.body, first, count)[:4])
+    columns = _columns(*SequencesShape(*shape).over(segment.body, first, count)[:5])
     segment.taken[0] += 1  # last: from now on it may be written
     deliver(dealt, count)
     return columns
@@ -113,15 +116,21 @@ def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> Any:
 
 
 def _rows(sequences: Sequences, rows: slice) -> tuple[Any, ...]:
-    columns = (sequences.tokens, sequences.synthetic, sequences.stream, sequences.document)
+    columns = sequences[:5]
     return tuple(None if column is None else column[rows] for column in columns)
 
 
 def _columns(
-    tokens: Tokens, synthetic: Bools, stream: npt.NDArray[np.uint8], document: Tokens | None
+    tokens: Tokens,
+    synthetic: Bools,
+    stream: npt.NDArray[np.uint8],
+    document: Tokens | None,
+    masked: Bools | None,
 ) -> dict[str, torch.Tensor]:
     wide = np.empty((2, *tokens.shape), np.int64)
-    wide[:] = tokens  # twice: training code may mask some labels
+    wide[:] = tokens  # twice: training code may mask some labels, too
+    if masked is not None:
+        wide[1][masked] = IGNORED
     columns = {
         "input_ids": torch.from_numpy(wide[0]),
         "labels": torch.from_numpy(wide[1]),

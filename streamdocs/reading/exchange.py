@@ -28,6 +28,7 @@ class Sequences(NamedTuple):
     tokens: uint16 or uint32 (sequences, max_seq_len). synthetic: bool (sequences,). stream: uint8 (sequences,).
     document: uint16 or uint32 (sequences, max_seq_len), each token's document, counted within its sequence; None unless
         asked.
+    masked: bool (sequences, max_seq_len), tokens that are not to be learned; None unless asked.
     dealt: Which epoch of which dataset they are; None where they were asked for by position.
     lease: Of the rows that they lie in, where a trainer shares them; there are others around them then.
     """
@@ -36,6 +37,7 @@ class Sequences(NamedTuple):
     synthetic: Bools
     stream: npt.NDArray[np.uint8]
     document: Tokens | None = None
+    masked: Bools | None = None
     lease: "Lease | None" = None
     dealt: Dealt | None = None
 
@@ -48,18 +50,21 @@ class Sequences(NamedTuple):
 class SequencesShape(NamedTuple):
     """What sequences take in memory.
 
-    rows, length: Sequences, and tokens of each. token_type: Their dtype. documents: Whether they have ``document``.
+    rows, length: Sequences, and tokens of each. token_type: Their dtype. documents, masks: Whether they have
+    ``document`` and ``masked``.
     """
 
     rows: int
     length: int
     token_type: str
     documents: bool
+    masks: bool = False
 
     @property
     def nbytes(self) -> int:
         """Bytes in all."""
         per_token = np.dtype(self.token_type).itemsize + self.documents * np.dtype(self._document_type).itemsize
+        per_token += self.masks
         return self.rows * (self.length * per_token + 2)
 
     def over(self, memory: memoryview, first: int = 0, count: int | None = None) -> Sequences:
@@ -68,13 +73,17 @@ class SequencesShape(NamedTuple):
         begin = self.rows * self.length * size  # of the next column
         tokens: Tokens = np.ndarray(shape, self.token_type, memory, first * self.length * size)
         document: Tokens | None = None
+        masked: Bools | None = None
         if self.documents:
             size = np.dtype(self._document_type).itemsize
             document = np.ndarray(shape, self._document_type, memory, begin + first * self.length * size)
             begin += self.rows * self.length * size
+        if self.masks:
+            masked = np.ndarray(shape, np.bool_, memory, begin + first * self.length)
+            begin += self.rows * self.length
         synthetic: Bools = np.ndarray(shape[:1], np.bool_, memory, begin + first)
         stream: npt.NDArray[np.uint8] = np.ndarray(shape[:1], np.uint8, memory, begin + self.rows + first)
-        return Sequences(tokens, synthetic, stream, document)
+        return Sequences(tokens, synthetic, stream, document, masked)
 
     @property
     def _document_type(self) -> str:

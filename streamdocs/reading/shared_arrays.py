@@ -13,8 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from streamdocs._base.unfinished import remove, remove_stale, unfinished
+from streamdocs.run import Run
+from streamdocs.streams import Stream
 
 _NAME = "streamdocs-arrays"
+#: Sources of which an order takes so much memory (1 MB) that DataLoader workers should share it.
+_MANY = 1 << 18
 
 
 class SharedArrays:
@@ -53,6 +57,15 @@ class SharedArrays:
             remove(new)
         found = _map(path)
         return array if found is None else found
+
+
+def share_orders(run: Run) -> None:
+    """Have the orders of all streams shared that are of many sources."""
+    read: list[Stream] = [*run.streams, *(stream.filler for stream in run.synthetic)]
+    if large := [stream for stream in read if len(stream.sources) >= _MANY]:
+        arrays = SharedArrays()
+        for stream in large:
+            stream.order.share(arrays.get)
 
 
 def _map(path: Path) -> npt.NDArray[Any] | None:

@@ -12,7 +12,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from conftest import forked, make_dataset
-from streamdocs import dataset as dataset_module
+from streamdocs.reading import shared_arrays
 from streamdocs.reading.assembly import _WebPass
 from streamdocs.reading.shared_arrays import SharedArrays
 from streamdocs.schedule.order import Shuffle, SourceOrder
@@ -114,7 +114,7 @@ def test_runs_that_share_read_the_same(small_corpus, full_store, monkeypatch, te
 
     kept: list[list[str]] = []
     expected = read(0)
-    monkeypatch.setattr(dataset_module, "_MANY", 1)
+    monkeypatch.setattr(shared_arrays, "_MANY", 1)
     assert read(2) == read(0) == expected
     assert kept == [[], *2 * [["web-0.npy", "web-1.npy"]]]
 

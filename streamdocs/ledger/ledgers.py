@@ -1,0 +1,68 @@
+"""The ledgers of a run: one for each of its synthetic streams."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from streamdocs.ledger.ledger import Ledger
+from streamdocs.run import Run
+from streamdocs.store import Store
+
+
+class Ledgers(Mapping[str, Ledger]):
+    """The sealed windows of each synthetic stream that is read, by its name.
+
+    Args:
+        run: The run.
+        store: Where windows and generations are; None where nothing synthetic is read.
+        wait_timeout: Seconds that sealing a window waits without any progress.
+    """
+
+    def __init__(self, run: Run, store: Store | None, wait_timeout: float) -> None:
+        self._window = run.mixture.window
+        streams = run.synthetic if store and run.mixture.fraction else []
+        self._ledgers = {stream.name: Ledger(run, stream, store, wait_timeout) for stream in streams if store}
+        for ledger in self._ledgers.values():
+            ledger.others = [other for other in self._ledgers.values() if other is not ledger]
+
+    def __getitem__(self, stream: str) -> Ledger:
+        """That of a stream."""
+        return self._ledgers[stream]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the streams."""
+        return iter(self._ledgers)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._ledgers)
+
+    @property
+    def waited_seconds(self) -> float:
+        """Seconds that this process waited for generations."""
+        return sum(ledger.waited_seconds for ledger in self.values())
+
+    def seals(self, position: int) -> dict[str, Any]:
+        """What a state at ``position`` says of the newest sealed windows: see ``SavedState``."""
+        found = {name: ledger.newest_seal(position) for name, ledger in self.items()}
+        if len(found) > 1:
+            return {"seals": {name: list(seal) for name, seal in found.items()}}
+        fields: dict[str, Any] = {}
+        for window, fields["sealed"] in found.values():
+            if fields["sealed"] and window != (position - 1) // self._window:
+                fields["sealed_window"] = window
+        return fields
+
+    def mark(self, position: int, keep: int) -> None:
+        """Note that a checkpoint may come back to ``position``; the newest ``keep`` of these hold generations."""
+        for ledger in self.values():
+            ledger.mark(position, keep)
+
+    def mixed_until(self, position: int) -> dict[str, float]:
+        """See ``StreamingMegadocDataset.mixed_until``; windows before ``position`` are sealed first."""
+        window = (position - 1) // self._window
+        found = {name: ledger.meter.until(ledger.manifest(window)) for name, ledger in self.items()}
+        share = sum(each["synthetic_fraction"] for each in found.values())
+        if len(found) == 1:
+            return next(iter(found.values()))
+        by_stream = {f"{name}/{what}": value for name, each in found.items() for what, value in each.items()}
+        return {"synthetic_fraction": share, **by_stream}
