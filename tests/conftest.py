@@ -115,6 +115,8 @@ def generate(run: Run, store: LmdbStore, blocks: int | None = None, *, engine=No
         for lane in loop.lanes:
             order = lane.order
             total = blocks if blocks is not None else lane.scope.recipe.total_rounds * order.blocks_per_round
+            if lane.scope.recipe.total_rounds is not None:
+                total = min(total, lane.scope.recipe.total_rounds * order.blocks_per_round)
             for number in range(first, total):
                 await loop._resolve_block(lane, number, order.sources_of(order.block(number)).tolist())
 

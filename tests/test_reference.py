@@ -1,122 +1,18 @@
-"""The whole loader against a straightforward reference: build every megadoc in memory, concatenate, cut."""
+"""The whole loader against a straightforward reference, token for token."""
 
-from functools import cache
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import TEMPLATE, generate, make_run
+from conftest import TEMPLATE, generate, make_dataset, make_texts
+from reference import places, synthetic_rows, web_rows
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
-from streamdocs._base.hashing import permutation
-from streamdocs.generations.encoding import decode_text, decode_tokens
-from streamdocs.generations.records import token_key
-from streamdocs.recipes import WEB_UNIT
+from streamdocs.corpus import prepare_corpus
+from streamdocs.store import LmdbStore
 
 LENGTH, WINDOW = 64, 32
-
-
-class Reference:
-    """Megadocs as lists of tokens, straight from the texts in the store."""
-
-    def __init__(self, run, store):
-        self.run, self.store = run, store
-        self.corpus, self.tokenizer = run.corpus, run.corpus.tokenizer
-        self.bos = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
-        self.eos = [self.tokenizer.eos]
-        # Of documents and texts, which every sweep comes back to.
-        self.texts, self.encode, self.cut = cache(self.texts), cache(self.encode), cache(self.cut)
-
-    def texts(self, document: int) -> dict[int, str]:
-        """By slot."""
-        found = {}
-        for round in range(self.run.stream().recipe.cycle):
-            key = self.run.stream().scope.keyring.key(self.corpus.document_digest(document), round)
-            with self.store.read() as snapshot:
-                record = decode_text(key, snapshot.get("texts", key.digest))
-                assert (
-                    decode_tokens(key, snapshot.get("tokens", token_key(self.run.stream().scope, key.digest)))
-                    is not None
-                )
-            found |= zip(self.run.stream().recipe.slots_of_round(round), record.texts, strict=True)
-        return {slot: text for slot, text in found.items() if text is not None}
-
-    def encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode_batch([text])[0].tolist()
-
-    def wrap(self, tokens: list[int]) -> list[int]:
-        return self.bos + tokens + self.eos
-
-    def web(self, document: int) -> list[int]:
-        return self.wrap(self.encode(self.corpus.text(document)))
-
-    def units(self, sweep: int) -> list[list[int]]:
-        """The units of a sweep in order."""
-        recipe, order = self.run.stream().recipe, self.run.stream().order.order(sweep)
-        if isinstance(recipe, Stitch):
-            return [self.stitched(int(document)) for document in order]
-        if isinstance(recipe, Stretch):
-            return [self.stretched(int(document)) for document in order]
-        units = []
-        slots = recipe.slots_of_sweep(sweep % recipe.sweeps, order, self.run.stream().order.shuffle.seed)
-        for document, slot in zip(order.tolist(), slots.tolist(), strict=True):
-            if slot == WEB_UNIT:
-                units.append(self.web(document))
-            elif slot in (texts := self.texts(document)):
-                units.append(self.wrap(self.encode(texts[slot])))
-        return units
-
-    def stitched(self, document: int) -> list[int]:
-        recipe = self.run.stream().recipe
-        parts = [self.encode(text) for _, text in sorted(self.texts(document).items())]
-        web = self.encode(self.corpus.text(document))
-        parts = {"last": [*parts, web], "first": [web, *parts], "none": parts}[recipe.web]
-        separator = self.tokenizer.encode_marks(recipe.separator).tolist()
-        joined = parts[0]
-        for part in parts[1:]:
-            joined = joined + separator + part
-        return self.wrap(joined)
-
-    def stretched(self, document: int) -> list[int]:
-        recipe = self.run.stream().recipe
-        web = self.encode(self.corpus.text(document))
-        opening, closing = (self.tokenizer.encode_marks(m).tolist() for m in (recipe.open_mark, recipe.close_mark))
-        thoughts = {recipe.place_of_slot(slot): text for slot, text in self.texts(document).items()}
-        tokens, begin = [], 0
-        for cut in range(recipe.generations):
-            end = self.cut(document, len(web) * (cut + 1) // (recipe.generations + 1))
-            tokens += web[begin:end]
-            begin = end
-            if cut in thoughts:
-                tokens += opening + self.encode(thoughts[cut]) + closing
-        return self.wrap(tokens + web[begin:])
-
-    def cut(self, document: int, exact: int) -> int:
-        """The token of a document at which a generation goes in instead of between any two."""
-        if self.run.stream().recipe.cut_at == "token":
-            return exact
-        text = self.corpus.text(document)
-        _, offsets = self.tokenizer.encode_offsets(text)
-        inner = [at for at in range(1, len(offsets)) if offsets[at][0] == offsets[at - 1][1]]
-        words = [at for at in inner if text[offsets[at][0]].isspace() or text[offsets[at][0] - 1].isspace()]
-        near = [at for at in words if abs(at - exact) <= 16] or [0, *inner, len(offsets)]
-        return min(near, key=lambda at: (abs(at - exact), at))
-
-    def sequences(self, kind: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first sequences of a stream: tokens, and the document of each."""
-        tokens, documents, sweep = [], [], 0
-        while len(tokens) < count * LENGTH:
-            if kind == "web":
-                units = [self.web(int(document)) for document in self.run.web[0].order.order(sweep)]
-            else:
-                units = self.units(sweep)
-            for unit in units:
-                documents += [documents[-1] + 1 if documents else 0] * len(unit)
-                tokens += unit
-            sweep += 1
-        shape = (count, LENGTH)
-        ids = np.array(documents[: count * LENGTH]).reshape(shape)
-        return np.array(tokens[: count * LENGTH]).reshape(shape), ids - ids[:, :1]
-
 
 RECIPES = [
     Stitch(generations=4, web="last"),
@@ -131,46 +27,100 @@ RECIPES = [
 ]
 
 
+def check(dataset: StreamingMegadocDataset, store: LmdbStore, windows: int) -> set[tuple[str, bool]]:
+    """Compare the first windows of a run with the reference; which streams were read, and whether as units."""
+    run, length, position = dataset.run, dataset.run.mixture.max_seq_len, 0
+    samples = list(dataset._samples(np.arange(windows * run.mixture.window)))
+    manifests = {s.name: [dataset.ledgers[s.name].manifest(w) for w in range(windows)] for s in run.synthetic}
+    rows = {}
+    for stream in run.web:
+        wanted = run.mixture.before(stream.number, windows * run.mixture.window)
+        rows[stream.name] = [(row, False) for _, row in zip(range(wanted), web_rows(stream, length), strict=False)]
+    for stream in run.synthetic:
+        watermarks = [manifest.watermark for manifest in manifests[stream.name]]
+        rows[stream.name] = list(synthetic_rows(stream, store, length, watermarks))
+    seen = set()
+    for position, (stream, number) in enumerate(places(run, windows)):
+        sample, ((tokens, numbers), synthetic) = samples[position], rows[stream.name][number]
+        assert (int(sample["stream"]), bool(sample["synthetic"])) == (stream.number, synthetic), position
+        np.testing.assert_array_equal(sample["input_ids"].numpy(), tokens)
+        np.testing.assert_array_equal(sample["labels"].numpy(), tokens)
+        assert ("sequence_id" in sample) == dataset.block_cross_document_attention
+        if dataset.block_cross_document_attention:
+            np.testing.assert_array_equal(sample["sequence_id"].numpy(), np.array(numbers) - numbers[0])
+        seen.add((stream.name, synthetic))
+    return seen
+
+
 @pytest.mark.parametrize("block_attention", [False, True])
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: f"{recipe.name}-{recipe.generations}")
-def test_equals_the_reference(recipe, block_attention, large_corpus, store):
-    run = make_run(large_corpus, recipe, length=LENGTH, window=WINDOW)
-    generate(run, store)
-    dataset = StreamingMegadocDataset(
-        local=large_corpus,
-        store=store,
-        recipe=recipe,
-        generator=TEMPLATE,
-        synthetic_fraction="0.75",
-        max_seq_len=LENGTH,
-        window=WINDOW,
-        shuffle_seed=17,
-        batch_size=8,
-        when_behind="wait",
-        block_cross_document_attention=block_attention,
-    )
-    reference = Reference(run, store)
+def test_a_run_of_two_streams(recipe, block_attention, small_corpus, store):
+    options = {"when_behind": "wait", "block_cross_document_attention": block_attention, "window": WINDOW}
+    dataset = make_dataset(small_corpus, store, recipe=recipe, max_seq_len=LENGTH, **options)
+    generate(dataset.run, store)
+    stream = dataset.run.stream()
     # More than a pass over the megadocs, and over the web documents.
-    web_passes, unit_tokens = 1.1, sum(map(len, reference.units(0)))
-    positions = max(4 * web_passes * run.web[0].tokens, 1.1 * unit_tokens * recipe.sweeps / 0.75) / LENGTH
-    windows = int(min(positions, 6000)) // WINDOW + 1
-    expected = {kind: reference.sequences(kind, len(windows_of(run, windows, kind))) for kind in ("web", "synthetic")}
-    for position, sample in enumerate(dataset._samples(np.arange(windows * WINDOW))):
-        window, place = divmod(position, WINDOW)
-        kind = "synthetic" if (position + 1) * 3 // 4 > position * 3 // 4 else "web"
-        rows = run.mixture.rows(window)[kind == "synthetic"]
-        rank = sum((p + 1) * 3 // 4 > p * 3 // 4 for p in range(window * WINDOW, position))
-        rank = rank if kind == "synthetic" else place - rank
-        row = rows.start + permutation(len(rows), 17, kind, window)[rank]
-        tokens, ids = expected[kind]
-        assert bool(sample["synthetic"]) == (kind == "synthetic")
-        np.testing.assert_array_equal(sample["input_ids"].numpy(), tokens[row])
-        np.testing.assert_array_equal(sample["labels"].numpy(), tokens[row])
-        if block_attention:
-            np.testing.assert_array_equal(sample["sequence_id"].numpy(), ids[row])
-        assert ("sequence_id" in sample) == block_attention
+    held = sum(int(dataset.ledger.manifest(0).units.tokens.mean()) for _ in range(recipe.generations)) * 100
+    passes = max(4.4 * dataset.run.web[0].tokens, 1.5 * (held + recipe.sweeps * stream.filler.tokens)) / LENGTH
+    assert len(check(dataset, store, int(passes) // WINDOW + 1)) == 2
 
 
-def windows_of(run, windows: int, kind: str) -> range:
-    """The sequences of a stream in the first windows."""
-    return range(run.mixture.rows(windows - 1)[kind == "synthetic"].stop)
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory) -> tuple[Path, Path]:
+    """Two corpora with one tokenizer, and columns."""
+    folder = tmp_path_factory.mktemp("corpora")
+    made = []
+    for name, texts, options in (
+        ("one", make_texts(60), {"train_tokenizer": 400}),
+        ("two", make_texts(40, seed=3), {"tokenizer": str(folder / "one")}),
+    ):
+        rows = ({"text": text, "quality": number % 5, "kind": "ab"[number % 2]} for number, text in enumerate(texts))
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        options |= {"keep": ["quality", "kind"], "shard_bytes": 1 << 13, "progress": False}
+        prepare_corpus([str(folder / f"{name}.jsonl")], folder / name, **options)
+        made.append(folder / name)
+    return tuple(made)
+
+
+def three(other: Path) -> dict:
+    return {
+        "web": {"share": "1/4"},
+        "megadocs": {"share": "1/2", "recipe": Stitch(generations=4, per_round=2)},
+        "faq": {"share": "1/4", "corpus": other, "recipe": Rephrase(generations=2, per_round=1)},
+    }
+
+
+def five(other: Path) -> dict:
+    return {
+        "web": {"share": "0.2", "where": {"quality": {"min": 1}}},
+        "lab": {"share": "0.1", "corpus": other},
+        "megadocs": {"share": "0.35", "recipe": Stitch(generations=2, web="first"), "where": {"kind": "a"}},
+        "thoughts": {"share": "0.2", "corpus": other, "recipe": Stretch(generations=3, per_round=1)},
+        "rephrases": {"share": "0.15", "recipe": Rephrase(generations=3, per_round=1), "where": {"quality": [0, 1]}},
+    }
+
+
+def make(streams, corpora: tuple[Path, Path], store: LmdbStore, **options) -> StreamingMegadocDataset:
+    defaults = {"generator": TEMPLATE, "max_seq_len": LENGTH, "window": 40, "shuffle_seed": 17, "batch_size": 4}
+    named = {"local": corpora[0], "store": store, "streams": streams(corpora[1]), "wait_timeout": 5}
+    return StreamingMegadocDataset(**{**defaults, **named, **options})
+
+
+@pytest.mark.parametrize("block_attention", [False, True])
+@pytest.mark.parametrize("when_behind", ["wait", "reuse", "web"])
+@pytest.mark.parametrize("streams", [three, five], ids=["three", "five"])
+def test_a_run_of_many_streams(streams, when_behind, block_attention, corpora, store):
+    """While generations grow: what existed when a window was sealed is another in each."""
+    options = {"when_behind": when_behind, "block_cross_document_attention": block_attention}
+    dataset = make(streams, corpora, store, **options)
+    behind = 0
+    for window in range(12):
+        generate(dataset.run, store, blocks=99 if when_behind == "wait" else 1 + window // 4)
+        for ledger in dataset.ledgers.values():
+            manifest = ledger.manifest(window)
+            behind += manifest.watermark < ledger.scope.generation_order.total_items
+    seen = check(dataset, store, 12)
+    assert {name for name, _ in seen} == set(dataset.streams)
+    assert when_behind == "wait" or behind > 8
+    filled = {name for name, synthetic in seen if not synthetic} - {stream.name for stream in dataset.run.web}
+    assert bool(filled) == (when_behind == "web")
