@@ -75,8 +75,11 @@ def make_corpus(folder: Path, texts: list[str], **options) -> Path:
 def make_run(
     corpus: Path, recipe, *, seed: int = 17, fraction="0.75", length: int = 64, window: int = 32, **more
 ) -> Run:
-    """A run as the dataset makes it."""
-    mix = {"synthetic_fraction": fraction, "max_seq_len": length, "window": window, "shuffle_seed": seed, **more}
+    """A run as the dataset makes it; ``recipe`` may be a mapping of streams."""
+    mix = {"max_seq_len": length, "window": window, "shuffle_seed": seed, **more}
+    if isinstance(recipe, dict):
+        return Run.of(RunFile(corpus=str(corpus), store="nowhere", streams=recipe, mix=mix), TEMPLATE)
+    mix["synthetic_fraction"] = fraction
     return Run.of(RunFile(corpus=str(corpus), store="nowhere", recipe=recipe, mix=mix), TEMPLATE)
 
 

@@ -55,14 +55,14 @@ class Setup:
 
     Args:
         corpus, store: Folders.
-        recipe, when_behind, keep_checkpoints: As the dataset's.
+        recipe, when_behind, keep_checkpoints: As the dataset's; in place of a recipe, a mapping of streams.
         steps: Batches of the run.
         gates: Before a step, (generated items, retired rounds) that the run waits for.
     """
 
     corpus: Path
     store: Path
-    recipe: Recipe
+    recipe: Recipe | dict[str, Any]
     when_behind: str = "reuse"
     keep_checkpoints: int = 2
     steps: int = 12
@@ -70,7 +70,8 @@ class Setup:
 
     def run(self, name: str = ""):
         """The run as its server sees it."""
-        return make_run(self.corpus, self.recipe, length=LENGTH, window=WINDOW, name=name)
+        mix = {"length": LENGTH, "window": WINDOW, "name": name, "when_behind": self.when_behind}
+        return make_run(self.corpus, self.recipe, **mix)
 
     def loader(self, split: Split, rank: int, name: str):
         """The loader of one rank; this process is that rank from now on."""
@@ -78,12 +79,14 @@ class Setup:
 
         os.environ.update(split.environment(rank))
         batch_size = GLOBAL_BATCH * split.replication // split.ranks
+        streams = {"recipe": self.recipe, "synthetic_fraction": 0.75}
+        if isinstance(self.recipe, dict):
+            streams = {"streams": self.recipe}
         dataset = StreamingMegadocDataset(
+            **streams,
             local=self.corpus,
             store=str(self.store),
-            recipe=self.recipe,
             generator=TEMPLATE,
-            synthetic_fraction=0.75,
             max_seq_len=LENGTH,
             window=WINDOW,
             when_behind=self.when_behind,
@@ -177,8 +180,8 @@ def wait_for_generator(setup: Setup, items: int, retired: int) -> None:
 
     def is_there() -> bool:
         with store.read() as snapshot:
-            there = read_watermark(snapshot, run.stream().scope)
-        return there >= items and Retirer(store, run.stream().scope).retired_rounds >= retired
+            there = sum(read_watermark(snapshot, stream.scope) for stream in run.synthetic)
+        return there >= items and all(Retirer(store, each.scope).retired_rounds >= retired for each in run.synthetic)
 
     wait_until(is_there)
 

@@ -92,6 +92,37 @@ def test_every_state_of_every_split(corpus, tmp_path, recipe, rounds, when_behin
         assert when_behind == "wait" or items < ledger.manifest(ledger.count() - 1).watermark
 
 
+def many_streams(corpus) -> dict:
+    """Four, each growing at its own pace."""
+    return {
+        "web": {"share": "1/4"},
+        "megadocs": {"share": "3/8", "recipe": Stitch(generations=4, per_round=1)},
+        "thoughts": {"share": "1/4", "recipe": Stretch(generations=2, per_round=1)},
+        "rephrases": {"share": "1/8", "corpus": str(corpus), "recipe": Rephrase(generations=3, per_round=1)},
+    }
+
+
+@pytest.mark.parametrize("when_behind", ["wait", "reuse", "web"])
+def test_every_state_of_a_run_of_many_streams(corpus, tmp_path, when_behind):
+    some = SPLITS if "EXHAUSTIVE" in os.environ else [Split(), Split(ranks=2, workers=1), Split(ranks=4)]
+    gates = {4: (2 * DOCUMENTS, 0)}
+    setup = Setup(corpus, tmp_path / "store", many_streams(corpus), when_behind, steps=10, gates=gates)
+    with Child(generate_for_ever, setup, 8000), ThreadPoolExecutor(len(some)) as pool:
+        readings = [pool.submit(uninterrupted, setup, split, str(split)) for split in some]
+        found = differences([each.result() for each in readings], range(0, 10, 1 if "EXHAUSTIVE" in os.environ else 3))
+    assert found == []
+    assert all(len(state) <= 4096 for each in readings for state in each.result().states)
+
+
+def test_a_run_of_many_streams_for_any_number_of_ranks_and_workers(corpus, tmp_path):
+    setup = Setup(corpus, tmp_path / "store", many_streams(corpus), steps=8)
+    with Child(generate_for_ever, setup, 8000):
+        first = uninterrupted(setup, Split(), "")
+        for split in ALL_SPLITS if "EXHAUSTIVE" in os.environ else ALL_SPLITS[4::3]:
+            other = uninterrupted(setup, split, "")
+            assert (other.batches, other.states) == (first.batches, first.states), split
+
+
 def test_the_helper_sees_a_difference(corpus, tmp_path):
     setup = Setup(corpus, tmp_path / "store", **growing(Stitch))
     with Child(generate_for_ever, setup, None):

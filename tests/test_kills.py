@@ -7,9 +7,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from conftest import ledger_of, make_corpus, make_texts
+import pytest
+
+from conftest import make_corpus, make_texts
 from exactness import GLOBAL_BATCH, Batch, Child, Setup, Split, endless, generate_for_ever, wait_until
-from streamdocs import Stitch
+from streamdocs import Stitch, Stretch
+from streamdocs.ledger.ledger import Ledger
 from streamdocs.store import LmdbStore
 
 KILLS = 100
@@ -42,9 +45,19 @@ def consumed(folder: Path) -> list[tuple[int, Batch]]:
     return [tuple(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_a_hundred_kills_leave_no_trace(tmp_path):
+STREAMS = {
+    "web": {"share": "1/4"},
+    "megadocs": {"share": "1/2", "recipe": Stitch(generations=8, per_round=1)},
+    "thoughts": {"share": "1/4", "recipe": Stretch(generations=4, per_round=1)},
+}
+
+
+@pytest.mark.parametrize(
+    ("reads", "times"), [(Stitch(generations=8, per_round=1), KILLS), (STREAMS, KILLS // 3)], ids=["two", "many"]
+)
+def test_a_hundred_kills_leave_no_trace(tmp_path, reads, times):
     corpus = make_corpus(tmp_path, make_texts(300))
-    setup = Setup(corpus, tmp_path / "store", Stitch(generations=8, per_round=1))
+    setup = Setup(corpus, tmp_path / "store", reads)
     rng, lives, kills = random.Random(0), [], {"trainer": 0, "generator": 0}
 
     def start(role: str) -> Child:
@@ -56,7 +69,7 @@ def test_a_hundred_kills_leave_no_trace(tmp_path):
     with ExitStack() as stack:
         running = {role: start(role) for role in kills}
         stack.callback(lambda: [child.kill() for child in running.values()])
-        for _ in range(KILLS):
+        for _ in range(times):
             role = rng.choice(("trainer", "trainer", "generator"))
             if rng.random() < 0.7:  # after some batches of this life; otherwise at any moment
                 wanted = len(consumed(tmp_path)) + rng.randint(1, 8)
@@ -76,6 +89,8 @@ def test_a_hundred_kills_leave_no_trace(tmp_path):
     assert sorted(found) == list(range(0, batches * GLOBAL_BATCH, GLOBAL_BATCH))
     assert [found[position] for position in sorted(found)] == Child(read_in_one_go, setup, batches).result()
     # It was a real run: both were killed often, batches were read again, and generations grew meanwhile.
-    assert min(kills.values()) > KILLS // 5 and len(consumed(tmp_path)) > batches > KILLS
-    ledger = ledger_of(setup.run(), LmdbStore(setup.store))
-    assert ledger.manifest(0).watermark < ledger.manifest(ledger.count() - 1).watermark
+    assert min(kills.values()) > times // 5 and len(consumed(tmp_path)) > batches > times
+    run, store = setup.run(), LmdbStore(setup.store)
+    for stream in run.synthetic:
+        ledger = Ledger(run, stream, store, 0)
+        assert ledger.manifest(0).watermark < ledger.manifest(ledger.count() - 1).watermark
