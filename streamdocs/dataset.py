@@ -39,6 +39,7 @@ from streamdocs.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
+
 class StreamingMegadocDataset(StreamingDataset):
     """Web text and megadocs, mixed at an exact ratio while the megadocs are being written.
 
@@ -210,7 +211,7 @@ class StreamingMegadocDataset(StreamingDataset):
 
     @property
     def ledger(self) -> Ledger | None:
-        """That of the only synthetic stream; None where nothing synthetic is read, ConfigError where there are several."""
+        """That of the only synthetic stream; None without any, ConfigError where there are several."""
         return self.ledgers[self.run.stream().name] if self.ledgers else None
 
     def explain(self, position: int) -> list[Segment]:

@@ -121,6 +121,16 @@ class GenerationScope:
             **({"stream": stream} if other else {}),
         }
 
+    def shares_with(self, other: "GenerationScope") -> bool:
+        """Whether some generation of this scope may be one of another, too: they ask the same of the same writer."""
+
+        def asked(scope: GenerationScope) -> set[bytes]:
+            digest, recipe = scope.corpus.tokenizer_digest, scope.recipe
+            parts = (recipe.request_part(round, digest) for round in range(recipe.cycle))
+            return {canonical([scope.generator.fingerprint, *part]) for part in parts}
+
+        return not asked(self).isdisjoint(asked(other))
+
     def cut_places(self, text: str, round: int) -> list[int]:
         """The characters of a document at which the generations of a round go in, in the order of their slots."""
         tokens, offsets = self.corpus.tokenizer.encode_offsets(text)

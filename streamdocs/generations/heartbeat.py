@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -46,10 +46,11 @@ def other_scopes(store: Store, scope: GenerationScope) -> list[str]:
     return found
 
 
-def is_only_scope(store: Store, scope: GenerationScope) -> bool:
-    """Whether nothing but this scope uses the store."""
+def is_only_scope(store: Store, scope: GenerationScope, beside: Iterable[GenerationScope] = ()) -> bool:
+    """Whether nothing uses the store that may share generations with this scope: but for those ``beside``, nothing."""
+    known = {scope.id, *(other.id for other in beside if not other.shares_with(scope))}
     with store.read() as snapshot:
-        return all(key.endswith(scope.id) for key, _ in snapshot.scan("notes", b"scope/"))
+        return all(key.removeprefix(b"scope/") in known for key, _ in snapshot.scan("notes", b"scope/"))
 
 
 def stop_beating(store: Store, scope: GenerationScope, server: str) -> None:

@@ -39,7 +39,7 @@ def retired_beside_another(folder: Path, tries: int, rng: random.Random) -> Outc
 
         def between(table, keys, *, delete=delete, steps=steps, when=when, second=second, store=store):
             if next(steps) == when:
-                register_scope(store, second.scope)
+                register_scope(store, second.stream().scope)
                 generate(second, store, engine=Writes(lambda request, _: f"f of {number_of(request)}"))
             return delete(table, keys)
 
@@ -51,7 +51,9 @@ def retired_beside_another(folder: Path, tries: int, rng: random.Random) -> Outc
         documents = Units.of([Unit(document, ()) for document in range(DOCUMENTS)]).documents
         if next(steps) > when:
             with store.read() as snapshot:
-                outcome.lost += int((Records(snapshot, second.scope).all_lengths(documents, 0 * documents) == 0).sum())
+                outcome.lost += int(
+                    (Records(snapshot, second.stream().scope).all_lengths(documents, 0 * documents) == 0).sum()
+                )
         outcome.took(time.monotonic() - began)
     return outcome
 

@@ -49,7 +49,7 @@ def test_a_window_waits_for_more(small_corpus, store, recipe):
 def test_a_window_is_filled(small_corpus, store, begun):
     dataset = make_dataset(small_corpus, store, max_reuse=0.5, when_behind="web")
     manifests = [dataset.ledger.manifest(window) for window in range(6)]
-    rows = len(dataset.run.mixture.rows(0)[1])
+    rows = len(dataset.run.stream().rows(0))
     assert manifests[-1].unit_rows == 0 and manifests[-1].after.filler_rows > rows
     assert reuse_until(dataset, 5) <= 0.5
     # What is left over of the last unit comes first again.

@@ -177,9 +177,9 @@ def test_whether_there_is_enough_to_start_on_is_quick_to_tell():
         sealer, asked = make_sealer(recipe, window=4096), set()
         order = sealer._order.order
 
-        def counted(stream, sweep, order=order, asked=asked):
+        def counted(sweep, order=order, asked=asked):
             asked.add(sweep)
-            return order(stream, sweep)
+            return order(sweep)
 
         sealer._order.order = counted
         assert all(isinstance(sealer.seal(State(), FakeShelf(recipe, watermark)), NotYet) for watermark in range(4))

@@ -1,7 +1,7 @@
 """A lane: what a server writes for one stream, how far that is, and which block of it comes next."""
 
 import contextlib
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from math import ceil
 
 from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
@@ -11,7 +11,7 @@ from streamdocs.ledger.windows import newest_windows
 from streamdocs.run import Run
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
-from streamdocs.streams import SyntheticStream
+from streamdocs.streams import GenerationScope, SyntheticStream
 from streamdocs_server.engines import Engine
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work.leases import Leases
@@ -36,7 +36,8 @@ def make_lanes(
     lanes = []
     for stream in run.synthetic:
         resolver = Resolver(stream.scope, store, engine, gates, attempts, statistics, again)
-        lanes.append(Lane(stream, store, resolver, server, max_lead))
+        beside = [other.scope for other in run.synthetic if other is not stream]
+        lanes.append(Lane(stream, store, resolver, server, max_lead, beside))
     return lanes
 
 
@@ -49,10 +50,17 @@ class Lane:
         resolver: Who resolves an item of it.
         server: Name of this server.
         max_lead: Documents by which generation may be ahead of the trainer; default all of them once.
+        beside: Scopes of the run's other streams.
     """
 
     def __init__(
-        self, stream: SyntheticStream, store: Store, resolver: Resolver, server: str, max_lead: int | None
+        self,
+        stream: SyntheticStream,
+        store: Store,
+        resolver: Resolver,
+        server: str,
+        max_lead: int | None,
+        beside: Iterable[GenerationScope] = (),
     ) -> None:
         self.stream = stream
         self.name = stream.name
@@ -60,7 +68,7 @@ class Lane:
         self.order = self.scope.generation_order
         self.resolver = resolver
         self.leases = Leases(store, self.scope, server)
-        self.retirer = Retirer(store, self.scope)
+        self.retirer = Retirer(store, self.scope, beside)
         self._store = store
         self._max_lead = max_lead or self.order.sources
         # Rounds come in orders of their own, and it waits for all generations of its next document.

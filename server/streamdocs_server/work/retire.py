@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgpack
 import numpy as np
@@ -27,11 +27,14 @@ class Retirer:
 
     Args:
         store, scope: Where, and of what.
+        beside: Scopes of the same run's other streams. They use the store too, and what they may share with this one
+            stays.
     """
 
-    def __init__(self, store: Store, scope: GenerationScope) -> None:
+    def __init__(self, store: Store, scope: GenerationScope, beside: Iterable[GenerationScope] = ()) -> None:
         self._store = store
         self._scope = scope
+        self._beside = tuple(beside)
         self._oldest_round_of_window: dict[bytes, int] = {}
         self._replaced_since: dict[int, float] = {}
         self._watermark = 0
@@ -51,7 +54,7 @@ class Retirer:
 
         Another recipe, corpus or seed over the same store may share generations: then all of them stay.
         """
-        if not is_only_scope(self._store, self._scope):
+        if not is_only_scope(self._store, self._scope, self._beside):
             if not self._shared:
                 log.warning(
                     "nothing retires, and no more than %d rounds are written: another recipe, corpus or seed uses the "
@@ -106,7 +109,7 @@ class Retirer:
 
         Asked when the store is locked for writing, so that none can be registered between this and the deletion.
         """
-        self._shared = self._shared or not is_only_scope(self._store, self._scope)
+        self._shared = self._shared or not is_only_scope(self._store, self._scope, self._beside)
         yield from () if self._shared else keys
 
 

@@ -62,7 +62,7 @@ def serve_until_it_waits(loop, timeout=60) -> None:
         while idle < 10 and not running.done():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
-            idle = idle + 1 if loop.waits_for_trainer and not loop.leases.held else 0
+            idle = idle + 1 if loop.waits_for_trainer and not loop.lanes[0].leases.held else 0
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
@@ -200,11 +200,11 @@ def test_rounds_retire_when_nobody_will_read_them(small_corpus, store, monkeypat
         assert len(rounds_held()) <= recipe.cycle + 1  # never more than one round above those in use
         other = make_run(small_corpus, recipe, seed=18)
         if position == 32 * 4:
-            register_scope(store, other.scope)
+            register_scope(store, other.stream().scope)
             retirer = Retirer(store, run.stream().scope)
             assert retirer.retire() == retirer.retire() == 0  # somebody else may need them
             assert caplog.text.count("nothing retires, and no more than 3 rounds are written") == 1
-            store.update(b"scope/" + other.scope.id, lambda _: None)
+            store.update(b"scope/" + other.stream().scope.id, lambda _: None)
     assert rounds_held() <= {3, 4, 5}
     dataset[position]
 
@@ -218,7 +218,8 @@ def test_rejected_generations_are_asked_for_again_and_then_recorded(small_corpus
 
     run, engine = make_run(small_corpus, Stitch(generations=3)), Stubborn()
     loop = make_loop(run, store, engine=engine)
-    loop._resolver = type(loop._resolver)(run.stream().scope, store, engine, replace(OPEN_GATES, chat=True), attempts=3)
+    (lane,) = loop.lanes
+    lane.resolver = replace(lane.resolver, gates=replace(OPEN_GATES, chat=True), attempts=3)
     serve(loop)
     held = total(read_tallies(store, run.stream().scope).values())
     assert held.generations == 200 and held.rejected == {"refusal": 100}
@@ -429,7 +430,7 @@ def test_what_takes_too_long_is_not_waited_for(small_corpus, store):
     engine._delay = 3600
     engine.asked.update(map(str, range(5)))  # the last of the first eight begins the drain
     serve(loop, timeout=10)
-    assert loop.statistics.asked == 0 and not loop.leases.held
+    assert loop.statistics.asked == 0 and not loop.lanes[0].leases.held
     with store.read() as snapshot:
         assert not [key for key, _ in snapshot.scan("notes", b"") if key.startswith((b"lease", b"beat"))]
 

@@ -90,7 +90,7 @@ def test_a_text_that_was_written_again_is_not_what_was_sealed(corpus, store):
     old, wanted = read[2]
     assert retirer.retired_rounds >= 1
     other = make_run(corpus, ONE, seed=2)
-    register_scope(store, other.scope)
+    register_scope(store, other.stream().scope)
     for word in ("a", "e"):
         generate(other, store, engine=Writes(lambda request, _, word=word: f"{word} 0 of {number_of(request)}"))
         window = dataset.ledger.manifest(old["position"] // 16)
@@ -117,7 +117,7 @@ def test_another_run_that_comes_while_a_round_retires_loses_nothing(corpus, stor
     def between(table, keys):
         steps.append(table)
         if len(steps) == after:
-            register_scope(store, second.scope)
+            register_scope(store, second.stream().scope)
             generate(second, store, engine=engine)
         return delete(table, keys)
 
@@ -125,7 +125,7 @@ def test_another_run_that_comes_while_a_round_retires_loses_nothing(corpus, stor
     assert retirer.retire() == 0 and len(steps) >= after
     documents = range(DOCUMENTS)
     with store.read() as snapshot:
-        lengths = Records(snapshot, second.scope).all_lengths(*(units_of(documents)))
+        lengths = Records(snapshot, second.stream().scope).all_lengths(*(units_of(documents)))
     assert (lengths > 0).all()
     assert engine.asked < DOCUMENTS or after > 6
     assert first.run.stream().scope.id != second.scope.id
