@@ -20,15 +20,17 @@ from streamdocs.config import RunFile
 from streamdocs.corpus import Condition
 from streamdocs.recipes import RECIPES
 from streamdocs.recipes.keys import Generator
-from streamdocs.sections import GeneratorSection, MixSection, Section, ServerSection
+from streamdocs.sections import BudgetSection, GeneratorSection, MixSection, Section, ServerSection, StreamSection
 from streamdocs_server.gates.gates import Gates
 
 #: Each part of a run file, and whose words are taken for the fields that it has no words for.
 SECTIONS: dict[str, tuple[type, ...]] = {
     "": (RunFile, StreamingMegadocDataset),
+    "streams.NAME": (StreamSection,),
     "generator": (GeneratorSection, Generator),
     "mix": (MixSection, StreamingMegadocDataset),
     "server": (ServerSection, StreamingMegadocDataset),
+    "server.budget": (BudgetSection,),
     "server.gates": (Gates,),
     "where": (Condition,),
 }
@@ -108,8 +110,10 @@ def type_of(name: str, kind: Any) -> str:
     """A type in words."""
     if name in SECTIONS or name == "recipe":
         return f"section, see {'below' if name == 'recipe' else f'[below](#{name})'}"
-    if name == "gates":
-        return "section, see [below](#servergates)"
+    if name in ("gates", "budget"):
+        return f"section, see [below](#server{name})"
+    if name == "streams":
+        return "sections by name, see [below](#streamsname)"
     return " or ".join(dict.fromkeys(_words(TypeAdapter(kind).json_schema())))
 
 
