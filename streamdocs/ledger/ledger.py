@@ -279,10 +279,9 @@ class Ledger:
         """Whether something was read of this stream, or could be now."""
         packed = self.sealed(max(self.count() - 1, 0))
         state = Manifest.unpack(packed).after if packed else State()
-        if state.synthetic_rows:
-            return True
         with self.store.read() as snapshot:
-            return isinstance(self._sealer.seal(state, StoreShelf(snapshot, self.scope, 0, deep=False)), Manifest)
+            shelf = StoreShelf(snapshot, self.scope, 0, deep=False)
+            return state.synthetic_rows > 0 or isinstance(self._sealer.seal(state, shelf), Manifest)
 
     def _within_reuse(self, found: Manifest | NotYet, state: State, shelf: StoreShelf) -> Manifest | NotYet:
         """A window as it was found, unless it reads what exists too often and there will be more."""

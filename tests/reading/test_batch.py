@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.data import default_collate
 
 from streamdocs.reading.batch import Sample, _columns, _Sent
@@ -13,9 +14,11 @@ from streamdocs.reading.exchange import Sequences
 LENGTH = 5
 
 
-def make_sequences(rows: int, first: int, dtype, documents: bool) -> Sequences:
+def make_sequences(rows: int, first: int, dtype, documents: bool, masks: bool = False) -> Sequences:
     tokens = np.arange(first, first + rows * LENGTH).astype(dtype).reshape(rows, LENGTH)
-    return Sequences(tokens, np.arange(rows) % 3 == 0, tokens // 2 if documents else None)
+    streams = np.arange(first, first + rows).astype(np.uint8)
+    masked = tokens % 4 == 0 if masks else None
+    return Sequences(tokens, np.arange(rows) % 3 == 0, streams, tokens // 2 if documents else None, masked)
 
 
 @pytest.mark.parametrize("documents", [False, True])
@@ -34,6 +37,13 @@ def test_a_batch_is_its_samples(rows, dtype, documents):
     assert batch["input_ids"].tolist() == batch["labels"].tolist() == expected.tolist()
 
 
+def test_labels_of_what_is_masked_are_ignored():
+    batch = default_collate([Sample(make_sequences(4, 0, "uint16", False, True), row) for row in range(4)])
+    expected = torch.where(batch["input_ids"] % 4 == 0, -100, batch["input_ids"])
+    assert torch.equal(batch["labels"], expected) and batch["stream"].tolist() == [0, 1, 2, 3]
+    assert F.cross_entropy(torch.zeros(20, 30), torch.full((20,), -100), reduction="sum") == 0
+
+
 def test_nothing_that_is_done_to_a_batch_reaches_another():
     sequences = make_sequences(4, 0, "uint16", True)
     samples = [Sample(sequences, row) for row in range(4)]
@@ -49,7 +59,7 @@ def test_nothing_that_is_done_to_a_batch_reaches_another():
 
 def test_what_workers_send_is_narrow_and_arrives_as_a_batch():
     sequences = make_sequences(4, 0, "uint16", False)
-    sent = pickle.dumps(_Sent(_columns, *sequences[:3]))
+    sent = pickle.dumps(_Sent(_columns, *sequences[:5]))
     assert len(sent) < sequences.tokens.nbytes + 500
     arrived = pickle.loads(sent)
     assert arrived["input_ids"].tolist() == sequences.tokens.tolist()

@@ -128,7 +128,7 @@ def test_another_run_that_comes_while_a_round_retires_loses_nothing(corpus, stor
         lengths = Records(snapshot, second.stream().scope).all_lengths(*(units_of(documents)))
     assert (lengths > 0).all()
     assert engine.asked < DOCUMENTS or after > 6
-    assert first.run.stream().scope.id != second.scope.id
+    assert first.run.stream().scope.id != second.stream().scope.id
 
 
 def units_of(documents):
