@@ -216,43 +216,26 @@ META_PHRASES = (
     *(f"{noun} above" for noun in ("text", "document", "passage", "article")),
     *("you provided", "provided by the user", "you shared", "in my own words", "in your own words"),
     *("rewritten version", "rephrased version", "rewriting of the", "rewritten text", "rewritten article"),
-    *("rephrased text", "as requested"),
+    *("rephrased text", "as requested", "the first sentence", "the second sentence", "the third sentence"),
+    *("the first part of the text", "the second part of the text", "the text is structured", "the text itself is"),
+    *("the text then", "the text opens", "the text begins", "the text moves", "the text is discussing"),
 )
 #: One of these is in all that META and META_PHRASES find.
 META_WORDS = frozenset(
     [
         *("above", "given", "provided", "original", "rewritten", "written", "input", "source", "aforementioned"),
-        *("shared", "own", "rephrased", "rewriting", "requested"),
+        *("shared", "own", "rephrased", "rewriting", "requested", "sentence", "text"),
     ]
 )
 #: At the beginning alone.
 ABOUT = re.compile(
     rf"\W*(?:the|this|your) {_META_NOUN} (?:[a-z]+ly )?"
     + _any(
-        *(
-            "is about",
-            "is an?",
-            "is designed",
-            "appears",
-            "begins",
-            "captures",
-            "conveys",
-            "covers",
-            "delves",
-            "describes",
-        ),
-        *(
-            "details",
-            "discusses",
-            "emphasizes",
-            "explains",
-            "explores",
-            "focuses on",
-            "highlights",
-            "mentions",
-            "needs",
-        ),
-        *("offers", "outlines", "presents", "provides", "says", "seems", "states", "talks about", "you", "also"),
+        *("is about", "is an?", "is (?:attempting|designed|discussing|explaining|structured)", "is a continuation"),
+        *("appears", "begins", "captures", "conveys", "covers", "delves", "describes", "details", "discusses"),
+        *("emphasizes", "explains", "explores", "focuses on", "highlights", "implies", "mentions", "moves", "needs"),
+        *("offers", "opens", "outlines", "presents", "provides", "says", "seems", "states", "suggests"),
+        *("talks about", "you", "also"),
     )
     + r"\b"
 )
