@@ -117,7 +117,7 @@ def units_of(sealed: list[Manifest]) -> list[tuple[tuple[int, int], Unit]]:
 
 def next_place(sweep: int, place: int) -> tuple[int, int]:
     """The place after one, in the next sweep where this one ends."""
-    return (sweep, place + 1) if place + 1 < ORDER.documents else (sweep + 1, 0)
+    return (sweep, place + 1) if place + 1 < ORDER.sources else (sweep + 1, 0)
 
 
 def filled(unit: Unit) -> str:
@@ -141,11 +141,11 @@ def windows(sealed: list[Manifest]) -> list[str]:
 
 def positions(window: int) -> list[str]:
     """Which sequences stand at the positions of a window."""
-    web, synthetic = MIXTURE.rows(window)
+    rows = MIXTURE.rows(0, window), MIXTURE.rows(1, window)
     plan, first = MIXTURE.plan(window), window * MIXTURE.window
     cells = [
-        f"{first + at}: {f'synthetic {synthetic[row]}' if here else f'web {web[row]}'}"
-        for at, (here, row) in enumerate(zip(plan.synthetic.tolist(), plan.row.tolist(), strict=True))
+        f"{first + at}: {MIXTURE.shares[stream].name} {rows[stream][row]}"
+        for at, (stream, row) in enumerate(zip(plan.stream.tolist(), plan.row.tolist(), strict=True))
     ]
     return [f"POSITIONS of window {window}, and the sequence of its stream at each", "  ".join(cells)]
 

@@ -44,6 +44,7 @@ def test_is_a_streaming_dataset_and_a_plain_one(small_corpus, full_store):
         "input_ids": (torch.int64, (64,)),
         "labels": (torch.int64, (64,)),
         "synthetic": (torch.bool, ()),
+        "stream": (torch.int64, ()),
     }
     batches = list(DataLoader(dataset, batch_size=4))
     assert len(batches) * 4 == len(dataset) == dataset.epoch_size
@@ -368,7 +369,7 @@ def test_waiting_notices_that_no_generator_runs(small_corpus, store, monkeypatch
 
 
 def test_who_beats_is_alive_whatever_the_clocks_say(small_corpus, store, monkeypatch):
-    scope = make_run(small_corpus, STITCH).scope
+    scope = make_run(small_corpus, STITCH).stream().scope
     beat(store, scope, "server:1")
     listener = Listener(store, scope)
     assert listener.silent_seconds() < 1  # it may be alive: that is found out from now on

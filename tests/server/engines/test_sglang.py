@@ -416,7 +416,7 @@ def test_no_orphan_of_a_killed_sidecar_and_the_next_one_goes_on(tiny_model, smal
     command += ["--sglang-arguments=--device cpu"]
     store = LmdbStore(tmp_path / "store")
     file = RunFile.load(tmp_path / "run.yaml")
-    scope = Run.of(file, file.generator.generator(("tiny", ""))).scope
+    scope = Run.of(file, file.generator.generator(("tiny", ""))).stream().scope
     keys = [scope.keyring.key(scope.corpus.document_digest(document), 0) for document in range(100)]
 
     def stored() -> int:
