@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, default_collate
 
 from conftest import make_dataset
 from streamdocs.errors import WorkerGoneError
-from streamdocs.reading import reader as reading
 from streamdocs.reading import batch, exchange
+from streamdocs.reading import reader as reading
 from streamdocs.reading.batch import Sample
 from streamdocs.reading.exchange import Address, Lease, Ring, Sequences, SequencesShape, attach
 
