@@ -99,11 +99,8 @@ class Run:
     def epoch_sequences(self) -> int:
         """Sequences of one pass over the web tokens, those of all web streams; of the sources where there are none."""
         read = [stream for stream in self.web if self.mixture.shares[stream.number].fraction]
-        return self.mixture.epoch_sequences(sum(stream.tokens for stream in read or [*self._fillers]))
-
-    @property
-    def _fillers(self) -> list[WebStream]:
-        return [stream.filler for stream in self.synthetic]
+        sources = read or [stream.filler for stream in self.synthetic]
+        return self.mixture.epoch_sequences(sum(stream.tokens for stream in sources))
 
     def ledger_id(self, stream: SyntheticStream) -> bytes:
         """Under which the sealed windows of a stream are."""

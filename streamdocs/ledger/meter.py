@@ -11,6 +11,8 @@ from streamdocs.streams import SyntheticStream
 
 #: Blocks of which the tokens are added up: with hundreds of thousands, every rank would stand for half a minute.
 _MOST_BLOCKS = 256
+#: Said once, after all streams.
+_BEHIND = "  while generation is behind, what exists is read over and over; mix.max_reuse limits that"
 
 
 def describe_run(run: Run, epoch_sequences: int, stored: Mapping[str, tuple[Tally, bool]]) -> str:
@@ -30,7 +32,8 @@ def describe_run(run: Run, epoch_sequences: int, stored: Mapping[str, tuple[Tall
         lines.append(f"  {web.name} {tokens:,} tokens: {passes}")
     for stream in run.synthetic:
         lines += _describe(stream, epoch_sequences, *stored.get(stream.name, (Tally(), True)))
-    return "\n".join(lines)
+    hint = [_BEHIND] if _BEHIND in lines else []
+    return "\n".join([*(line for line in lines if line != _BEHIND), *hint])
 
 
 def _describe(stream: SyntheticStream, epoch_sequences: int, stored: Tally, all_stored: bool) -> list[str]:
@@ -53,10 +56,7 @@ def _describe(stream: SyntheticStream, epoch_sequences: int, stored: Tally, all_
     if stored.items < documents * recipe.cycle and all_stored:
         first = len(stream.rows(0)) * mixture.max_seq_len
         now = f"{first / stored.tokens:,.1f} times each of what exists now" if stored.tokens else "nothing exists yet"
-        lines += [
-            f"  the first window reads {first:,} {stream.name} tokens: {now}. While generation is behind, what exists "
-            "is read over and over; mix.max_reuse limits that"
-        ]
+        lines += [f"  the first window reads {first:,} {stream.name} tokens: {now}", _BEHIND]
     return lines
 
 
