@@ -17,8 +17,9 @@ from streamdocs.reading.saved_state import Place, SavedState
 
 log = logging.getLogger(__name__)
 
-#: Batches that a DataLoader asks of each of its workers ahead of the trainer, unless told otherwise.
-_READ_AHEAD = 2
+#: Batches that a DataLoader asks of each of its workers ahead of the trainer: two, unless told otherwise. All but the
+#: next one may arrive before it does.
+_READ_AHEAD = 4
 
 
 class Dealer:

@@ -9,10 +9,13 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import make_texts
-from streamdocs import StreamingMegadocDataset
+from conftest import TEMPLATE, make_texts
+from streamdocs import RunFile, StreamingMegadocDataset
 from streamdocs.commands.audit import audit
 from streamdocs.corpus import prepare_corpus
+from streamdocs.generations.progress import read_watermark
+from streamdocs.run import Run
+from streamdocs.store import LmdbStore
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BATCHES, BATCH_SIZE = 48, 4
@@ -43,12 +46,25 @@ def prepare(folder: Path) -> Path:
     return run_file
 
 
+def wait_for_some_of_each(run_file: Path) -> None:
+    """Wait until a block of each stream is there."""
+    file, deadline = RunFile.load(run_file), time.monotonic() + 100
+    run, store = Run.of(file, TEMPLATE), LmdbStore(file.store)
+    while True:
+        with store.read() as snapshot:
+            if all(read_watermark(snapshot, stream.scope) for stream in run.synthetic):
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_four_streams_from_start_to_end(tmp_path):
     run_file = prepare(tmp_path)
     record = tmp_path / "record.jsonl"
     command = [sys.executable, str(EXAMPLES / "train_torch.py"), str(run_file), f"--batches={BATCHES}", "--workers=0"]
     command += [f"--batch-size={BATCH_SIZE}", f"--record={record}", f"--checkpoint={tmp_path / 'checkpoint.pt'}"]
     with (tmp_path / "train.log").open("w") as log, server(run_file) as first:
+        wait_for_some_of_each(run_file)
         trainer = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             deadline = time.monotonic() + 200
