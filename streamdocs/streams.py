@@ -60,6 +60,11 @@ class Documents(Sources):
         """How many there are."""
         return int(self.shard_sizes.sum())
 
+    @property
+    def numbers(self) -> Ints:
+        """int64 (documents,): which they are."""
+        return np.arange(len(self)) if self.chosen is None else self.chosen.astype(np.int64)
+
     def __str__(self) -> str:
         """How many of which."""
         where = "" if self._where is None else f" of {len(self.corpus.documents):,} where {self._where}"

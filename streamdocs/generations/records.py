@@ -93,7 +93,7 @@ class Records:
 
     def _values(self, documents: Ints, rounds: Ints) -> Values:
         scope = self._scope
-        digests = scope.keyring.digests(scope.corpus.document_digests(documents), rounds.tolist())
+        digests = scope.keyring.digests(scope.sources.digests(documents), rounds.tolist())
         return self._snapshot.get_many("tokens", token_keys(scope, digests))
 
     def _find(self, documents: Ints, rounds: Ints, values: Values | None = None) -> tuple[Found, Ints]:
@@ -107,7 +107,7 @@ class Records:
 
     def _look(self, documents: Ints, rounds: Ints, values: Values) -> Found:
         scope = self._scope
-        checks = scope.keyring.checks(scope.corpus.document_digests(documents), rounds.tolist())
+        checks = scope.keyring.checks(scope.sources.digests(documents), rounds.tolist())
         table = read_table(checks, values, scope.recipe.round_size)
         found = np.zeros(len(documents), found_dtype(table.lengths.shape[1]))
         faults = found["faults"]

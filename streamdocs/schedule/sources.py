@@ -17,6 +17,10 @@ class Sources(Protocol):
     def __len__(self) -> int:
         """How many there are."""
 
+    @property
+    def numbers(self) -> Ints:
+        """int64 (sources,): the number of each, sorted."""
+
     def digests(self, sources: Ints) -> list[bytes]:
         """Of each, a digest of all that a prompt can say about it."""
 

@@ -45,7 +45,9 @@ def test_a_server_goes_on_beating_while_it_downloads(small_corpus, store, tmp_pa
     monkeypatch.setattr("streamdocs_server.work.loop.beat", beat)
     monkeypatch.setattr("streamdocs_server.work.loop._BEAT_SECONDS", 0.02)
     run = make_run(small_corpus, STITCH)
-    run.stream().scope.corpus = run.corpus = Corpus(tmp_path / "cache", str(small_corpus))
+    run.stream().scope.corpus = run.stream().scope.sources.corpus = run.corpus = Corpus(
+        tmp_path / "cache", str(small_corpus)
+    )
     loop = make_loop(run, store)
     asyncio.run(asyncio.wait_for(loop.run(), 60))
     assert loop.finished and len(downloaded) > 3 and set(downloaded.values()) == {1}

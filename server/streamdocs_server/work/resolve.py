@@ -241,7 +241,7 @@ def _reseeded(seed: int, known: TextRecord | None) -> int:
 
 def requests(scope: GenerationScope, document: int, round: int) -> list[tuple[Request, int]]:
     """What a round asks for a document, in the order of sending, with the seed of each request's first generation."""
-    text = scope.corpus.text(document)
+    text = scope.sources.text(document)
     places = scope.cut_places(text, round) if scope.recipe.kind == "thought" else []
     seed = scope.keyring.key(scope.corpus.document_digest(document), round).seed
     made = scope.recipe.requests(text, places, round)

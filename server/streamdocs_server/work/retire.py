@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 import msgpack
-import numpy as np
 
 from streamdocs.generations.heartbeat import is_only_scope
 from streamdocs.generations.progress import read_retired, read_watermark, retired_key
@@ -93,13 +92,12 @@ class Retirer:
 
     def _delete(self, round: int) -> bool:
         """Delete a round, in steps that others can write between; whether all of it."""
-        total = self._scope.order.sources
-        for start in range(0, total, _CHUNK):
+        numbers = self._scope.sources.numbers
+        for start in range(0, len(numbers), _CHUNK):
             if self._stopped or self._shared:
                 return False
-            documents = np.arange(start, min(start + _CHUNK, total))
-            digests = self._scope.corpus.document_digests(documents)
-            keys = self._scope.keyring.digests(digests, [round] * len(documents))
+            some = numbers[start : start + _CHUNK]
+            keys = self._scope.keyring.digests(self._scope.sources.digests(some), [round] * len(some))
             self._store.delete("tokens", self._unless_shared(token_keys(self._scope, keys)))
             self._store.delete("texts", self._unless_shared(keys))
         return not self._shared

@@ -6,9 +6,11 @@ import time
 
 import pytest
 
-from conftest import TEMPLATE, make_loop, make_run
+from conftest import TEMPLATE, generate, make_loop, make_run, make_texts
 from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
+from streamdocs.corpus import prepare_corpus
 from streamdocs.generations.progress import read_tallies, total
+from streamdocs.generations.records import token_keys
 from streamdocs.sections import BudgetSection
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.telling.monitor import Monitor
@@ -114,6 +116,24 @@ def test_a_server_tells_of_each_stream(small_corpus, store):
         if "stream" in sample.labels
     }
     assert names == {"megadocs", "thoughts", "rephrases"}
+
+
+def test_what_retires_are_the_documents_of_the_stream(tmp_path, store):
+    """And not as many of the corpus' first ones."""
+    rows = (json.dumps({"text": text, "kind": "ab"[n >= 60]}) + "\n" for n, text in enumerate(make_texts(100)))
+    (tmp_path / "rows.jsonl").write_text("".join(rows))
+    options = {"train_tokenizer": 400, "keep": ["kind"], "progress": False}
+    prepare_corpus([str(tmp_path / "rows.jsonl")], tmp_path / "kinds", **options)
+    one = {"share": "1", "recipe": Stitch(generations=1, rounds=3), "where": {"kind": "b"}}
+    run = make_run(tmp_path / "kinds", {"one": one})
+    generate(run, store)
+    scope = run.stream().scope
+    digests = scope.sources.digests(scope.sources.numbers)
+    keys = {round: token_keys(scope, scope.keyring.digests(digests, [round] * 40)) for round in range(2)}
+    assert len(digests) == 40 and retire.Retirer(store, scope)._delete(0)
+    with store.read() as snapshot:
+        assert not any(snapshot.get("tokens", key) for key in keys[0])
+        assert all(snapshot.get("tokens", key) for key in keys[1])
 
 
 def test_rounds_of_streams_retire_beside_each_other(small_corpus, store, monkeypatch):
