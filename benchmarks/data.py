@@ -16,10 +16,13 @@ from streamdocs.generations.progress import Tally, block_key
 from streamdocs.generations.records import token_key
 from streamdocs.run import Run
 from streamdocs.store import LmdbStore, Table
+from streamdocs.streams import SyntheticStream
 
 GENERATOR = Generator(model="random")
 RECIPES: dict[str, type[Recipe]] = {"stitch": Stitch, "rephrase": Rephrase, "stretch": Stretch}
 FRACTION = 0.75
+#: Streams of the run that has four: each recipe's a quarter.
+SHARE = "1/4"
 _COMMIT = 8192  # records in a transaction
 WORDS = [
     f"{first}{last}" for first in ("ba", "ko", "lu", "mi", "ne", "ro", "su", "ta") for last in ("den", "far", "gil")
@@ -38,9 +41,15 @@ def make_corpus(folder: Path, documents: int, words: int) -> Path:
 
 
 def fill_store(run: Run, store: LmdbStore, tokens: int, blocks: int | None = None) -> None:
-    """The first blocks of generations of a run (default all), ``tokens`` random tokens long on average; no texts."""
+    """The first blocks of each stream (default all), generations of ``tokens`` random tokens on average; no texts."""
+    for stream in run.synthetic:
+        _fill_scope(run, stream, store, tokens, blocks)
+
+
+def _fill_scope(run: Run, stream: SyntheticStream, store: LmdbStore, tokens: int, blocks: int | None) -> None:
     rng = np.random.default_rng(1)
-    order, recipe = run.stream().scope.generation_order, run.stream().recipe
+    scope, recipe = stream.scope, stream.recipe
+    order = scope.generation_order
     noise = rng.integers(10, 900, tokens * 4).astype(run.corpus.dtype)
     total = recipe.cycle * order.blocks_per_round if blocks is None else blocks
     entries: dict[Table, dict[bytes, bytes]] = {"tokens": {}, "blocks": {}}
@@ -49,14 +58,14 @@ def fill_store(run: Run, store: LmdbStore, tokens: int, blocks: int | None = Non
         documents = order.sources_of(block).tolist()
         written = 0
         for document in documents:
-            key = run.stream().scope.keyring.key(run.corpus.document_digest(document), block.round)
+            key = scope.keyring.key(run.corpus.document_digest(document), block.round)
             sizes = rng.integers(tokens // 2, tokens * 3 // 2, recipe.round_size).tolist()
             begins = rng.integers(0, tokens * 2, recipe.round_size).tolist()
             bodies = [noise[begin : begin + size] for begin, size in zip(begins, sizes, strict=True)]
-            entries["tokens"][token_key(run.stream().scope, key.digest)] = encode_tokens(key, bodies)
+            entries["tokens"][token_key(scope, key.digest)] = encode_tokens(key, bodies)
             written += sum(sizes)
         tally = Tally(len(documents), len(documents) * recipe.round_size, written)
-        entries["blocks"][block_key(run.stream().scope, number)] = tally.pack()
+        entries["blocks"][block_key(scope, number)] = tally.pack()
         if len(entries["tokens"]) >= _COMMIT or number == total - 1:
             store.add_all(entries)
             entries = {"tokens": {}, "blocks": {}}
@@ -77,20 +86,25 @@ def make_dataset(
     name: str | None = None,
     **options: object,
 ) -> StreamingMegadocDataset:
-    """A dataset over the benchmark's corpus and store; recipe ``"web"`` reads web text alone.
+    """A dataset over the benchmark's corpus and store; recipe ``"web"`` reads web text alone, ``"four"`` four streams.
 
     It is a run of its own, so it seals its windows as it goes.
     """
-    synthetic = recipe != "web"
+    mixed: dict[str, object] = {}
+    if recipe == "four":
+        recipes = {each: make(generations=generations) for each, make in RECIPES.items()}
+        synthetic = {each: {"share": SHARE, "recipe": made} for each, made in recipes.items()}
+        mixed = {"streams": {"web": {"share": SHARE}, **synthetic}}
+    elif recipe != "web":
+        mixed = {"recipe": RECIPES[recipe](generations=generations), "synthetic_fraction": FRACTION}
     return StreamingMegadocDataset(
         local=folder / "corpus",
-        store=LmdbStore(store_folder(folder, recipe, generations)) if synthetic else None,
-        recipe=RECIPES[recipe](generations=generations) if synthetic else None,
+        store=LmdbStore(store_folder(folder, recipe, generations)) if mixed else None,
         generator=GENERATOR,
-        synthetic_fraction=FRACTION if synthetic else 0,
         max_seq_len=length,
         batch_size=batch_size,
         name=str(time.time_ns()) if name is None else name,
+        **mixed,  # type: ignore[arg-type]
         **options,  # type: ignore[arg-type]
     )
 

@@ -19,7 +19,7 @@ from processes import memory_of
 from torch.utils.data import DataLoader, Dataset
 
 BATCH = 8
-OURS = ("stitch", "rephrase", "stretch", "web")
+OURS = ("stitch", "rephrase", "stretch", "web", "four")
 OTHERS = ("streaming", "litdata", "memmap", "hf")
 
 

@@ -1,6 +1,8 @@
 """Where iteration stands, shared between a trainer process and its DataLoader workers."""
 
 import secrets
+import threading
+import time
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -14,6 +16,11 @@ from streamdocs.errors import ConfigError
 #: Most DataLoader workers of one rank.
 MAX_WORKERS = 1024
 
+#: Batches that a DataLoader asks of each worker ahead of the trainer, unless told otherwise.
+READ_AHEAD = 2
+#: Seconds that workers which stay wait for the first one: it ends its last epoch at the same time as they do.
+_PATIENCE = 300
+
 _EPOCH, _SAMPLE, _START, _END = range(4)
 _PROCESS_BITS = 32  # of an entry of ``_begun``; the others count epochs, so that both change at once
 
@@ -22,15 +29,17 @@ class Dealt(NamedTuple):
     """Of sequences that a dataset handed out: whose they are, and in batches of how many they should come.
 
     cursor: Its name. attempt: How often epochs were begun, since one may be begun again. epoch, batch_size: Theirs.
-    look: With so many sequences at most, the trainer only had a look: one batch, and what workers read ahead of it. 0
-        where a worker went on within the epoch by itself.
+    stands_for: Of how many workers it tells how much was read: the first one of all, whose batches are never ahead of
+        the trainer by more than those of the others, and the others of none.
+    looks: Whether one batch is but a look: not where a worker went on within the epoch by itself.
     """
 
     cursor: int
     attempt: int
     epoch: int
     batch_size: int
-    look: int
+    stands_for: int
+    looks: bool
 
 
 class Delivery(NamedTuple):
@@ -61,7 +70,8 @@ class Cursor:
         self._begun = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._waited = torch.zeros(MAX_WORKERS, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
         self._delivered = torch.zeros(4, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
-        # The same, as it goes along with a fork: all workers of a loader know what it was before the first one began.
+        self._first = torch.zeros(2, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        # What was delivered goes along with a fork: all workers know what it was before the first of them began.
         self._inherited: Delivery | None = Delivery(0, 0, 0, 0)
 
     def deal(self, epoch_sequences: int, global_batch: int) -> bool:
@@ -79,9 +89,15 @@ class Cursor:
 
     def deliver(self, dealt: Dealt, sequences: int) -> None:
         """Note in the trainer that it is handed some sequences."""
+        if not dealt.stands_for:
+            return
         last = self._inherited or Delivery(0, 0, 0, 0)
         before = last.sequences if last[:2] == (dealt.attempt, dealt.epoch) else 0
-        self._inherited = Delivery(dealt.attempt, dealt.epoch, before + sequences, dealt.look)
+        # The first worker's first batch is the first that a loader takes in, and its next ones come later, unless a
+        # thread of the loader takes in, and pins, whatever is there.
+        pinned = threading.current_thread() is not threading.main_thread()
+        look = dealt.batch_size * dealt.stands_for * (1 + READ_AHEAD * pinned) if dealt.looks else 0
+        self._inherited = Delivery(dealt.attempt, dealt.epoch, before + sequences * dealt.stands_for, look)
         self._delivered.numpy()[:] = self._inherited
 
     def last_delivery(self) -> Delivery:
@@ -90,6 +106,26 @@ class Cursor:
         if get_worker_info():
             self._inherited = None  # of the next epoch of a worker that stays
         return found
+
+    def announce(self, attempt: int, epoch: int) -> None:
+        """Tell workers that stay from one epoch to the next which one the first of them has begun."""
+        self._first.numpy()[:] = epoch, attempt  # the attempt last: it is what they wait for
+
+    def announced(self, after: int) -> tuple[int, int]:
+        """The attempt after that one, and its epoch: a worker that stays begins what the first of them began.
+
+        Each would find its own answer to whether an epoch was but looked at, as its trainer takes in what they had
+        read ahead while they begin.
+
+        Raises:
+            ConfigError: The first worker does not begin.
+        """
+        until = time.monotonic() + _PATIENCE
+        while (attempt := int(self._first[1])) <= after:
+            if time.monotonic() > until:
+                raise ConfigError(f"worker 0 began no epoch for {_PATIENCE} s, while another one of its loader does")
+            time.sleep(0.001)
+        return attempt, int(self._first[0])
 
     @property
     def is_read_by_workers(self) -> bool:

@@ -11,15 +11,11 @@ from torch.utils.data import get_worker_info
 
 from streamdocs._base.arrays import Ints
 from streamdocs.errors import ConfigError
-from streamdocs.reading.cursor import Cursor, Dealt, Delivery
+from streamdocs.reading.cursor import READ_AHEAD, Cursor, Dealt
 from streamdocs.reading.ranks import Ranks
 from streamdocs.reading.saved_state import Place, SavedState
 
 log = logging.getLogger(__name__)
-
-#: Batches that a DataLoader asks of each of its workers ahead of the trainer: two, unless told otherwise. All but the
-#: next one may arrive before it does.
-_READ_AHEAD = 4
 
 
 class Dealer:
@@ -53,6 +49,7 @@ class Dealer:
         self._first: tuple[int, int] | None = None
         self._yielded = 0
         self._attempt = 0
+        self._process = 0  # that of a DataLoader worker which has begun an epoch
         self._looks = True
         # Whether a DataLoader worker, whose loader keeps states of its own, goes on there.
         self._resumed = False
@@ -107,16 +104,29 @@ class Dealer:
         one that reaches into the next window. After a look at one batch, the same epoch begins again.
         """
         self.look()
-        return self._epoch(window, self.cursor.last_delivery())
-
-    def _epoch(self, window: int, last: Delivery) -> Iterator[Ints]:
         world = self.world
-        worker = world.worker_of_rank
+        position, stop = self._begin(world)
+        starts = range(position + world.rank * self._batch_size, stop, self.global_batch * world.workers_per_rank)
+        for _, group in groupby(starts, key=lambda start: (start + self._batch_size - 1) // window):
+            yield np.add.outer(list(group), np.arange(self._batch_size)).ravel()
+
+    def _begin(self, world: World) -> tuple[int, int]:
+        """Begin the next epoch, or the last one anew: from which global batch to which position to read it."""
+        worker, last = world.worker_of_rank, self.cursor.last_delivery()
         of_rank = self.cursor.sequences_in(last.epoch) // world.num_ranks
-        left = 0 < last.sequences < of_rank and last.look > 0 and not self._evaluation
-        looked = left and last.sequences <= last.look
         process = os.getpid() if get_worker_info() else 0
-        epoch, position, stop = self.cursor.begin_epoch(worker, process, again=last.epoch if looked else None)
+        stays, self._process = process == self._process > 0, process
+        left = 0 < last.sequences < of_rank and last.look > 0 and not self._evaluation
+        # What workers that stay had read ahead was taken in since.
+        looked = left and last.sequences <= last.look * (1 + READ_AHEAD * stays)
+        again = last.epoch if looked else None
+        if stays and worker:
+            self._attempt, again = self.cursor.announced(after=self._attempt)
+        else:
+            self._attempt = max(self._attempt, last.attempt) + 1
+        epoch, position, stop = self.cursor.begin_epoch(worker, process, again)
+        if worker == 0:
+            self.cursor.announce(self._attempt, epoch)
         if left and not looked and epoch == last.epoch + 1 and worker == 0:
             log.warning(
                 "epoch %d was left after some %d of the %d sequences of this rank. What was left of it is not read: "
@@ -128,18 +138,16 @@ class Dealer:
         self._looks = not self._resumed
         if not (self._resumed and self._first):
             self._first = epoch, position + worker * self.global_batch
-        self._resumed, self._yielded, self._attempt = False, 0, last.attempt + 1
-        starts = range(self._first[1] + world.rank * self._batch_size, stop, self.global_batch * world.workers_per_rank)
-        for _, group in groupby(starts, key=lambda start: (start + self._batch_size - 1) // window):
-            yield np.add.outer(list(group), np.arange(self._batch_size)).ravel()
+        self._resumed, self._yielded = False, 0
+        return self._first[1], stop
 
     @property
     def dealt(self) -> Dealt:
         """Of what is being read: which dataset and epoch it is, and in which batches it should be collated."""
         epoch = self._first[0] if self._first else 0
-        ahead = _READ_AHEAD * self.world.workers_per_rank if get_worker_info() else 0
-        look = self._batch_size * (1 + ahead) * self._looks
-        return Dealt(self.cursor.name, self._attempt, epoch, self._batch_size, look)
+        world = self.world
+        stands_for = 0 if world.worker_of_rank else world.workers_per_rank
+        return Dealt(self.cursor.name, self._attempt, epoch, self._batch_size, stands_for, self._looks)
 
     def count(self) -> None:
         """Note that a sequence is handed out by this process."""

@@ -64,16 +64,17 @@ def test_after_looks_at_one_batch_training_begins_at_the_beginning(make, places,
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_that_is_left_later_is_over_and_said_to_be(make, places, workers, caplog):
+@pytest.mark.parametrize(("workers_before", "read"), [(0, 3), (2, 3), (3, 4)])
+def test_an_epoch_that_is_left_later_is_over_and_said_to_be(make, places, workers_before, read, workers, caplog):
     dataset = make()
-    loader = StreamingDataLoader(dataset, batch_size=4)
-    for number, _ in enumerate(loader):
-        if number == 2:
+    loader = StreamingDataLoader(dataset, batch_size=4, num_workers=workers_before, prefetch_factor=None)
+    for number, _ in enumerate(loader, 1):
+        if number == read:
             break
     with caplog.at_level(logging.WARNING):
         again = StreamingDataLoader(dataset, batch_size=4, num_workers=workers)
         assert positions(places, again) == list(range(EPOCH, 2 * EPOCH))
-    assert workers or "epoch 0 was left after some 12 of the 48 sequences" in caplog.text
+    assert workers or "epoch 0 was left after some " in caplog.text
 
 
 def test_epochs_of_one_batch_follow_each_other(make, places):
