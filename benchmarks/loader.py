@@ -7,6 +7,7 @@ the loader's; loaders take turns, so that a noisy machine is noisy for all.
 
     python benchmarks/loader.py [--json] [--repeats 5]
     python benchmarks/loader.py --only stitch,streaming,litdata,memmap --lengths 2048 --workers 0,2 --repeats 3
+    python benchmarks/loader.py --only stitch,rephrase,stretch,four --documents 10000 --generations 8 --workers 0,2
 """
 
 import argparse
@@ -28,7 +29,7 @@ from rich.table import Table
 
 from streamdocs.store import LmdbStore
 
-DOCUMENTS, WORDS, GENERATION_TOKENS = 2_000, 900, 708
+WORDS, GENERATION_TOKENS = 900, 708
 #: Where the smaller number of generations is measured too: enough to see that it changes little.
 SMALLER = (8, [2048], [0, 2])
 Case = tuple[str, int, int, int]
@@ -47,12 +48,13 @@ def main() -> None:
     parser.add_argument("--generations", type=numbers, default=[8, 32])
     parser.add_argument("--lengths", type=numbers, default=[2048, 4096], help="tokens a sequence")
     parser.add_argument("--workers", type=numbers, default=[0, 2, 4])
+    parser.add_argument("--documents", type=int, default=2_000)
     parser.add_argument("--data", type=Path, help="folder to make the data in, or to find it from last time")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of loader.json and .png")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.data or Path(temporary)
-        prepare(folder, max(arguments.generations))
+        prepare(folder, arguments.documents, max(arguments.generations))
         cases = cases_of(arguments)
         found: dict[Case, list[dict[str, float]]] = {case: [] for case in cases}
         for repeat, case in product(range(arguments.repeats), cases):
@@ -74,11 +76,11 @@ def cases_of(arguments: argparse.Namespace) -> list[Case]:
     return cases
 
 
-def prepare(folder: Path, largest: int) -> None:
+def prepare(folder: Path, documents: int, largest: int) -> None:
     """The corpus, the stores, and what the others read; kept from last time where it is complete."""
     if (folder / "sequences").exists():
         return
-    make_corpus(folder, DOCUMENTS, WORDS)
+    make_corpus(folder, documents, WORDS)
     for recipe, generations in [*product(RECIPES, {SMALLER[0], largest}), ("four", largest)]:
         store = LmdbStore(store_folder(folder, recipe, generations))
         fill_store(make_dataset(folder, recipe, generations, 2048).run, store, GENERATION_TOKENS)

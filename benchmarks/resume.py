@@ -26,7 +26,7 @@ from streamdocs import StreamingMegadocDataset
 from streamdocs.corpus.files import DOCUMENT_DTYPE, load_index, save_index
 from streamdocs.corpus.write import SplitWriter
 from streamdocs.generations.records import StoreShelf
-from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.ledger.windows import window_key
 from streamdocs.store import LmdbStore
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamdocs._base.arrays import Ints
-from streamdocs.ledger.sealing import Manifest, Sealer, State
+from streamdocs.ledger.manifest import Manifest, State
+from streamdocs.ledger.sealing import Sealer
 from streamdocs.recipes import Stitch
 from streamdocs.schedule.mixture import Mixture, plain_shares
 from streamdocs.schedule.order import Shuffle, SourceOrder

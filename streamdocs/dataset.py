@@ -272,8 +272,8 @@ class StreamingMegadocDataset(StreamingDataset):
         check_fingerprint(state.fingerprint, self.run.fingerprint, "state")
         state.check(self.epoch_size, self.run.mixture)
         window = self.run.mixture.window
-        for name, ledger in self.ledgers.items():
-            ledger.check_resume(state.position, state.seal(name, window), replaced=self._reseal)
+        seals = {name: state.seal(name, window) for name in self.ledgers}
+        self.ledgers.check_resume(state.position, seals, replaced=self._reseal)
         for ledger in self.ledgers.values() if self._reseal else ():
             reseal_lost(ledger, 0 if self.evaluation else state.position // window, retired=True)
         self.__dict__.pop("_reader", None)  # it may have windows open that were sealed anew, by whomever

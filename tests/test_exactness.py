@@ -11,7 +11,7 @@ from conftest import generate, ledger_of, make_corpus, make_texts
 from exactness import Child, Setup, Split, differences, generate_for_ever, restored, uninterrupted, wait_until
 from streamdocs import Rephrase, Stitch, Stretch
 from streamdocs.generations.records import StoreShelf
-from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.store import LmdbStore
 
 DOCUMENTS = 40

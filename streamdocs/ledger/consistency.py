@@ -1,6 +1,6 @@
 """Whether a manifest can be one of a stream: arithmetic on what it says, without a look at any generation."""
 
-from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.schedule.packing import Units
 from streamdocs.streams import SyntheticStream
 

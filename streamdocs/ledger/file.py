@@ -16,7 +16,7 @@ from streamdocs.errors import LedgerFileError, some
 from streamdocs.generations.records import Records
 from streamdocs.ledger.consistency import possible
 from streamdocs.ledger.ledger import Ledger
-from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.ledger.verification import OTHER_TEXT, WindowReport, check_windows
 from streamdocs.ledger.windows import Reseal, add_reseals
 from streamdocs.recipes.keys import Generator

@@ -4,26 +4,27 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import msgpack
 
 from streamdocs._base.caching import remember
 from streamdocs._base.hashing import canonical, digest128
-from streamdocs.errors import ConfigError, StoreError, some
+from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError, some
 from streamdocs.generations.heartbeat import register_scope
 from streamdocs.generations.progress import read_retired
 from streamdocs.generations.record_cache import RecordCache
 from streamdocs.generations.records import Records, StoreShelf
 from streamdocs.ledger.consistency import unpack_manifest
+from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.ledger.meter import MixtureMeter
-from streamdocs.ledger.sealing import MOST_READS_IN_FIRST_WINDOW, Manifest, NotYet, Sealer, State
+from streamdocs.ledger.sealing import MOST_READS_IN_FIRST_WINDOW, NotYet, Sealer
 from streamdocs.ledger.waiting import Wait
 from streamdocs.ledger.windows import (
     Reseal,
     add_reseals,
     count_windows,
-    last_window,
     marks_key,
     read_reseals,
     reseal_of,
@@ -96,67 +97,17 @@ class Ledger:
         """
         return self._cached_manifest(window, self.reseals)
 
+    def seal_now(self, window: int) -> bool:
+        """Whether a window and those before it are sealed, now or before, without waiting for anything."""
+        with suppress(WaitTimeoutError):
+            return bool(self._manifest(window, self.reseals, timeout=-1))
+        return False
+
     def count(self, reseals: tuple[Reseal, ...] | None = None) -> int:
         """Windows that were sealed, as far as any is there, even where one before it is missing."""
         reseals = self.reseals if reseals is None else reseals
         with self.store.read() as snapshot:
             return count_windows(snapshot, self.id, reseals)
-
-    def newest_seal(self, position: int) -> tuple[int, str]:
-        """The newest sealed window that begins before ``position``, and its manifest's digest; -1 and "" for none.
-
-        It speaks for all before it. The last window before may be one that only other ranks read from, or hold nothing
-        synthetic: then nobody here has sealed it.
-        """
-        with self.store.read() as snapshot:
-            reseals = read_reseals(snapshot, self.id)
-            window = (position - 1) // self.run.mixture.window
-            if window >= 0 and snapshot.get("windows", window_key(self.id, window, reseals)) is None:
-                window = min(window - 1, last_window(snapshot, self.id, reseals))
-            for each in range(window, -1, -1):
-                packed = snapshot.get("windows", window_key(self.id, each, reseals))
-                if packed is not None:  # one that is missing was lost
-                    return each, digest128(packed).hex()
-        return -1, ""
-
-    def check_resume(self, position: int, seal: tuple[int, str], *, replaced: bool = False) -> None:
-        """Make sure that this store sealed what was read before ``position``.
-
-        Args:
-            position, seal: Where the state stands, and the newest window that was sealed for it, with its digest.
-            replaced: Also go on where that window was replaced since, because the run was sealed anew.
-
-        Raises:
-            StoreError: It did not, sealed something else, or sealed it anew.
-        """
-        window, digest = seal
-        last = self.run.mixture.last_before(self.stream.number, position)
-        if last < 0:
-            return
-        window = window if digest else last // self.run.mixture.window
-        packed = self.sealed(window)
-        # Without a digest, only other ranks had read anything synthetic, and their seal was not there yet.
-        if packed is not None and digest in ("", digest128(packed).hex()):
-            return
-        if not digest and reseal_of(window, self.reseals):
-            return
-        reseal = next((each for each in self.reseals if each.replaces(window, digest)), None)
-        where = f"window {window}"
-        if reseal and replaced:
-            log.warning(
-                "%s was replaced: %s; going on at position %d with what was sealed since", where, reseal, position
-            )
-            return
-        if reseal:
-            raise StoreError(
-                f"{where} of the state was replaced: {reseal}. Go back to a checkpoint at or before position "
-                f"{reseal.window * self.run.mixture.window}, or go on from this one with reseal=True"
-            )
-        state = "was never sealed" if packed is None else "was sealed differently"
-        raise StoreError(
-            f"{where} {state} in store {self.store.location}: the state comes from another store. Restore that store "
-            "(or `streamdocs ledger import` its exported ledger), or start a run of another name"
-        )
 
     def reseal(self, window: int, reason: str, known: tuple[Reseal, ...] | None = None) -> Reseal:
         """Seal a run anew from a window on, when it is next read; windows before it stay as they are.
@@ -230,7 +181,8 @@ class Ledger:
                 f"`streamdocs ledger reseal RUN_YAML --from {window}`"
             ) from error
 
-    def _manifest(self, window: int, reseals: tuple[Reseal, ...]) -> Manifest:
+    def _manifest(self, window: int, reseals: tuple[Reseal, ...], timeout: float | None = None) -> Manifest:
+        timeout = self._wait_timeout if timeout is None else timeout
         # Windows are sealed in order, so one that is not there although the next one is has been lost.
         if self.sealed(window + 1, reseals) is not None or self.sealed(window, reseals) is not None:
             return self.read_window(window, reseals)[1]
@@ -246,16 +198,15 @@ class Ledger:
             state = reseals[anew - 1].before
         for number in range(first, window + 1):
             # What is damaged is found when it is read. A run that was sealed anew for that must not take it up again.
-            manifest = self._seal(number, state, known, deep=bool(reseals))
+            manifest = self._seal(number, state, known, timeout, deep=bool(reseals))
             packed = manifest.pack()
             winner = self.publish(number, packed, reseals)
             manifest = manifest if winner == packed else Manifest.unpack(winner)
             state, known = manifest.after, manifest.watermark
         return manifest
 
-    def _seal(self, window: int, state: State, known_watermark: int, *, deep: bool) -> Manifest:
-        wait = Wait(self.store, self.scope, self.id, window, self._wait_timeout)
-        watermark = known_watermark
+    def _seal(self, window: int, state: State, watermark: int, timeout: float, *, deep: bool) -> Manifest:
+        wait = Wait(self.store, self.scope, self.id, window, timeout)
         while True:
             with self.store.read() as snapshot:
                 shelf = StoreShelf(snapshot, self.scope, watermark, deep=deep, cache=None if deep else self._cache)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.resuming import check_resume, newest_seal
 from streamdocs.run import Run
 from streamdocs.store import Store
 
@@ -43,7 +44,7 @@ class Ledgers(Mapping[str, Ledger]):
 
     def seals(self, position: int) -> dict[str, Any]:
         """What a state at ``position`` says of the newest sealed windows: see ``SavedState``."""
-        found = {name: ledger.newest_seal(position) for name, ledger in self.items()}
+        found = {name: newest_seal(ledger, position) for name, ledger in self.items()}
         if len(found) > 1:
             return {"seals": {name: list(seal) for name, seal in found.items()}}
         fields: dict[str, Any] = {}
@@ -51,6 +52,11 @@ class Ledgers(Mapping[str, Ledger]):
             if fields["sealed"] and window != (position - 1) // self._window:
                 fields["sealed_window"] = window
         return fields
+
+    def check_resume(self, position: int, seals: Mapping[str, tuple[int, str]], *, replaced: bool) -> None:
+        """Make sure that the store sealed what a state says of each stream: see ``resuming``."""
+        for name, ledger in self.items():
+            check_resume(ledger, position, seals[name], replaced=replaced)
 
     def mark(self, position: int, keep: int) -> None:
         """Note that a checkpoint may come back to ``position``; the newest ``keep`` of these hold generations."""

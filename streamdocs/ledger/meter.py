@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from streamdocs._base.caching import remember
 from streamdocs.generations.progress import Tally, block_key, total
-from streamdocs.ledger.sealing import Manifest
+from streamdocs.ledger.manifest import Manifest
 from streamdocs.run import Run
 from streamdocs.store import Store
 from streamdocs.streams import SyntheticStream

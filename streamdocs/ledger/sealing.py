@@ -4,21 +4,18 @@ A pure function of the state after the window before and of what the store holds
 reads the manifest, so a sealed window replays bit for bit whatever has been generated since.
 """
 
-from dataclasses import dataclass
+import math
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgpack
 import numpy as np
-import zstandard
-from pydantic import TypeAdapter
 
-from streamdocs._base.arrays import Count, Ints
-from streamdocs._base.untrusted import decompress, unpack
+from streamdocs._base.arrays import Ints
 from streamdocs.generations.encoding import short_checksums
+from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.schedule.choosing import Chooser, Shelf
 from streamdocs.schedule.mixture import WhenBehind
-from streamdocs.schedule.packing import Unit, Units
+from streamdocs.schedule.packing import Units
 from streamdocs.schedule.rounds import GenerationOrder
 from streamdocs.streams import SyntheticStream
 
@@ -28,96 +25,7 @@ MOST_READS_IN_FIRST_WINDOW = 16
 
 #: Fewest and most documents that are looked at together.
 _LOOK = (64, 65_536)
-_NO_ROUND = 1 << 31
-
-
-@dataclass(frozen=True)
-class State:
-    """Where the synthetic stream stands before a window.
-
-    Args:
-        window: The window to seal next.
-        sweep, cursor: The next document to consider: the ``cursor``-th in the order of this sweep.
-        carry: Units begun in the window before.
-        skip: Tokens of the first of them that were read there.
-        filler_rows: Sequences read from the filler stream so far.
-        generated_tokens, synthetic_rows: Read so far: tokens of generations, sequences made of units.
-        history: Digest of the text of all units read so far, in order: a manifest speaks for all before it.
-    """
-
-    window: Count = 0
-    sweep: Count = 0
-    cursor: Count = 0
-    carry: tuple[Unit, ...] = ()
-    skip: Count = 0
-    filler_rows: Count = 0
-    generated_tokens: Count = 0
-    synthetic_rows: Count = 0
-    history: bytes = b""
-
-    @classmethod
-    def of(cls, fields: dict[str, Any]) -> "State":
-        """From what msgpack makes of its fields.
-
-        Raises:
-            ValueError: They are not a state's.
-        """
-        return _STATE.validate_python(fields)
-
-
-_STATE = TypeAdapter(State)
-_COUNTS = TypeAdapter(tuple[Count, Count])
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """A sealed window.
-
-    Args:
-        before, after: State before and after it.
-        units: What its synthetic sequences are cut from, after the first ``before.skip`` tokens.
-        checksums: int64 (generations,), 32 bits of the checksum of each one's tokens: what is read is held against it.
-            None at all in a window that was sealed before they were kept.
-        unit_rows: Synthetic sequences made of units; the rest of them is filled with web text.
-        watermark: What existed: items resolved when it was sealed.
-    """
-
-    before: State
-    after: State
-    units: Units
-    checksums: Ints
-    unit_rows: int
-    watermark: int
-
-    @property
-    def oldest_round(self) -> int:
-        """The oldest round that this window, or what is left over for the next, refers to."""
-        carried = [generation.round for unit in self.after.carry for generation in unit.generations]
-        return min([*self.units.rounds.tolist(), *carried], default=_NO_ROUND)
-
-    def pack(self) -> bytes:
-        """Compressed msgpack."""
-        columns = {**vars(self.units), "checksums": self.checksums}
-        arrays = {name: array.astype("<u4").tobytes() for name, array in columns.items()}
-        fields = [vars(self.before), vars(self.after), arrays, self.unit_rows, self.watermark]
-        return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(msgpack.packb(fields))
-
-    @classmethod
-    def unpack(cls, data: bytes | memoryview) -> "Manifest":
-        """The manifest that ``pack`` wrote.
-
-        Raises:
-            ValueError: It did not.
-        """
-        try:
-            before, after, arrays, *counts = unpack(decompress(data))
-            columns = {name: np.frombuffer(array, "<u4").astype(np.int64) for name, array in arrays.items()}
-            checksums = columns.pop("checksums", np.zeros(0, np.int64))
-            units = Units(**columns)
-            unit_rows, watermark = _COUNTS.validate_python(counts)
-        except (AttributeError, TypeError) as error:
-            raise ValueError(f"not a manifest: {error}") from error
-        return cls(State.of(before), State.of(after), units, checksums, unit_rows, watermark)
+_MARGIN = 1.02
 
 
 class NotYet(NamedTuple):
@@ -173,6 +81,7 @@ class Sealer:
         self._generation_order = generation_order
         self._when_behind = when_behind
         self._chooser = Chooser(stream.recipe)
+        self._tokens_of_one = 0.0  # that documents looked at lately gave
 
     def filled(self, state: State, shelf: Shelf) -> Manifest:
         """The manifest of a window that begins no new unit: what those begun before leave is filled with web text."""
@@ -197,7 +106,7 @@ class Sealer:
         lengths = [self._unit_tokens(units[0])]
         tokens, place, after = int(lengths[0].sum()), (state.sweep, state.cursor), (state.sweep, state.cursor)
         missing = None
-        size, barren = _LOOK[0], 0  # documents to look at next; documents in a row that gave nothing
+        size, barren = self._enough(wanted - tokens), 0  # documents to look at next; those in a row that gave nothing
         # Between the last that gives something in one pass and the first in the next there are almost two passes.
         while tokens < wanted and barren < 2 * self._order.sources * self._recipe.sweeps:
             look = self._look(*place, size, shelf)
@@ -212,9 +121,15 @@ class Sealer:
                 break
             place = self._advanced(*place, look.looked)
             barren = 0 if used else barren + look.looked
-            expected = (wanted - tokens) * look.looked // max(int(found.sum()), 1) if used else 2 * size
-            size = min(max(expected, _LOOK[0]), _LOOK[1])
+            if used:
+                self._tokens_of_one = int(found.sum()) / look.looked
+            size = self._enough(wanted - tokens) if used else min(2 * size, _LOOK[1])
         return _Taken(Units.joined(units), np.cumsum(np.concatenate(lengths)), *after, missing)
+
+    def _enough(self, tokens: int) -> int:
+        """Documents that will give so many tokens, as far as is known: a few more, as each look has its price."""
+        expected = math.ceil(_MARGIN * tokens / self._tokens_of_one) if self._tokens_of_one else 0
+        return min(max(expected, _LOOK[0]), _LOOK[1])
 
     def _advanced(self, sweep: int, cursor: int, looked: int) -> tuple[int, int]:
         cursor += looked

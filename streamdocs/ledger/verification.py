@@ -9,7 +9,7 @@ from streamdocs.errors import MissingGenerationError, some
 from streamdocs.generations.records import Records
 from streamdocs.ledger.consistency import contradiction
 from streamdocs.ledger.ledger import Ledger
-from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.ledger.windows import Reseal, reseal_of, window_key
 from streamdocs.store import Snapshot
 from streamdocs.streams import SyntheticStream

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter
 from streamdocs._base.arrays import Count
 from streamdocs._base.untrusted import unpack
 from streamdocs.errors import StoreError
-from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.store import Snapshot, Store
 from streamdocs.streams import GenerationScope
 

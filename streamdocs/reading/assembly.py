@@ -9,7 +9,7 @@ import numpy as np
 from streamdocs._base.arrays import Int32s, Ints
 from streamdocs._base.caching import remember
 from streamdocs.ledger.ledger import Ledger
-from streamdocs.ledger.sealing import Manifest
+from streamdocs.ledger.manifest import Manifest
 from streamdocs.reading.copying import Copier
 from streamdocs.reading.exchange import Lease, Sequences, SequencesShape
 from streamdocs.recipes import Recipe
@@ -162,11 +162,12 @@ class Assembler:
 
     def _sections(self, stream: SyntheticStream, rows: int, manifest: Manifest) -> list[Section]:
         units = self._track(stream, manifest.units, manifest.before.skip)
-        filled = range(manifest.before.filler_rows, manifest.before.filler_rows + rows - manifest.unit_rows)
-        return [
-            Section(stream, units, range(manifest.unit_rows), True, manifest.checksums),
-            Section(stream.filler, self._web_track(stream.filler, filled), range(manifest.unit_rows, rows)),
-        ]
+        sections = [Section(stream, units, range(manifest.unit_rows), True, manifest.checksums)]
+        if filled := range(manifest.unit_rows, rows):
+            first = manifest.before.filler_rows
+            track = self._web_track(stream.filler, range(first, first + len(filled)))
+            sections.append(Section(stream.filler, track, filled))
+        return sections
 
     def _track(self, stream: Stream, units: Units, skip: int) -> Track:
         pieces = stream.packer.pieces(units, stream.sources.tokens(units.documents))

@@ -114,7 +114,7 @@ def other_store(folder: Path, tries: int, rng: random.Random) -> Outcome:
         state = json.loads(json.dumps(ours.state_dict(read * ranks, True)))
         _ = ours[state["position"] - 1], theirs[state["position"] - 1]  # other ranks read as far
         make_dataset(corpus, ours.store, **options).load_state_dict(state)
-        if not state["sealed"]:
+        if ours.run.mixture.last_before(ours.run.stream().number, state["position"]) < 0:
             seen["nothing synthetic yet"] += 1
             continue
         try:

@@ -19,7 +19,7 @@ from streamdocs.generations.encoding import TextRecord, decode_text, decode_toke
 from streamdocs.generations.heartbeat import Listener, register_generator, registered_generators
 from streamdocs.generations.progress import Tally
 from streamdocs.ledger.file import MAGIC, LedgerFile, differences, export_ledger, import_ledger
-from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.ledger.windows import Reseal, read_reseals, window_key, windows_in_use
 from streamdocs.recipes.keys import Key
 from streamdocs.store import LmdbStore

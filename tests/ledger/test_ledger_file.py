@@ -13,7 +13,7 @@ from streamdocs import Stitch
 from streamdocs._base.hashing import digest128
 from streamdocs.errors import LedgerFileError, StoreError
 from streamdocs.ledger.file import MAGIC, LedgerFile, differences, export_ledger, import_ledger
-from streamdocs.ledger.sealing import Manifest, State
+from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.ledger.verification import verify
 from streamdocs.ledger.windows import Reseal, window_key
 from streamdocs.schedule.packing import Unit

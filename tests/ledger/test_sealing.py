@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamdocs.ledger.sealing import Manifest, NotYet, Sealer, State
+from streamdocs.ledger.manifest import Manifest, State
+from streamdocs.ledger.sealing import NotYet, Sealer
 from streamdocs.recipes import Rephrase, Stitch, Stretch
 from streamdocs.recipes.layout import Part
 from streamdocs.schedule.mixture import Mixture, plain_shares

@@ -11,7 +11,7 @@ from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import MissingGenerationError
 from streamdocs.generations.record_cache import RecordCache, found_dtype
 from streamdocs.generations.records import StoreShelf, token_key
-from streamdocs.ledger.sealing import State
+from streamdocs.ledger.manifest import State
 from streamdocs.recipes.layout import WEB_LAYOUT, Part
 from streamdocs.schedule.packing import Generation, Packer, Unit, Units
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Set
 from math import ceil
 
 from streamdocs.generations.progress import Tally, block_key, read_watermark, sample_tally
-from streamdocs.ledger.sealing import State
+from streamdocs.ledger.manifest import State
 from streamdocs.ledger.waiting import wanted_beyond
 from streamdocs.ledger.windows import newest_windows
 from streamdocs.run import Run
