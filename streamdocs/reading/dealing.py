@@ -50,7 +50,8 @@ class Dealer:
         self._yielded = 0
         self._attempt = 0
         self._process = 0  # that of a DataLoader worker which has begun an epoch
-        self._looks = True
+        #: Of what is being read: which dataset and epoch it is, and in which batches it should be collated.
+        self.dealt = Dealt(self.cursor.name, 0, 0, batch_size, 0, looks=False)
         # Whether a DataLoader worker, whose loader keeps states of its own, goes on there.
         self._resumed = False
 
@@ -135,19 +136,13 @@ class Dealer:
             )
         if self._evaluation:
             position, stop = 0, self.epoch_size
-        self._looks = not self._resumed
+        looks = not self._resumed
         if not (self._resumed and self._first):
             self._first = epoch, position + worker * self.global_batch
         self._resumed, self._yielded = False, 0
+        stands_for = 0 if worker else world.workers_per_rank
+        self.dealt = Dealt(self.cursor.name, self._attempt, self._first[0], self._batch_size, stands_for, looks)
         return self._first[1], stop
-
-    @property
-    def dealt(self) -> Dealt:
-        """Of what is being read: which dataset and epoch it is, and in which batches it should be collated."""
-        epoch = self._first[0] if self._first else 0
-        world = self.world
-        stands_for = 0 if world.worker_of_rank else world.workers_per_rank
-        return Dealt(self.cursor.name, self._attempt, epoch, self._batch_size, stands_for, self._looks)
 
     def count(self) -> None:
         """Note that a sequence is handed out by this process."""
