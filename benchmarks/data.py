@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,17 +85,21 @@ def make_dataset(
     *,
     batch_size: int = 8,
     name: str | None = None,
+    where: dict[str, Any] | None = None,
     **options: object,
 ) -> StreamingMegadocDataset:
     """A dataset over the benchmark's corpus and store; recipe ``"web"`` reads web text alone, ``"four"`` four streams.
 
-    It is a run of its own, so it seals its windows as it goes.
+    It is a run of its own, so it seals its windows as it goes. ``where`` chooses the documents of a run of one recipe.
     """
     mixed: dict[str, object] = {}
     if recipe == "four":
         recipes = {each: make(generations=generations) for each, make in RECIPES.items()}
         synthetic = {each: {"share": SHARE, "recipe": made} for each, made in recipes.items()}
         mixed = {"streams": {"web": {"share": SHARE}, **synthetic}}
+    elif where is not None:
+        synthetic = {"share": FRACTION, "recipe": RECIPES[recipe](generations=generations), "where": where}
+        mixed = {"streams": {"web": {"share": 1 - FRACTION, "where": where}, "chosen": synthetic}}
     elif recipe != "web":
         mixed = {"recipe": RECIPES[recipe](generations=generations), "synthetic_fraction": FRACTION}
     return StreamingMegadocDataset(

@@ -10,6 +10,7 @@ those of the documents that the measured windows read, which are the first in th
 - ``index_read_s``: reading the index from the page cache, byte for byte: what start-up is compared with.
 - ``start_s``: from the dataset's constructor to the first batch, imports apart. Part of it is ``shuffle_s``: the order
   of all documents in one pass of one stream, made once a pass. Start-up makes two, one for each stream.
+- ``start_where_s``: the same over the documents that meet conditions on two columns, nearly all of them.
 - ``seal_ms``: sealing a window of 2,048 sequences. ``tokens_per_s``: of batches after the first window, no workers.
 - ``worker_uss_mb``, ``worker_pss_mb``: a DataLoader worker of two, its own pages and with its part of shared ones.
 - ``cpu``: the same in processor time, the better witness on a machine that is shared.
@@ -39,7 +40,16 @@ from rich.table import Table
 from streaming import StreamingDataLoader
 
 from streamdocs import StreamingMegadocDataset
-from streamdocs.corpus.files import DOCUMENTS_FILE, SHARDS_FILE, load_documents, load_index, save_index, split_digest
+from streamdocs.corpus.columns.file import ColumnWriter
+from streamdocs.corpus.files import (
+    COLUMNS_FOLDER,
+    DOCUMENTS_FILE,
+    SHARDS_FILE,
+    load_documents,
+    load_index,
+    save_index,
+    split_digest,
+)
 from streamdocs.generations.progress import Tally, block_key
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import LmdbStore
@@ -47,11 +57,14 @@ from streamdocs.store import LmdbStore
 SHARD, WORDS = 10_000, 500
 RECIPE, GENERATIONS, GENERATION_TOKENS = "stitch", 4, 500
 LENGTH, BATCH, WINDOWS = 2048, 8, 12
+WHERE = {"quality": {"min": 1}, "language": ["de", "en", "fr"]}
 COLUMNS = (
     "index_read_s",
     "index_read_cpu_s",
     "start_s",
     "start_cpu_s",
+    "start_where_s",
+    "start_where_cpu_s",
     "open_s",
     "shuffle_s",
     "seal_ms",
@@ -81,28 +94,47 @@ def enlarge(corpus: Path, documents: int) -> None:
     (folder / SHARDS_FILE).write_text(json.dumps(shards))
     split = index["splits"]["train"]
     split |= {name: copies * split[name] for name in ("documents", "tokens", "text_bytes")}
+    split["columns"] = write_columns(folder / COLUMNS_FOLDER, documents)
     split["digest"] = split_digest(folder, index["tokenizer"]["digest"])
     save_index(corpus, index)
+
+
+def write_columns(folder: Path, documents: int) -> dict[str, Any]:
+    """The columns that ``WHERE`` is on."""
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    numbers, strings = rng.integers(0, 20, documents), rng.choice(["de", "en", "en", "fr"], documents)
+    columns = {}
+    for name, kind, values in (("quality", "number", numbers), ("language", "string", strings)):
+        writer = ColumnWriter(folder / f"{name}.arrow")
+        for value in values.tolist():
+            writer.write(value)
+        columns[name] = writer.finish(kind)
+        writer.close()
+    return columns
 
 
 def prepare(folder: Path, documents: int) -> None:
     """A corpus, and a store that says that all its generations exist."""
     enlarge(make_corpus(folder, min(documents, SHARD), WORDS), documents)
-    run = open_dataset(folder).run
     store = LmdbStore(store_folder(folder, RECIPE, GENERATIONS))
-    unit = GENERATIONS * GENERATION_TOKENS + run.web[0].tokens // documents
-    read = (WINDOWS + 2) * run.mixture.synthetic_before(run.mixture.window) * LENGTH // unit
-    blocks, total = 2 * read // BLOCK, run.stream().scope.generation_order.blocks_per_round
-    fill_store(run, store, GENERATION_TOKENS, min(blocks, total))
-    generations = BLOCK * GENERATIONS
-    tally = Tally(BLOCK, generations, generations * GENERATION_TOKENS).pack()
-    for start in range(blocks, total, 1 << 17):
-        chunk = range(start, min(start + (1 << 17), total))
-        store.add("blocks", {block_key(run.stream().scope, number): tally for number in chunk})
+    for where in (None, WHERE):
+        run = open_dataset(folder, where).run
+        unit = GENERATIONS * GENERATION_TOKENS + run.web[0].tokens // documents
+        read = (WINDOWS + 2) * run.mixture.synthetic_before(run.mixture.window) * LENGTH // unit
+        scope = run.synthetic[0].scope
+        blocks, total = 2 * read // BLOCK, scope.generation_order.blocks_per_round
+        fill_store(run, store, GENERATION_TOKENS, min(blocks, total))
+        generations = BLOCK * GENERATIONS
+        tally = Tally(BLOCK, generations, generations * GENERATION_TOKENS).pack()
+        for start in range(blocks, total, 1 << 17):
+            chunk = range(start, min(start + (1 << 17), total))
+            store.add("blocks", {block_key(scope, number): tally for number in chunk})
 
 
-def open_dataset(folder: Path) -> StreamingMegadocDataset:
-    return make_dataset(folder, RECIPE, GENERATIONS, LENGTH, batch_size=BATCH)
+def open_dataset(folder: Path, where: dict[str, Any] | None = None) -> StreamingMegadocDataset:
+    """The run; with ``where`` both of its streams read the documents that meet it."""
+    return make_dataset(folder, RECIPE, GENERATIONS, LENGTH, batch_size=BATCH, where=where)
 
 
 def time_index(folder: Path) -> dict[str, float]:
@@ -110,6 +142,13 @@ def time_index(folder: Path) -> dict[str, float]:
     for name in (DOCUMENTS_FILE, SHARDS_FILE):
         (folder / "corpus/train" / name).read_bytes()
     return {"index_read_s": time.perf_counter() - started, "index_read_cpu_s": time.process_time() - cpu}
+
+
+def time_where(folder: Path) -> dict[str, float]:
+    """Start-up over chosen documents."""
+    started, cpu = time.perf_counter(), time.process_time()
+    next(iter(StreamingDataLoader(open_dataset(folder, WHERE), batch_size=BATCH)))
+    return {"start_where_s": time.perf_counter() - started, "start_where_cpu_s": time.process_time() - cpu}
 
 
 def time_reading(folder: Path) -> dict[str, float]:
@@ -164,7 +203,7 @@ def measure(documents: int, repeats: int) -> dict[str, Any]:
         in_fresh_process(partial(prepare, folder, documents))
         runs: list[dict[str, float]] = []
         for _ in range(repeats):
-            parts = (time_index, time_reading, time_sealing, worker_memory)
+            parts = (time_index, time_reading, time_where, time_sealing, worker_memory)
             runs.append(
                 {name: value for part in parts for name, value in in_fresh_process(partial(part, folder)).items()}
             )
