@@ -45,8 +45,13 @@ class Run:
         self.mixture = Mixture(shares, mix.max_seq_len, mix.window, mix.shuffle_seed)
         self.web: list[WebStream] = []
         self.synthetic: list[SyntheticStream] = []
+        chosen: dict[tuple[str, bytes], Documents] = {}  # several streams may read the same
         for number, (name, section) in enumerate(sections.items()):
-            sources = Documents(corpora[section.corpus or file.corpus], section.where)
+            corpus, where = section.corpus or file.corpus, section.where
+            which = corpus, canonical(where and where.identity)
+            if which not in chosen:
+                chosen[which] = Documents(corpora[corpus], where)
+            sources = chosen[which]
             if section.recipe is None:
                 self.web.append(WebStream(name, number, sources, shuffle))
             elif generator:

@@ -67,7 +67,9 @@ def block_key(scope: GenerationScope, number: int) -> bytes:
 def read_watermark(snapshot: Snapshot, scope: GenerationScope, known: int = 0) -> int:
     """Items resolved without a gap, in the order of generation; ``known`` of them are known to be."""
     number = scope.generation_order.block_of_item(known)
-    while snapshot.get("blocks", block_key(scope, number)) is not None:
+    for key in snapshot.keys("blocks", block_key(scope, number)):
+        if key != block_key(scope, number):
+            break
         number += 1
     return scope.generation_order.first_item(number)
 

@@ -56,6 +56,9 @@ class Snapshot(Protocol):
     def scan(self, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys that begin with ``prefix`` and their values, in the order of the keys."""
 
+    def keys(self, table: Table, first: bytes) -> Iterator[bytes]:
+        """All keys from ``first`` on, in order: a tenth of the price of looking each up."""
+
 
 class Store(Protocol):
     """Generations by key, sealed windows, and what servers and trainers tell each other.

@@ -146,6 +146,11 @@ class LmdbSnapshot:
                 return
             yield bytes(key), bytes(self._packs.find(self._transaction, value) or b"")
 
+    def keys(self, table: Table, first: bytes) -> Iterator[bytes]:
+        """All keys from ``first`` on, in order."""
+        cursor = self._transaction.cursor(self._tables[table])
+        return map(bytes, cursor.iternext(values=False) if cursor.set_range(first) else ())
+
 
 class LmdbStore:
     """A store in a folder.

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
 from streamdocs._base.arrays import Bools
-from streamdocs.corpus.columns.file import numbers, told_value
+from streamdocs.corpus.columns.file import numbers, plain, told_value
 from streamdocs.corpus.columns.values import Kind, NoValue, usable
 from streamdocs.errors import some
 
@@ -94,8 +94,13 @@ class Condition(BaseModel):
     def meets(self, column: pa.Array) -> Bools:
         """Which values of a piece of a column, see ``read_batches``, meet it: bool (rows,)."""
         if isinstance(column, pa.DictionaryArray):
-            met = np.append(self._strings(column.dictionary), False)  # a document without a value comes last
-            return met[column.indices.fill_null(len(met) - 1).to_numpy()]
+            codes, met = plain(column.indices, np.dtype(np.int16))
+            wanted, unwanted = self.any_of and {*self.any_of}, {*(self.none_of or ())}
+            strings = [
+                (not wanted or string in wanted) and string not in unwanted for string in column.dictionary.to_pylist()
+            ]
+            met[met] = np.array(strings, np.bool_)[codes[met]]
+            return met
         return self._strings(column) if pa.types.is_string(column.type) else self._numbers(column)
 
     def _strings(self, column: pa.Array) -> Bools:
@@ -107,8 +112,7 @@ class Condition(BaseModel):
         return met.to_numpy(zero_copy_only=False)
 
     def _numbers(self, column: pa.Array) -> Bools:
-        values = numbers(column)
-        met = ~np.isnan(values)
+        values, met = numbers(column)
         if self.min is not None:
             met &= values >= self.min
         if self.max is not None:
