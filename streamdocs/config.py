@@ -129,7 +129,9 @@ class RunFile(Section):
             )
             raise ValueError(f"{what} needs a store" + (" and a recipe" if self.streams is None else ""))
         if self.split != "train":
-            raise ValueError(f"split {self.split!r}: generations are of 'train' alone; set synthetic_fraction to 0")
+            raise ValueError(
+                f"split {self.split!r}: generations are of 'train' alone; read it without any synthetic share"
+            )
         return self
 
     def _check_streams(self, streams: dict[str, StreamSection]) -> None:

@@ -131,7 +131,7 @@ class StreamingMegadocDataset(StreamingDataset):
         # Not super().__init__(): all that it would set up is named shared memory, and threads that poll it.
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if not isinstance(batch_size, int) or batch_size < 1:
-            raise ConfigError("batch_size is needed, the same as the DataLoader's: batches are dealt out by it")
+            raise ConfigError(f"batch_size={batch_size!r}: the DataLoader's is needed, as batches are dealt out by it")
         file = RunFile.of_arguments(arguments)
         mix = file.mix
         self.batch_size = batch_size
@@ -215,7 +215,7 @@ class StreamingMegadocDataset(StreamingDataset):
         return self.ledgers[self.run.stream().name] if self.ledgers else None
 
     def explain(self, position: int) -> list[Segment]:
-        """Where every token of a sequence comes from."""
+        """Where every token of a sequence comes from; as with reading it, what comes before it is sealed first."""
         return self._reader.assembler.explain(position)
 
     def describe(self) -> str:

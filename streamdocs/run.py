@@ -26,14 +26,18 @@ class Run:
     Args:
         file: Says so.
         corpora: Those that it names, by their folders.
-        generator: Who writes; None where nothing synthetic is read.
+        generator: Who writes, or what says so; None where nothing synthetic is read.
     """
 
-    def __init__(self, file: RunFile, corpora: Mapping[str, Corpus], generator: Generator | None) -> None:
+    def __init__(
+        self,
+        file: RunFile,
+        corpora: Mapping[str, Corpus],
+        generator: Generator | Callable[[], Generator | None] | None,
+    ) -> None:
         mix, sections = file.mix, file.streams_by_name
         #: The one that streams are of which name no other.
         self.corpus = corpora[file.corpus]
-        self.generator = generator
         shuffle = Shuffle(
             mix.shuffle_seed,
             shuffle=mix.shuffle,
@@ -43,22 +47,24 @@ class Run:
         )
         shares = [Share(name, section.recipe is not None, section.fraction) for name, section in sections.items()]
         self.mixture = Mixture(shares, mix.max_seq_len, mix.window, mix.shuffle_seed)
-        self.web: list[WebStream] = []
-        self.synthetic: list[SyntheticStream] = []
-        chosen: dict[tuple[str, bytes], Documents] = {}  # several streams may read the same
-        for number, (name, section) in enumerate(sections.items()):
-            corpus, where = section.corpus or file.corpus, section.where
-            which = corpus, canonical(where and where.identity)
-            if which not in chosen:
-                chosen[which] = Documents(corpora[corpus], where)
-            sources = chosen[which]
-            if section.recipe is None:
-                self.web.append(WebStream(name, number, sources, shuffle))
-            elif generator:
-                behind = section.when_behind or mix.when_behind, section.max_reuse or mix.max_reuse
-                self.synthetic.append(
-                    SyntheticStream(name, number, sources, section.recipe, self.mixture, shuffle, generator, *behind)
-                )
+        sources = _documents(file, corpora)
+        numbered = [(name, number, section) for number, (name, section) in enumerate(sections.items())]
+        self.web = [
+            WebStream(name, number, sources[name], shuffle)
+            for name, number, section in numbered
+            if not section.synthetic
+        ]
+        # Last, since it may wait for somebody to say: what else cannot be is known by then.
+        self.generator = made = generator() if callable(generator) else generator
+        self.synthetic = [
+            SyntheticStream(
+                *(name, number, sources[name], section.recipe, self.mixture, shuffle, made),
+                section.when_behind or mix.when_behind,
+                section.max_reuse or mix.max_reuse,
+            )
+            for name, number, section in numbered
+            if section.recipe and made
+        ]
         self.fingerprint = self._fingerprint(file, shuffle)
 
     @classmethod
@@ -68,7 +74,7 @@ class Run:
         Args:
             file: What is to be read.
             generator: Who writes, as the file, the server or the store says; None where nothing synthetic is read. A
-                function is asked once the corpus is known to be there.
+                function is asked once all else is known to be right.
 
         Raises:
             ConfigError: It says what cannot be.
@@ -76,7 +82,7 @@ class Run:
         """
         corpora = {local: _open(file, local, remote) for local, remote in file.corpora.items()}
         _check_tokenizers(corpora)
-        return cls(file, corpora, generator() if callable(generator) else generator)
+        return cls(file, corpora, generator)
 
     @property
     def streams(self) -> list[Stream]:
@@ -156,6 +162,19 @@ def ledger_id(fields: Mapping[str, str | int], stream: str) -> bytes:
 
 def _recipe(stream: SyntheticStream) -> str:
     return f"{stream.recipe.name} {fingerprint(stream.recipe.identity)}"
+
+
+def _documents(file: RunFile, corpora: Mapping[str, Corpus]) -> dict[str, Documents]:
+    """What each stream reads, by its name; those that read the same share it."""
+    made: dict[tuple[str, bytes], Documents] = {}
+    found = {}
+    for name, section in file.streams_by_name.items():
+        corpus = section.corpus or file.corpus
+        which = corpus, canonical(section.where and section.where.identity)
+        if which not in made:
+            made[which] = Documents(corpora[corpus], section.where)
+        found[name] = made[which]
+    return found
 
 
 def _open(file: RunFile, local: str, remote: str | None) -> Corpus:

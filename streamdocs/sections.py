@@ -35,6 +35,9 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_len
 _OURS = ("model", "messages", "n", "seed", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stream")
 _RENAMED = Literal["n", "seed", "max_tokens", "temperature", "top_p"]
 
+#: A share as it is written: a number, or a string of a fraction; a truth value is neither.
+ShareOf = Annotated[float, Field(strict=True)] | str
+
 #: A path: its ~ and $VARIABLES are replaced, and what no file system takes is refused here.
 FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096), AfterValidator(expand_path)]
 
@@ -178,7 +181,7 @@ class StreamSection(Section):
         max_reuse: As in ``mix``, for this stream.
     """
 
-    share: float | str
+    share: ShareOf
     corpus: FilePath | None = None
     remote: FilePath | None = None
     where: Where | None = None
@@ -216,7 +219,7 @@ class MixSection(Section):
         num_canonical_nodes: Parts of the corpus that are shuffled apart from each other.
     """
 
-    synthetic_fraction: float | str = 0.75
+    synthetic_fraction: ShareOf = 0.75
     max_seq_len: int = 2048
     when_behind: WhenBehind = "reuse"
     max_reuse: float | None = Field(default=None, gt=0)

@@ -64,6 +64,9 @@ REASONING = [
 #: Before a sound text; taken off.
 BEFORE = [
     *REASONING,
+    PROMPT.replace("{document}", DOCUMENT) + "\n\n",
+    f"{DOCUMENT}\n\n",
+    f"{DOCUMENT}\n\nRewritten text:\n\n",
     "<|im_start|>assistant\n",
     "<|assistant|>\n",
     "<|start_header_id|>assistant<|end_header_id|>\n\n",
@@ -193,6 +196,7 @@ INSTEAD = [
     (f"{ARTICLE} The second sentence is a continuation of it.", "speaks of the text"),
     (f"{ARTICLE[:-1]}, as the original document explains.", "speaks of the text"),
     (PROMPT.replace("{document}", DOCUMENT), "copy"),
+    (f"{ARTICLE[:300]}\n\n{DOCUMENT}\n\n{ARTICLE[300:]}\n\n{ARTICLE}", "copy"),
     (f"Write an encyclopedia-style article that carries everything the document says. {ARTICLE}", "prompt echo"),
     (DOCUMENT, "copy"),
     (f"Article: {DOCUMENT}", "copy"),

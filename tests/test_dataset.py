@@ -414,7 +414,7 @@ def test_a_generator_that_samples_otherwise_is_not_taken_for_the_one_of_the_run_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": None}, "batch_size is needed"),
+        ({"batch_size": None}, "batch_size=.* is needed"),
         ({"when_behind": "hope"}, "'wait', 'reuse' or 'web'"),
         ({"synthetic_fraction": 0.5, "store": None}, "needs a store and a recipe"),
         ({"synthetic_fraction": 1.5}, "synthetic_fraction=1.5"),

@@ -154,7 +154,7 @@ def test_none_is_as_the_file_says(run_file, small_corpus, tmp_path):
         ({"recipe": "stitch"}, "recipe: "),
         ({"local": None}, "corpus: "),
         ({"store": 5}, "store: "),
-        ({"batch_size": "4"}, "batch_size is needed"),
+        ({"batch_size": "4"}, "batch_size=.* is needed"),
         ({"when_behind": None}, r"mix\.when_behind: "),
     ],
     ids=str,
@@ -214,3 +214,32 @@ def test_another_model_than_the_files_is_refused(tmp_path, run_file):
     file.write_text(f"{file.read_text()}generator: {{model: m}}\n")
     with pytest.raises(ConfigError, match=r"generator: .*model='m'.* in the run file, .*model='other'"):
         StreamingMegadocDataset.from_run_file(file, batch_size=4, generator=Generator(model="other"))
+
+
+@pytest.mark.parametrize(
+    ("mix", "message"),
+    [
+        ({"shuffle_algo": "foo"}, "shuffle_algo='foo'"),
+        ({"num_canonical_nodes": 101}, "num_canonical_nodes=101"),
+        ({"shuffle_seed": -1}, "shuffle_seed"),
+        ({"window": 0}, "window"),
+    ],
+)
+def test_a_trainer_hears_of_its_mistakes_before_it_waits_for_a_server(run_file, mix, message):
+    with pytest.raises(ConfigError, match=message):
+        StreamingMegadocDataset.from_run_file(run_file(**mix), batch_size=4, wait_timeout=0.1)
+
+
+def test_a_condition_that_cannot_be_is_heard_of_before_any_server(small_corpus, tmp_path):
+    shares = {"web": {"share": "1/2"}, "faq": {"share": "1/2", "recipe": FIELDS["recipe"], "where": {"quality": [1]}}}
+    fields = {"corpus": str(small_corpus), "store": "store", "mix": FIELDS["mix"], "streams": shares}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(fields))
+    with pytest.raises(ConfigError, match="no column 'quality'"):
+        StreamingMegadocDataset.from_run_file(tmp_path / "run.yaml", batch_size=4, wait_timeout=0.1)
+
+
+@pytest.mark.parametrize("share", [True, "1/1000001", "0.1234567", "-1/2", None])
+def test_a_share_is_a_number(small_corpus, share):
+    streams = {"web": {"share": share}, "others": {"share": "1/2"}}
+    with pytest.raises(ConfigError, match="share"):
+        StreamingMegadocDataset(local=small_corpus, batch_size=4, max_seq_len=64, streams=streams)

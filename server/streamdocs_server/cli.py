@@ -147,7 +147,8 @@ def make_budget(file: RunFile, store: Store, run: Run) -> Budget:
     if file.server.budget == BudgetSection():
         return Budget()
     held = total(chain.from_iterable(read_tallies(store, stream.scope).values() for stream in run.synthetic))
-    return Budget(file.server.budget, held.tokens, held.items)
+    most = max(stream.recipe.round_size * stream.recipe.max_tokens for stream in run.synthetic)
+    return Budget(file.server.budget, held.tokens, held.items, most)
 
 
 def _check_same_model(store: Store, generator: Generator) -> None:

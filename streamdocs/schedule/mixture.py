@@ -30,6 +30,8 @@ def exact_fraction(number: float | str, name: str = "synthetic_fraction") -> Fra
     Raises:
         ConfigError: It is not a number from 0 to 1, or one of more than six decimals.
     """
+    if isinstance(number, bool):
+        raise ConfigError(f"{name}={number} is not a number")
     text = str(number)
     try:
         # An exponent of ten digits would make a number of ten billion.
@@ -39,7 +41,9 @@ def exact_fraction(number: float | str, name: str = "synthetic_fraction") -> Fra
     except (ValueError, ZeroDivisionError) as error:
         raise ConfigError(f"{name}={text[:64]!r} is not a number") from error
     if not 0 <= fraction <= 1 or fraction.denominator > 10**6:
-        raise ConfigError(f"{name}={number}: from 0 to 1 with at most six decimals, or a fraction like '1/3'")
+        raise ConfigError(
+            f"{name}={number}: from 0 to 1 with at most six decimals, or a fraction like '1/3', of at most six digits"
+        )
     return fraction
 
 

@@ -108,7 +108,7 @@ class Gates:
         whole = text = text.strip()
         words, fault, ended = Words(text), None, False
         if self.chat:
-            text, fault, ended = _answer(text, words, source, request, reasoned)
+            text, fault, ended = _answer(text, words, source, request, reasoned, copies=self.max_copied == 1)
             words = words if text == whole else Words(text)
         if not fault:
             text, words, fault = self._whole(text, words, cut=finish_reason == "length" and not ended)
@@ -144,7 +144,7 @@ class Gates:
             ("too long", lambda: len(text) > longest),
             ("repetition", lambda: repeats_lines(text, self.max_repeated_lines)),
             ("prompt echo", lambda: self.chat and repeats_instructions(words, source)),
-            ("copy", lambda: is_copy(words, source, self.max_copied)),
+            ("copy", lambda: is_copy(text, words, source, self.max_copied)),
             ("another language", lambda: self.same_language and is_another_language(words, source)),
             ("off topic", lambda: is_off_topic(words, source, shared)),
         )
@@ -152,17 +152,19 @@ class Gates:
 
 
 def _answer(
-    text: str, words: Words, source: Source, request: Request, reasoned: bool
+    text: str, words: Words, source: Source, request: Request, reasoned: bool, *, copies: bool
 ) -> tuple[str, Cause | None, bool]:
     """A text without what surrounds it, what is wrong with that, and whether it was ended by a mark.
 
-    ``words``: those of the whole text.
+    ``words``: those of the whole text. ``copies``: whether the document itself may be there.
     """
     answer = marks.without_reasoning(text, source)
     if (text or reasoned) and not answer:
         return "", "only reasoning", False
     answer, ended = marks.without_markup(answer, source)
     answer = chatter.without_chatter(answer, source)
+    if not copies and (rest := source.cut_from(answer)) != answer:
+        answer = chatter.without_chatter(rest, source)
     faults: tuple[tuple[Cause, bool], ...] = (
         ("chat markup", marks.left_over(answer, source)),
         ("refusal", chatter.is_refusal(answer, source)),

@@ -15,9 +15,9 @@ _SAME_LANGUAGE = 0.3
 _FOREIGN_LETTERS = 0.15
 
 
-def is_copy(words: Words, source: Source, limit: float) -> bool:
-    """Whether more than a share of the ten-word sequences is the document's."""
-    return limit < 1 and shares_more(words, source.words, limit * words.sequences)
+def is_copy(text: str, words: Words, source: Source, limit: float) -> bool:
+    """Whether more than a share of the ten-word sequences is the document's, or the document is in a text as it is."""
+    return limit < 1 and (source.is_within(text) or shares_more(words, source.words, limit * words.sequences))
 
 
 def repeats_instructions(words: Words, source: Source) -> bool:

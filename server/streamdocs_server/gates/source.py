@@ -7,6 +7,8 @@ from functools import cached_property, lru_cache
 from streamdocs.recipes import Request
 from streamdocs_server.gates.words import Words, shares_more
 
+#: Fewer words than this are a line that a text may repeat.
+_LEAST_WORDS = 25
 _PLACEHOLDER = re.compile(r"\{[a-z]+\}")
 
 
@@ -32,6 +34,17 @@ class Source:
     def words(self) -> Words:
         """Those of the document."""
         return Words(self.document)
+
+    def is_within(self, text: str) -> bool:
+        """Whether a text has all of the document, word for word; a line or two may well be there again."""
+        return len(self.words.listed) >= _LEAST_WORDS and self.document.strip() in text
+
+    def cut_from(self, text: str) -> str:
+        """A text without the document before or after it, as far as there is anything else."""
+        if not self.is_within(text):
+            return text
+        document = self.document.strip()
+        return text.removeprefix(document).removesuffix(document).strip() or text
 
     @property
     def instructions(self) -> Words:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 from anyio import CapacityLimiter
 
@@ -60,6 +61,7 @@ class GenerationLoop:
         self._asking = 0
         #: When what is being asked for has to be there (monotonic seconds); None for as long as it takes.
         self._deadline: float | None = None
+        self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._beating = threading.Lock()
         self._stopped = self._useless = False
         self._spent = ""
@@ -138,7 +140,7 @@ class GenerationLoop:
             while True:
                 await asyncio.to_thread(self._look)
                 # Some always wait for a slot, so that none is ever empty: a block may hang on its slowest document.
-                while not self._ends and self._unfinished < self._slots.total_tokens + 2 * BLOCK:
+                while self._may_begin and self._unfinished < self._slots.total_tokens + 2 * BLOCK:
                     if (found := await asyncio.to_thread(self._next_block)) is None:
                         break
                     lane, number = found
@@ -165,12 +167,14 @@ class GenerationLoop:
             self._tell_outcome()
 
     @property
-    def _ends(self) -> bool:
-        """Whether nothing further is to be begun."""
+    def _may_begin(self) -> bool:
+        """Whether another block may be begun: what has been begun is written to the end."""
         if not self._spent and (spent := self._budget.spent(self.statistics)):
             self._spent = spent
             log.warning("%s: what is being asked for is still stored. Training goes on with what there is", spent)
-        return self._deadline is not None or bool(self._spent)
+        if self._deadline is not None or self._spent:
+            return False
+        return not self._budget.spent(self.statistics, self._unfinished)
 
     @property
     def _drained(self) -> bool:
@@ -233,14 +237,15 @@ class GenerationLoop:
         await asyncio.to_thread(lane.leases.release, number)
 
     async def _resolve(self, lane: Lane, source: int, round: int) -> Resolved:
-        async with self._slots:
-            if self._deadline is not None:
-                await asyncio.Event().wait()  # until run() returns, and cancels this
-            self._asking += 1
-            text, new = await lane.resolver.write(source, round)
-            self.statistics.outcome.check()
-        resolved = await lane.resolver.resolve(source, round, text, new)
-        self._asking -= 1
+        async with self._lock_of(lane, source, round):
+            async with self._slots:
+                if self._deadline is not None:
+                    await asyncio.Event().wait()  # until run() returns, and cancels this
+                self._asking += 1
+                text, new = await lane.resolver.write(source, round)
+                self.statistics.outcome.check()
+            resolved = await lane.resolver.resolve(source, round, text, new)
+            self._asking -= 1
         self._unfinished -= 1
         if resolved.asked:
             self.statistics.written += resolved.tally
@@ -248,6 +253,10 @@ class GenerationLoop:
         else:
             self.statistics.found += 1
         return resolved
+
+    def _lock_of(self, lane: Lane, source: int, round: int) -> asyncio.Lock:
+        """One for all streams that want the same texts: the first of them asks, and the others find them."""
+        return self._locks.setdefault(lane.resolver.key(source, round).digest, asyncio.Lock())
 
     async def _beat(self) -> None:
         while True:

@@ -92,7 +92,7 @@ class Resolver:
         Raises:
             StoreError: The texts cannot be written.
         """
-        key = self._key(document, round)
+        key = self.key(document, round)
         where = token_key(self.scope, key.digest)
         if new and self.again:
             await self._replace(key, where, text)
@@ -120,11 +120,12 @@ class Resolver:
         """What writes, for many items together."""
         return Committer(self.store)
 
-    def _key(self, document: int, round: int) -> Key:
+    def key(self, document: int, round: int) -> Key:
+        """Under which an item is."""
         return self.scope.keyring.key(self.scope.corpus.document_digest(document), round)
 
     def _texts(self, document: int, round: int) -> TextRecord | None:
-        key = self._key(document, round)
+        key = self.key(document, round)
         return self._stored("texts", key, key.digest, decode_text)
 
     def _stored(
@@ -142,7 +143,7 @@ class Resolver:
 
     async def _restored(self, document: int, round: int) -> TextRecord | None:
         """Texts that were lost while their tokens are whole, made of these: another text would not be what was read."""
-        key = self._key(document, round)
+        key = self.key(document, round)
         tokens = self._stored("tokens", key, token_key(self.scope, key.digest), decode_tokens)
         found = [tokens.generation(number) for number in range(len(tokens.lengths))] if tokens else []
         whole = [each for each in found if each is not None]
