@@ -19,7 +19,7 @@ sglang: .venv-sglang/installed
 test: .venv/installed .venv-sglang/installed
 	$(RUN)/pytest -n 2 --dist loadgroup
 
-# Every state of every kind of run and split; `make test` does a third of them.
+# Every state of every kind of run and split; `make test` does some of them.
 exact: .venv/installed
 	EXHAUSTIVE=1 $(RUN)/pytest -n 2 tests/test_exactness.py tests/test_kills.py
 

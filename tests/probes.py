@@ -196,7 +196,7 @@ INSTEAD = [
     (f"{ARTICLE} The second sentence is a continuation of it.", "speaks of the text"),
     (f"{ARTICLE[:-1]}, as the original document explains.", "speaks of the text"),
     (PROMPT.replace("{document}", DOCUMENT), "copy"),
-    (f"{ARTICLE[:300]}\n\n{DOCUMENT}\n\n{ARTICLE[300:]}\n\n{ARTICLE}", "copy"),
+    (f"{ARTICLE[:200]}\n\n{DOCUMENT}\n\n{ARTICLE[200:]}", "copy"),
     (f"Write an encyclopedia-style article that carries everything the document says. {ARTICLE}", "prompt echo"),
     (DOCUMENT, "copy"),
     (f"Article: {DOCUMENT}", "copy"),

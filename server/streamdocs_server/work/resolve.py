@@ -99,7 +99,10 @@ class Resolver:
         elif new:
             await self.committer.add({"texts": {key.digest: encode_text(key, text)}})
             # Tokens are those of the text that everybody will find: another server may have been faster.
-            text = self._stored("texts", key, key.digest, decode_text) or text
+            found = self._stored("texts", key, key.digest, decode_text)
+            if found is None and self._is_anothers(key):  # two keys of one digest: only the first has anything
+                return Resolved({}, Tally(items=1), new)
+            text = found or text
         tokens = self._stored("tokens", key, where, decode_tokens)
         if tokens:
             return Resolved({}, tally(text, tokens.lengths), new)
@@ -140,6 +143,11 @@ class Resolver:
             log.warning("a damaged record in %s of store %s is written anew", table, self.store.location)
             self.store.delete(table, [where])
         return record
+
+    def _is_anothers(self, key: Key) -> bool:
+        with self.store.read() as snapshot:
+            found = snapshot.get("texts", key.digest)
+            return found is not None and is_of_another(key, found)
 
     async def _restored(self, document: int, round: int) -> TextRecord | None:
         """Texts that were lost while their tokens are whole, made of these: another text would not be what was read."""
