@@ -57,7 +57,7 @@ class SavedState(BaseModel):
     epoch: Annotated[_Whole, Field(ge=0, lt=1 << 30)]
     sample_in_epoch: Annotated[_Whole, Field(ge=0, lt=1 << 48)]
     position: Annotated[_Whole, Field(ge=0, lt=1 << 48)]
-    fingerprint: dict[str, str | int]
+    fingerprint: dict[str, str | Annotated[int, Field(ge=0, lt=1 << 64)]]
     sealed: _Seal | None = None
     worker: tuple[_Whole, _Whole] | None = None
     sealed_window: Annotated[_Whole, Field(ge=0, lt=1 << 48)] | None = None

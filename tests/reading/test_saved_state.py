@@ -43,6 +43,12 @@ def test_what_is_no_mapping_is_refused(load, value):
         load(value)
 
 
+@pytest.mark.parametrize("value", [-1, 1 << 64, 10**400, 1.5, None, []])
+def test_a_fingerprint_of_other_values_is_refused(load, state, value):
+    with pytest.raises(FingerprintError, match="fingerprint.window"):
+        load({**state, "fingerprint": {**state["fingerprint"], "window": value}})
+
+
 @pytest.mark.parametrize("field", ["epoch", "sample_in_epoch", "position"])
 @pytest.mark.parametrize(
     "value", [None, True, -1, 1 << 48, 1 << 63, 10**400, 0.0, 1.5, NAN, INFINITE, "", "1", [1], {}, np.float64(1)]
