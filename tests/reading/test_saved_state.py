@@ -45,7 +45,7 @@ def test_what_is_no_mapping_is_refused(load, value):
 
 @pytest.mark.parametrize("value", [-1, 1 << 64, 10**400, 1.5, None, []])
 def test_a_fingerprint_of_other_values_is_refused(load, state, value):
-    with pytest.raises(FingerprintError, match="fingerprint.window"):
+    with pytest.raises(FingerprintError, match=r"fingerprint\.window"):
         load({**state, "fingerprint": {**state["fingerprint"], "window": value}})
 
 
