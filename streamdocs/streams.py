@@ -11,7 +11,7 @@ from streamdocs.corpus.columns.conditions import Where
 from streamdocs.corpus.reader import Corpus
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.recipes.boundaries import TokenBoundaries
-from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring
+from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Key, Keyring
 from streamdocs.recipes.layout import WEB_LAYOUT, Layout, Part
 from streamdocs.schedule.mixture import SYNTHETIC, Mixture, WhenBehind
 from streamdocs.schedule.order import Shuffle, SourceOrder
@@ -125,6 +125,10 @@ class GenerationScope:
             **({"documents": fingerprint(where[1:])} if where[1:] else {}),
             **({"stream": stream} if other else {}),
         }
+
+    def key(self, document: int, round: int) -> Key:
+        """Under which a round of generations of a document is."""
+        return self.keyring.key(self.corpus.document_digest(document), round)
 
     def shares_with(self, other: "GenerationScope") -> bool:
         """Whether some generation of this scope may be one of another, too: they ask the same of the same writer."""

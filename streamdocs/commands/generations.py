@@ -49,7 +49,7 @@ def generations_of(store: Store, scope: GenerationScope) -> Iterator[Generation]
 
 
 def _stored(snapshot: Snapshot, scope: GenerationScope, document: int, round: int) -> Iterator[Generation]:
-    key = scope.keyring.key(scope.corpus.document_digest(document), round)
+    key = scope.key(document, round)
     if record := decode_text(key, snapshot.get("texts", key.digest)):  # it may have retired
         for number, (text, cause) in enumerate(zip(record.texts, record.causes, strict=True)):
             yield Generation(scope.stream, document, round, number, cause, text)

@@ -97,11 +97,12 @@ class Ledger:
         """
         return self._cached_manifest(window, self.reseals)
 
-    def seal_now(self, window: int) -> bool:
-        """Whether a window and those before it are sealed, now or before, without waiting for anything."""
-        with suppress(WaitTimeoutError):
-            return bool(self._manifest(window, self.reseals, timeout=-1))
-        return False
+    def seal_now(self, window: int) -> None:
+        """Seal a window, and those before it, if it is not yet and that needs no waiting; not one that was lost."""
+        reseals = self.reseals
+        if self.sealed(window, reseals) is None and self.sealed(window + 1, reseals) is None:
+            with suppress(WaitTimeoutError):
+                self._manifest(window, reseals, timeout=-1)  # which is over before the first pause
 
     def count(self, reseals: tuple[Reseal, ...] | None = None) -> int:
         """Windows that were sealed, as far as any is there, even where one before it is missing."""

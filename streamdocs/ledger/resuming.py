@@ -19,9 +19,7 @@ def newest_seal(ledger: Ledger, position: int) -> tuple[int, str]:
     mixture, reseals = ledger.run.mixture, ledger.reseals
     last = mixture.last_before(ledger.stream.number, position) // mixture.window
     window = (position - 1) // mixture.window
-    with ledger.store.read() as snapshot:
-        newest = last_window(snapshot, ledger.id, reseals)
-    if newest < last:
+    if last >= 0:
         ledger.seal_now(last)
     with ledger.store.read() as snapshot:
         if window >= 0 and snapshot.get("windows", window_key(ledger.id, window, reseals)) is None:

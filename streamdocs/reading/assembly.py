@@ -196,7 +196,7 @@ def _segment(section: Section, piece: int, start: int, stop: int, offset: int) -
     if part == Part.GENERATION and isinstance(stream, SyntheticStream):
         at = track.pieces.generation[piece]
         round, number = int(track.units.rounds[at]), int(track.units.numbers[at])
-        key = stream.scope.keyring.key(stream.corpus.document_digest(document), round).digest.hex()
+        key = stream.scope.key(document, round).digest.hex()
         return Segment(_kind(part, stream.recipe), start, stop, document, offset, (round, number), key, stream.name)
     return Segment(_kind(part, stream.recipe), start, stop, document, offset, None, None, stream.name)
 

@@ -70,7 +70,8 @@ class Cursor:
         self._begun = torch.zeros(MAX_WORKERS, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._waited = torch.zeros(MAX_WORKERS, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
         self._delivered = torch.zeros(4, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
-        self._first = torch.zeros(2, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        # Epoch and attempt that the first worker began last.
+        self._announced = torch.zeros(2, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         # What was delivered goes along with a fork: all workers know what it was before the first of them began.
         self._inherited: Delivery | None = Delivery(0, 0, 0, 0)
 
@@ -109,7 +110,7 @@ class Cursor:
 
     def announce(self, attempt: int, epoch: int) -> None:
         """Tell workers that stay from one epoch to the next which one the first of them has begun."""
-        self._first.numpy()[:] = epoch, attempt  # the attempt last: it is what they wait for
+        self._announced.numpy()[:] = epoch, attempt  # the attempt last: it is what they wait for
 
     def announced(self, after: int) -> tuple[int, int]:
         """The attempt after that one, and its epoch: a worker that stays begins what the first of them began.
@@ -121,11 +122,11 @@ class Cursor:
             ConfigError: The first worker does not begin.
         """
         until = time.monotonic() + _PATIENCE
-        while (attempt := int(self._first[1])) <= after:
+        while (attempt := int(self._announced[1])) <= after:
             if time.monotonic() > until:
                 raise ConfigError(f"worker 0 began no epoch for {_PATIENCE} s, while another one of its loader does")
             time.sleep(0.001)
-        return attempt, int(self._first[0])
+        return attempt, int(self._announced[0])
 
     @property
     def is_read_by_workers(self) -> bool:

@@ -30,8 +30,6 @@ def exact_fraction(number: float | str, name: str = "synthetic_fraction") -> Fra
     Raises:
         ConfigError: It is not a number from 0 to 1, or one of more than six decimals.
     """
-    if isinstance(number, bool):
-        raise ConfigError(f"{name}={number} is not a number")
     text = str(number)
     try:
         # An exponent of ten digits would make a number of ten billion.

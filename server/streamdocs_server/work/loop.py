@@ -256,7 +256,7 @@ class GenerationLoop:
 
     def _lock_of(self, lane: Lane, source: int, round: int) -> asyncio.Lock:
         """One for all streams that want the same texts: the first of them asks, and the others find them."""
-        return self._locks.setdefault(lane.resolver.key(source, round).digest, asyncio.Lock())
+        return self._locks.setdefault(lane.scope.key(source, round).digest, asyncio.Lock())
 
     async def _beat(self) -> None:
         while True:

@@ -92,7 +92,7 @@ class Resolver:
         Raises:
             StoreError: The texts cannot be written.
         """
-        key = self.key(document, round)
+        key = self.scope.key(document, round)
         where = token_key(self.scope, key.digest)
         if new and self.again:
             await self._replace(key, where, text)
@@ -123,12 +123,8 @@ class Resolver:
         """What writes, for many items together."""
         return Committer(self.store)
 
-    def key(self, document: int, round: int) -> Key:
-        """Under which an item is."""
-        return self.scope.keyring.key(self.scope.corpus.document_digest(document), round)
-
     def _texts(self, document: int, round: int) -> TextRecord | None:
-        key = self.key(document, round)
+        key = self.scope.key(document, round)
         return self._stored("texts", key, key.digest, decode_text)
 
     def _stored(
@@ -151,7 +147,7 @@ class Resolver:
 
     async def _restored(self, document: int, round: int) -> TextRecord | None:
         """Texts that were lost while their tokens are whole, made of these: another text would not be what was read."""
-        key = self.key(document, round)
+        key = self.scope.key(document, round)
         tokens = self._stored("tokens", key, token_key(self.scope, key.digest), decode_tokens)
         found = [tokens.generation(number) for number in range(len(tokens.lengths))] if tokens else []
         whole = [each for each in found if each is not None]
@@ -252,7 +248,7 @@ def requests(scope: GenerationScope, document: int, round: int) -> list[tuple[Re
     """What a round asks for a document, in the order of sending, with the seed of each request's first generation."""
     text = scope.sources.text(document)
     places = scope.cut_places(text, round) if scope.recipe.kind == "thought" else []
-    seed = scope.keyring.key(scope.corpus.document_digest(document), round).seed
+    seed = scope.key(document, round).seed
     made = scope.recipe.requests(text, places, round)
     return list(zip(made, accumulate((request.n for request in made[:-1]), initial=seed), strict=True))
 
