@@ -38,6 +38,7 @@ from streamdocs.store import open_store
 from streamdocs_server.engines import Answer, Engine
 from streamdocs_server.engines.make import make_engine, with_options
 from streamdocs_server.gates.gates import Accepted, Gates
+from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.leases import server_name
 from streamdocs_server.work.loop import GenerationLoop
@@ -71,8 +72,9 @@ async def record(file: RunFile, out: TextIO, attempts: int) -> None:
     try:
         run = Run.of(file, file.generator.generator(await engine.model()))
         gates, counts, name = Gates(**file.server.gates), Statistics(), server_name()
-        lanes = make_lanes(run, store, engine, gates, name, counts, attempts=attempts, max_lead=file.server.max_lead)
-        await GenerationLoop(lanes, store, name, counts, slots=slots).run()
+        desk = Desk.of(engine, slots)
+        lanes = make_lanes(run, store, desk, gates, name, counts, attempts=attempts, max_lead=file.server.max_lead)
+        await GenerationLoop(lanes, store, name, counts, desk=desk).run()
     finally:
         await engine.close()
 

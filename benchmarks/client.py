@@ -34,12 +34,13 @@ from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.run import reference_texts
 from streamdocs.recipes import Request
 from streamdocs.run import Run
-from streamdocs.sections import GeneratorSection
 from streamdocs.store import LmdbStore
+from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.make import make_endpoints
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.sglang import SGLangEndpoint
 from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.resolve import requests
@@ -116,11 +117,12 @@ async def sidecar(run: Run, endpoint: SGLangEndpoint, folder: Path) -> Measured:
 
     slots = CapacityLimiter(256)
     pool = Kept([endpoint], slots=slots)
+    desk = Desk.of(pool, slots)
     store = LmdbStore(Path(tempfile.mkdtemp(dir=folder)) / "store")
     try:
         await pool.model()
         counts, name = Statistics(), "benchmark:1"
-        loop = GenerationLoop(make_lanes(run, store, pool, GATES, name, counts), store, name, counts, slots=slots)
+        loop = GenerationLoop(make_lanes(run, store, desk, GATES, name, counts), store, name, counts, desk=desk)
         return await measure(endpoint.url, loop.run)
     finally:
         await pool.close()

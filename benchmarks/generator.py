@@ -13,11 +13,13 @@ from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.run import reference_texts
 from streamdocs.run import Run
 from streamdocs.schedule.rounds import BLOCK
-from streamdocs.sections import GeneratorSection, MixSection
+from streamdocs.sections import MixSection
 from streamdocs.store import LmdbStore
+from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work import loop, retire
+from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.statistics import Statistics
@@ -69,5 +71,6 @@ def write_first(file: RunFile, documents: int) -> None:
 def _loop(file: RunFile, tokens_per_second: float | None) -> GenerationLoop:
     run, store = Run.of(file, file.generator.generator(_SERVED)), LmdbStore(file.store)
     engine, counts, name = TemplateEngine(tokens_per_second=tokens_per_second), Statistics(), f"benchmark:{os.getpid()}"
-    lanes = make_lanes(run, store, engine, _GATES, name, counts, max_lead=1 << 40)
-    return GenerationLoop(lanes, store, name, counts, slots=CapacityLimiter(_IN_FLIGHT))
+    desk = Desk.of(engine, CapacityLimiter(_IN_FLIGHT))
+    lanes = make_lanes(run, store, desk, _GATES, name, counts, max_lead=1 << 40)
+    return GenerationLoop(lanes, store, name, counts, desk=desk)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,25 +12,27 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
-from streamdocs.recipes import RECIPES, Recipe
-from streamdocs.recipes.keys import Generator
+from streamdocs.recipes import Recipe
+from streamdocs.recipes.keys import Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB, exact_fraction
 from streamdocs.sections import (
     FilePath,
-    GeneratorSection,
     MixSection,
     Number,
     RecipeFields,
     Section,
     ServerSection,
     StreamSection,
+    with_short_prompt,
 )
+from streamdocs.writers import GeneratorSection, WriterSection
 
 #: Arguments of the dataset that decide what a server writes, and in which order.
 _SCOPE = (
     "recipe",
     "streams",
     "generator",
+    "writers",
     "shuffle",
     "shuffle_seed",
     "shuffle_algo",
@@ -43,6 +44,7 @@ MOST_STREAMS = 16
 #: Of a stream: it is part of names of files and metrics.
 StreamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=24)]
 Streams = Annotated[dict[StreamName, StreamSection], Field(min_length=1, max_length=MOST_STREAMS)]
+Writing = Annotated[dict[StreamName, WriterSection], Field(min_length=1, max_length=MOST_STREAMS)]
 #: Those of the mixture that are None where they are not given.
 _NONE = ("shuffle_block_size", "num_canonical_nodes", "epoch_size")
 
@@ -52,14 +54,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping) and not isinstance(value, str):
         return {name: _plain(each) for name, each in value.items()}
     return str(value) if isinstance(value, os.PathLike | Fraction) else value
-
-
-def _with_short_prompt(fields: Any) -> Any:
-    """Fields with a recipe, whose prompt is the short one where they name none."""
-    recipe = fields.get("recipe") if isinstance(fields, dict) else None
-    if not isinstance(recipe, dict) or recipe.get("name") not in [*RECIPES]:
-        return fields
-    return {**fields, "recipe": {"prompt": f"short-{RECIPES[recipe['name']].kind}", **recipe}}
 
 
 def _places(fields: "RunFile | StreamSection", folder: Path) -> dict[str, str]:
@@ -86,6 +80,7 @@ class RunFile(Section):
         recipe: What a document becomes in the synthetic stream of a run that has one, beside its web stream.
         streams: Streams by their names, in place of ``recipe`` and ``synthetic_fraction``.
         generator: Who writes.
+        writers: Those who write by their names, in place of it; the first of them writes what names nobody.
         mix: What the trainer reads.
         server: How the server works.
     """
@@ -101,6 +96,7 @@ class RunFile(Section):
     recipe: RecipeFields = None
     streams: Streams | None = None
     generator: GeneratorSection = GeneratorSection()
+    writers: Writing | None = None
     mix: MixSection = MixSection()
     server: ServerSection = ServerSection()
 
@@ -114,13 +110,15 @@ class RunFile(Section):
         if isinstance(generator, dict):
             generator = {"temperature": 0.5, "top_p": 0.9, **generator}
         if isinstance(streams, dict):
-            streams = {name: _with_short_prompt(stream) for name, stream in streams.items()}
-        return {**_with_short_prompt(fields), "generator": generator, "streams": streams}
+            streams = {name: with_short_prompt(stream) for name, stream in streams.items()}
+        return {**with_short_prompt(fields), "generator": generator, "streams": streams}
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "RunFile":
         if self.streams is not None:
             self._check_streams(self.streams)
+        if self.writers and "generator" in self.model_fields_set and self.generator != GeneratorSection():
+            raise ValueError("writers say what generator does: give the one or the others")
         if not self.synthetic:
             return self
         if self.store is None or not any(section.synthetic for section in self.streams_by_name.values()):
@@ -175,6 +173,18 @@ class RunFile(Section):
         return exact_fraction(self.mix.synthetic_fraction) > 0
 
     @property
+    def sections_of_writers(self) -> dict[str, GeneratorSection]:
+        """The writers that the file has, the default one first; a generator's name is ""."""
+        return dict(self.writers) if self.writers else {"": self.generator}
+
+    def who_writes(self, served: tuple[str, str] | None = None) -> Writers | None:
+        """Those who write; None where the generator's model is not known. ``served``: as of its ``generator``."""
+        if self.writers:
+            return Writers({name: section.identity for name, section in self.writers.items()})
+        generator = self.generator.generator(served)
+        return Writers.of(generator) if generator else None
+
+    @property
     def served(self) -> str:
         """The store that a server writes into.
 
@@ -203,6 +213,8 @@ class RunFile(Section):
             raise ConfigError(f"run file {path} does not hold fields, each with its value, like `corpus: corpus`")
         run = cls._checked(fields, f"run file {path}", folder)
         places: dict[str, Any] = {**_places(run, folder), "generator": run.generator.relative_to(folder)}
+        if run.writers:
+            places["writers"] = {name: each.relative_to(folder) for name, each in run.writers.items()}
         if run.store and "://" not in run.store:
             places["store"] = str(folder / run.store)
         if run.streams is not None:
@@ -226,7 +238,7 @@ class RunFile(Section):
             **{name: plain[name] for name in cls.model_fields if name in plain},
             "corpus": plain["local"],
             "store": getattr(store, "location", store),
-            "generator": asdict(generator) if isinstance(generator, Generator) else generator or {},
+            "generator": generator or {},
             "mix": {name: each for name, each in mix.items() if each is not None or name not in _NONE},
             "server": {"keep_checkpoints": plain["keep_checkpoints"]},
         }
@@ -248,7 +260,7 @@ class RunFile(Section):
         given = {name: value for name, value in given.items() if value is not None}
         sections = {"preset", "corpus", "mix", "server"}
         ours = {name: value for name, value in [*self, *self.mix] if name not in sections}
-        writer, who = self.generator.generator(), given.get("generator")
+        writer, who = None if self.writers else self.generator.generator(), given.get("generator")
         if writer is None and isinstance(who, Generator):  # of a model that the file does not name
             writer = self.generator.generator((who.model, who.revision))
         ours |= {"local": self.corpus, "generator": writer, "keep_checkpoints": self.server.keep_checkpoints}
@@ -258,8 +270,9 @@ class RunFile(Section):
             given = {**({"synthetic_fraction": 0} if self.streams is None else {"streams": self._web_streams}), **given}
         if self.streams is not None or exact_fraction({**ours, **given}["synthetic_fraction"]):
             self._check_scope(ours, given)
-        # Where nobody says who writes, the store does; how it is sampled is said.
-        return {**ours, "generator": writer or self.generator.sampling, **given}
+        if not self.writers:  # where nobody says who writes, the store does; how it is sampled is said
+            ours["generator"] = writer or self.generator.sampling
+        return {**ours, **given}
 
     @property
     def _web_streams(self) -> dict[str, StreamSection]:

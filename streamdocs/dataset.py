@@ -15,7 +15,7 @@ from torch.utils.data import get_worker_info
 from streamdocs._base.arrays import Ints
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError
-from streamdocs.generations.heartbeat import find_generator
+from streamdocs.generations.heartbeat import find_writers
 from streamdocs.generations.progress import sample_tally
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.ledgers import Ledgers
@@ -58,6 +58,7 @@ class StreamingMegadocDataset(StreamingDataset):
         recipe: What a document becomes.
         generator: Who writes; default the one that registered in the store. Of a mapping of ``temperature``, ``top_p``,
             ``system`` and ``extra_body``, the one that does so with these.
+        writers: Those who write, by their names, in place of it.
         synthetic_fraction: Share of synthetic sequences, 0 to 1.
         streams: Streams by name, each a mapping of ``share``, ``recipe`` and so on, as in a run file: in place of
             ``recipe`` and ``synthetic_fraction``.
@@ -101,6 +102,7 @@ class StreamingMegadocDataset(StreamingDataset):
         store: str | os.PathLike[str] | Store | None = None,
         recipe: Recipe | None = None,
         generator: Generator | Mapping[str, Any] | None = None,
+        writers: Mapping[str, Any] | None = None,
         synthetic_fraction: float | str = 0.0,
         streams: Mapping[str, Mapping[str, Any] | StreamSection] | None = None,
         max_seq_len: int = 2048,
@@ -144,7 +146,7 @@ class StreamingMegadocDataset(StreamingDataset):
         self._reseal = reseal
         Ranks.detect(rank, ranks)  # first of all: what is wrong with these is known at once
         self.store: Store | None = open_store(file.store or "") if isinstance(store, str | os.PathLike) else store
-        self.run = Run.of(file, lambda: find_generator(file, self.store))
+        self.run = Run.of(file, lambda: find_writers(file, self.store))
         self.corpus = self.run.corpus
         share_orders(self.run)
         self.shuffle_seed = mix.shuffle_seed

@@ -11,11 +11,12 @@ from streamdocs._base.hashing import canonical, digest128, fingerprint
 from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
 from streamdocs.errors import ConfigError, FingerprintError
-from streamdocs.recipes.keys import FORMAT_VERSION, Generator
+from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB, Mixture, Share
 from streamdocs.schedule.order import Shuffle
 from streamdocs.streams import Documents, Stream, SyntheticStream, WebStream
 
+Who = Generator | Writers | None
 #: Most bytes of JSON that a name takes in a state.
 _LONGEST = 256
 
@@ -33,7 +34,7 @@ class Run:
         self,
         file: RunFile,
         corpora: Mapping[str, Corpus],
-        generator: Generator | Callable[[], Generator | None] | None,
+        generator: Who | Callable[[], Who],
     ) -> None:
         mix, sections = file.mix, file.streams_by_name
         #: The one that streams are of which name no other.
@@ -55,20 +56,22 @@ class Run:
             if not section.synthetic
         ]
         # Last, since it may wait for somebody to say: what else cannot be is known by then.
-        self.generator = made = generator() if callable(generator) else generator
+        made = generator() if callable(generator) else generator
+        #: Who writes; None where nothing synthetic is read.
+        self.writers = Writers.of(made) if isinstance(made, Generator) else made
         self.synthetic = [
             SyntheticStream(
-                *(name, number, sources[name], section.recipe, self.mixture, shuffle, made),
+                *(name, number, sources[name], section.recipe, self.mixture, shuffle, self.writers),
                 section.when_behind or mix.when_behind,
                 section.max_reuse or mix.max_reuse,
             )
             for name, number, section in numbered
-            if section.recipe and made
+            if section.recipe and self.writers
         ]
         self.fingerprint = self._fingerprint(file, shuffle)
 
     @classmethod
-    def of(cls, file: RunFile, generator: Generator | Callable[[], Generator | None] | None) -> "Run":
+    def of(cls, file: RunFile, generator: Who | Callable[[], Who]) -> "Run":
         """The run of a run file: the only way from configuration to arithmetic, for trainer, server and every command.
 
         Args:
@@ -145,8 +148,8 @@ class Run:
             fields.update(("recipe", _recipe(stream)) for stream in self.synthetic)
         else:
             fields |= {f"stream {stream.name}": self._described(stream) for stream in self.streams}
-        if self.generator:
-            fields["generator"] = f"{self.generator.model} {self.generator.fingerprint}"
+        if self.writers:
+            fields["generator"] = f"{self.writers.default.model} {self.writers.default.fingerprint}"
         return fields
 
     def _described(self, stream: Stream) -> str:
@@ -161,7 +164,8 @@ def ledger_id(fields: Mapping[str, str | int], stream: str) -> bytes:
 
 
 def _recipe(stream: SyntheticStream) -> str:
-    return f"{stream.recipe.name} {fingerprint(stream.recipe.identity)}"
+    who = "" if stream.recipe.is_plain else f" {stream.scope.written_by}"
+    return f"{stream.recipe.name} {fingerprint(stream.recipe.identity)}{who}"
 
 
 def _documents(file: RunFile, corpora: Mapping[str, Corpus]) -> dict[str, Documents]:

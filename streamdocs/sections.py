@@ -1,6 +1,5 @@
 """What the sections of a run file say: the generator, the mix and the server."""
 
-import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,11 +11,9 @@ from pydantic import (
     ConfigDict,
     Field,
     InstanceOf,
-    JsonValue,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
-    field_validator,
     model_validator,
 )
 
@@ -24,16 +21,11 @@ from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults
 from streamdocs.corpus.columns.conditions import Where
 from streamdocs.recipes import RECIPES, Recipe
-from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.prompts import PACKAGED, load_prompt
 from streamdocs.schedule.mixture import WhenBehind, exact_fraction
 
 #: Of an environment variable. What is none may be the secret itself, and is not shown.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
-
-#: Fields of a request's body that are the generator's own, and what may be sent in their place.
-_OURS = ("model", "messages", "n", "seed", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stream")
-_RENAMED = Literal["n", "seed", "max_tokens", "temperature", "top_p"]
 
 #: A share as it is written: a number, or a string of a fraction; a truth value is neither.
 ShareOf = Annotated[float, Field(strict=True)] | str
@@ -83,89 +75,6 @@ class Section(BaseModel):
     """A part of a run file: no fields but its own, no infinite numbers, and values are not repeated in errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
-
-
-class GeneratorSection(Section):
-    """Who writes. What is not part of a generation's identity (engine, endpoint, rates) may change at any time.
-
-    Args:
-        engine: ``template`` (built in, no model, for trying out), ``openai`` (any compatible endpoint) or ``sglang``
-            (an SGLang server at ``endpoint``, or started for ``model_path``).
-        model: Its name; where it is left out, the server asks the endpoint, and the trainer looks into the store.
-        model_path: What an SGLang server is started for: a folder, or a hub's name.
-        server_arguments: More flags for an SGLang server that is started.
-        server_log: Where its output goes.
-        sglang_python: Python of the environment that has SGLang; default a ``.venv-sglang`` here or beside this one.
-        extra_body: Further fields of a request's body, as ``{chat_template_kwargs: {enable_thinking: false}}``. They
-            are part of a generation's identity: other values ask for other generations.
-        fields: Names of ``n``, ``seed``, ``max_tokens``, ``temperature`` and ``top_p`` at the server, null for what is
-            left out. A refusal that names one of them is understood without this, as far as no text can change by it.
-        endpoint: URL of a server, or of several with the same model; up to the API's version, or without a path.
-        context: Tokens that prompt and generation may have together, where the server does not say or should get less.
-        timeout: Seconds for one request.
-        api_key_env: Environment variable that holds the key for ``endpoint``.
-        tokens_per_second: Speed of the ``template`` engine, to try a slow generator out; default as fast as it can.
-    """
-
-    engine: Literal["template", "openai", "sglang"] = "template"
-    model: str | None = None
-    model_path: FilePath | None = None
-    server_arguments: tuple[str, ...] = ()
-    server_log: FilePath = "sglang.log"
-    sglang_python: FilePath | None = None
-    revision: str = ""
-    temperature: float = Field(default=1.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    system: str | None = None
-    extra_body: dict[str, JsonValue] | None = None
-    fields: dict[_RENAMED, str | None] = {}
-    endpoint: tuple[str, ...] = ()
-    context: int | None = Field(default=None, ge=1)
-    timeout: float = Field(default=600.0, gt=0)
-    api_key_env: VariableName | None = None
-    tokens_per_second: float | None = Field(default=None, gt=0)
-
-    @field_validator("endpoint", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else () if value is None else value
-
-    @field_validator("extra_body")
-    @classmethod
-    def _is_extra(cls, value: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
-        if ours := [name for name in _OURS if name in (value or {})]:
-            raise ValueError(f"{', '.join(ours)}: generator, recipe and fields say that, and nothing is streamed")
-        return value or None  # nothing more is nothing else
-
-    @model_validator(mode="after")
-    def _says_what_it_samples(self) -> "GeneratorSection":
-        for name in ("temperature", "top_p"):
-            if name in self.fields and self.fields[name] is None and getattr(self, name) != 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name):g}, and fields leaves it out: that would be another text"
-                )
-        return self
-
-    def relative_to(self, folder: Path) -> "GeneratorSection":
-        """This, with its relative paths taken from ``folder``; a ``model_path`` that is not there is a hub's name."""
-        update = {"server_log": str(folder / self.server_log)}
-        if self.model_path and os.path.exists(folder / self.model_path):
-            update["model_path"] = str(folder / self.model_path)
-        if self.sglang_python:
-            update["sglang_python"] = str(folder / self.sglang_python)
-        return self.model_copy(update=update)
-
-    def generator(self, served: tuple[str, str] | None = None) -> Generator | None:
-        """The identity, with the model and revision ``served`` where the file does not say; None if unknown."""
-        model, revision = served or (self.model, self.revision)
-        if model is None:
-            return None
-        return Generator(model=model, revision=self.revision or revision, **self.sampling)
-
-    @property
-    def sampling(self) -> dict[str, Any]:
-        """Of the identity, what is not the model's."""
-        return {name: getattr(self, name) for name in ("temperature", "top_p", "system", "extra_body")}
 
 
 class StreamSection(Section):
@@ -280,3 +189,13 @@ class ServerSection(Section):
     keep_checkpoints: int = Field(default=2, ge=1)
     budget: BudgetSection = BudgetSection()
     drain: float = Field(default=2.0, ge=0)
+
+
+def with_short_prompt(fields: Any) -> Any:
+    """Fields with a recipe, whose prompt is the short one where they name none."""
+    recipe = fields.get("recipe") if isinstance(fields, dict) else None
+    if not isinstance(recipe, dict) or recipe.get("name") not in [*RECIPES]:
+        return fields
+    if recipe.get("styles") or RECIPES[recipe["name"]].default_styles:  # which have prompts of their own
+        return fields
+    return {**fields, "recipe": {"prompt": f"short-{RECIPES[recipe['name']].kind}", **recipe}}

@@ -11,7 +11,7 @@ from streamdocs.corpus.columns.conditions import Where
 from streamdocs.corpus.reader import Corpus
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.recipes.boundaries import TokenBoundaries
-from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Key, Keyring
+from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Key, Keyring, Writers
 from streamdocs.recipes.layout import WEB_LAYOUT, Layout, Part
 from streamdocs.schedule.mixture import SYNTHETIC, Mixture, WhenBehind
 from streamdocs.schedule.order import Shuffle, SourceOrder
@@ -93,25 +93,32 @@ class GenerationScope:
     """What decides which generations are asked for, in which order and under which keys.
 
     Args:
-        sources, recipe, generator, order: The stream's.
+        sources, recipe, writers, order: The stream's.
         stream: Its name.
+
+    Raises:
+        ConfigError: The recipe names a writer that there is not.
     """
 
     def __init__(
-        self, sources: Documents, recipe: Recipe, generator: Generator, order: SourceOrder, stream: str = SYNTHETIC
+        self, sources: Documents, recipe: Recipe, writers: Writers, order: SourceOrder, stream: str = SYNTHETIC
     ) -> None:
         self.sources = sources
         self.corpus = corpus = sources.corpus
         self.recipe = recipe
-        self.generator = generator
+        self.writers = writers
         self.order = order
         self.stream = stream
         self.generation_order = GenerationOrder(recipe, order)
-        self.keyring = Keyring(recipe, generator, corpus.tokenizer_digest)
+        self.keyring = Keyring(recipe, writers, corpus.tokenizer_digest)
         asked = recipe.scope(corpus.tokenizer_digest)
         where, how = sources.identity, order.shuffle
         other = [stream] if how.shuffle and stream != SYNTHETIC else []
-        parts = [where[0], *asked, generator.fingerprint, how.identity, *where[1:], *other]
+        #: Digest of those who write: one, or several by slot and step.
+        self.written_by = self.generator.fingerprint
+        if not recipe.is_plain:
+            self.written_by = fingerprint([self.keyring.written_by(round) for round in range(recipe.cycle)])
+        parts = [where[0], *asked, self.written_by, how.identity, *where[1:], *other]
         # Keys hold the version, so that what another one has resolved is not there for this one.
         self.id = digest128(canonical([FORMAT_VERSION, *parts]))
         #: The same by field, to name those in which two scopes differ.
@@ -120,11 +127,22 @@ class GenerationScope:
             "recipe": f"{recipe.kind} {fingerprint(asked)}",
             "generations": recipe.generations,
             "per_round": recipe.round_size,
-            "generator": f"{generator.model} {generator.fingerprint}",
+            "generator": f"{self.generator.model if recipe.is_plain else 'programs'} {self.written_by}",
             **how.fields,
             **({"documents": fingerprint(where[1:])} if where[1:] else {}),
             **({"stream": stream} if other else {}),
         }
+
+    @property
+    def generator(self) -> Generator:
+        """The default writer."""
+        return self.writers.default
+
+    @property
+    def writer_names(self) -> list[str]:
+        """The names of those who write for it; "" is the default writer."""
+        rounds = range(self.recipe.cycle)
+        return list(dict.fromkeys(name for round in rounds for name in self.recipe.writers_of_round(round)))
 
     def key(self, document: int, round: int) -> Key:
         """Under which a round of generations of a document is."""
@@ -136,7 +154,7 @@ class GenerationScope:
         def asked(scope: GenerationScope) -> set[bytes]:
             digest, recipe = scope.corpus.tokenizer_digest, scope.recipe
             parts = (recipe.request_part(round, digest) for round in range(recipe.cycle))
-            return {canonical([scope.generator.fingerprint, *part]) for part in parts}
+            return {canonical([scope.keyring.written_by(round), *part]) for round, part in enumerate(parts)}
 
         return not asked(self).isdisjoint(asked(other))
 
@@ -214,7 +232,7 @@ class SyntheticStream(Stream):
     Args:
         name, number, sources, recipe, shuffle: As of a Stream.
         mixture: Of the run.
-        generator: Who writes.
+        writers: Who writes.
         when_behind: What to do where generations are missing.
         max_reuse: How often what exists may be read on average while more is to come; None for any number.
     """
@@ -227,13 +245,13 @@ class SyntheticStream(Stream):
         recipe: Recipe,
         mixture: Mixture,
         shuffle: Shuffle,
-        generator: Generator,
+        writers: Writers,
         when_behind: WhenBehind = "reuse",
         max_reuse: float | None = None,
     ) -> None:
         super().__init__(name, number, name, sources, shuffle, recipe, recipe.layout)
         self.mixture = mixture
-        self.scope = GenerationScope(sources, recipe, generator, self.order, name)
+        self.scope = GenerationScope(sources, recipe, writers, self.order, name)
         self.when_behind = when_behind
         self.max_reuse = max_reuse
         #: Web text in the place of units that there are not.

@@ -24,6 +24,7 @@ from streamdocs.run import Run
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.outcome import Outcome
@@ -88,6 +89,7 @@ def make_loop(
     store: LmdbStore,
     *,
     engine=None,
+    desk=None,
     gates=OPEN_GATES,
     name="test:1",
     max_in_flight=64,
@@ -100,8 +102,9 @@ def make_loop(
     counts = Statistics()
     for stream in run.synthetic:
         stream.when_behind = when_behind or stream.when_behind
-    lanes = make_lanes(run, store, engine or TemplateEngine(), gates, name, counts, max_lead=max_lead)
-    return GenerationLoop(lanes, store, name, counts, slots=slots or CapacityLimiter(max_in_flight), budget=budget)
+    desk = desk or Desk.of(engine or TemplateEngine(), slots or CapacityLimiter(max_in_flight))
+    lanes = make_lanes(run, store, desk, gates, name, counts, max_lead=max_lead)
+    return GenerationLoop(lanes, store, name, counts, desk=desk, budget=budget)
 
 
 def ledger_of(run: Run, store: LmdbStore) -> Ledger:

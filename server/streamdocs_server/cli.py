@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from anyio import CapacityLimiter
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
@@ -26,14 +25,14 @@ from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
 from streamdocs.sections import BudgetSection
 from streamdocs.store import Store, open_store
-from streamdocs_server.engines.make import make_engine, with_options
-from streamdocs_server.engines.pool import Pool
+from streamdocs_server.engines.make import with_options
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.show_prompts import show_prompts
 from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.telling.view import View
 from streamdocs_server.work.again import reopen
 from streamdocs_server.work.budget import Budget
+from streamdocs_server.work.desk import make_desk
 from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.leases import server_name
 from streamdocs_server.work.loop import GenerationLoop
@@ -102,32 +101,29 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
     store, gates = open_store(file.served), make_gates(file)
-    slots = CapacityLimiter(file.server.max_in_flight)
-    engine = make_engine(file.generator, slots, file.server.failure_budget)
+    desk = make_desk(file)
     try:
-        served = await engine.model()
-        if file.generator.model not in (None, served[0]):
-            raise EngineError(f"the engine serves {served[0]}, the run file says {file.generator.model}: change one")
-        run = Run.of(file, file.generator.generator(served))
-        if file.generator.model is None:
+        # Of several, each is begun when it is first asked: one that is not there yet holds up nobody else.
+        served = None if file.writers else await desk.default.begin()
+        run = Run.of(file, file.who_writes(served))
+        if served and file.generator.model is None:
             _check_same_model(store, run.synthetic[0].scope.generator)
         told = file.server
         causes = reopen(store, [stream.scope for stream in run.synthetic], again) if again else frozenset[str]()
         counts, name = Statistics(outcome=Outcome(told.failure_budget)), server_name()
         lanes = make_lanes(
-            run, store, engine, gates, name, counts, attempts=told.attempts, again=causes, max_lead=told.max_lead
+            run, store, desk, gates, name, counts, attempts=told.attempts, again=causes, max_lead=told.max_lead
         )
-        loop = GenerationLoop(lanes, store, name, counts, slots=slots, budget=make_budget(file, store, run))
-        pool = engine if isinstance(engine, Pool) else None
-        monitor = Monitor(loop, pool, told.monitor_port, told.monitor_host, told.monitor_token_env)
+        loop = GenerationLoop(lanes, store, name, counts, desk=desk, budget=make_budget(file, store, run))
+        monitor = Monitor(loop, told.monitor_port, told.monitor_host, told.monitor_token_env)
         monitor.start()
         try:
-            await _until_signal(loop, View(loop, pool), file.server.drain)
+            await _until_signal(loop, View(loop), file.server.drain)
         finally:
             monitor.close()
             typer.echo(json.dumps(monitor.status()))
     finally:
-        await engine.close()
+        await desk.close()
 
 
 def make_gates(file: RunFile) -> Gates:
@@ -147,7 +143,7 @@ def make_budget(file: RunFile, store: Store, run: Run) -> Budget:
     if file.server.budget == BudgetSection():
         return Budget()
     held = total(chain.from_iterable(read_tallies(store, stream.scope).values() for stream in run.synthetic))
-    most = max(stream.recipe.round_size * stream.recipe.max_tokens for stream in run.synthetic)
+    most = max(stream.recipe.round_size * stream.recipe.most_tokens for stream in run.synthetic)
     return Budget(file.server.budget, held.tokens, held.items, most)
 
 

@@ -1,6 +1,7 @@
 """The command ``show-prompts``: what is sent for one document, to the letter."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +10,17 @@ import typer
 from streamdocs._base.console import error_exit, printable
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StreamdocsError
-from streamdocs.recipes import RECIPES
-from streamdocs.recipes.keys import Generator
+from streamdocs.recipes import RECIPES, Request
+from streamdocs.recipes.keys import Writers, step_key
+from streamdocs.recipes.programs.program import PREVIOUS
+from streamdocs.recipes.programs.tasks import DEFAULT_WRITER, Team
 from streamdocs.run import Run
 from streamdocs.streams import GenerationScope, SyntheticStream
+from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.make import make_sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
-from streamdocs_server.work.resolve import requests
+from streamdocs_server.work.programs import parts_of, step_request
+from streamdocs_server.work.resolve import requests, sources_of
 
 
 def show_prompts(
@@ -34,19 +39,48 @@ def show_prompts(
     try:
         file = RunFile.load(run_file)
         served = (model_name or file.generator.model or "the-served-model", file.generator.revision)
-        generator = file.generator.generator(served)
-        assert generator is not None
-        endpoint = OpenAIEndpoint(url="http://localhost", model=generator.model, sampling=make_sampling(file.generator))
-        run = Run.of(file, generator)
+        writers = file.who_writes(served)
+        assert writers is not None
+        run = Run.of(file, writers)
         for each in run.synthetic if stream is None else [run.stream(stream)]:
-            for scope in _scopes(each, recipe, generator):
+            for scope in _scopes(each, recipe, writers):
                 title = scope.recipe.name if len(run.synthetic) == 1 else f"{each.name}: {scope.recipe.name}"
                 _check(scope, document, round)
-                for request, seed in requests(scope, document, round):
-                    body = endpoint.body(request, request.n, seed)
-                    typer.echo(json.dumps(body) if as_json else printable(_readable(title, document, round, body)))
+                for what, writer, request, seed in _asked(scope, document, round):
+                    body = _endpoint(file, writers, writer).body(request, request.n, seed)
+                    told = ", ".join(filter(None, [title, what]))
+                    typer.echo(json.dumps(body) if as_json else printable(_readable(told, document, round, body)))
     except StreamdocsError as error:
         error_exit(error)
+
+
+def _endpoint(file: RunFile, writers: Writers, name: str) -> OpenAIEndpoint:
+    """Where a writer would be asked."""
+    sections = file.sections_of_writers
+    section = sections.get(name or next(iter(sections)), GeneratorSection())
+    return OpenAIEndpoint(url="http://localhost", model=writers[name].model, sampling=make_sampling(section))
+
+
+def _asked(scope: GenerationScope, document: int, round: int) -> Iterator[tuple[str, str, Request, int]]:
+    """What is asked of whom for a document, in the order of sending; of a program, what steps give is left open."""
+    if scope.recipe.is_plain:
+        for request, seed in requests(scope, document, round):
+            yield "", DEFAULT_WRITER, request, seed
+        return
+    teams: dict[Team, list[int]] = {}
+    for number, task in enumerate(tasks := scope.recipe.tasks_of_round(round)):
+        teams.setdefault(task.team, []).append(number)
+    sources = sources_of(scope, document, round)
+    for team, numbers in teams.items():
+        task = tasks[numbers[0]]
+        source = {**parts_of(team.program, sources[numbers[0]])[0], PREVIOUS: ""}
+        for step, writer in zip(team.program.steps, team.writers, strict=True):
+            fields = {name: source[name] for name in step.inputs if name in source}
+            whole = len(fields) == len(step.inputs)
+            ordinal = task.ordinal * step.n
+            seed = step_key(step, fields, scope.writers[writer], ordinal, again=False).seed if whole else 0
+            what = f"style {task.style}, step {step.name}, writer {writer or 'default'}"
+            yield what, writer, step_request(step, fields, len(numbers) * step.n), seed
 
 
 def _check(scope: GenerationScope, document: int, round: int) -> None:
@@ -59,7 +93,7 @@ def _check(scope: GenerationScope, document: int, round: int) -> None:
         raise ConfigError(f"--round {round}: the recipe {scope.recipe.name} of this run has rounds 0{last}")
 
 
-def _scopes(stream: SyntheticStream, name: str | None, generator: Generator) -> list[GenerationScope]:
+def _scopes(stream: SyntheticStream, name: str | None, writers: Writers) -> list[GenerationScope]:
     """That of a stream, or what it would be with another recipe, or with each."""
     own = stream.recipe
     names = list(RECIPES) if name == "all" else [name or own.name]
@@ -67,7 +101,7 @@ def _scopes(stream: SyntheticStream, name: str | None, generator: Generator) -> 
         raise ConfigError(f"--recipe {name}: it is one of {', '.join(RECIPES)} or all")
     # The stream's own recipe is the run's, prompt and all.
     recipes = [own if own.name == each else RECIPES[each](generations=own.generations) for each in names]
-    return [GenerationScope(stream.sources, each, generator, stream.order, stream.name) for each in recipes]
+    return [GenerationScope(stream.sources, each, writers, stream.order, stream.name) for each in recipes]
 
 
 def _readable(recipe: str, document: int, round: int, body: dict[str, Any]) -> str:

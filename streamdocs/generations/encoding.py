@@ -6,7 +6,7 @@ gives None for either, which callers count as a miss: never a crash, never wrong
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import msgpack
@@ -175,12 +175,14 @@ class TextRecord:
         causes: Why, for those that were rejected; None for the others.
         attempts: How often the round was asked for.
         cut: Most characters of the document that a prompt left out because it was too long for the generator.
+        steps: Of generations that a program wrote, the digests of the keys of the steps behind each; none of others.
     """
 
     texts: list[str | None]
     causes: list[str | None]
     attempts: Count = 1
     cut: Count = 0
+    steps: list[list[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if len(self.texts) != len(self.causes):
@@ -188,11 +190,14 @@ class TextRecord:
 
 
 _TEXT_RECORD = TypeAdapter(TextRecord)
+#: In the order in which they are packed; the last is left out where it says nothing.
+_TEXT_FIELDS = ("texts", "causes", "attempts", "cut", "steps")
 
 
 def encode_text(key: Key, record: TextRecord) -> bytes:
     """Texts of a round, compressed."""
-    packed = msgpack.packb([record.texts, record.causes, record.attempts, record.cut])
+    steps = [record.steps] if record.steps else []
+    packed = msgpack.packb([record.texts, record.causes, record.attempts, record.cut, *steps])
     return _seal(_TEXT, key, zstandard.compress(packed, level=9))
 
 
@@ -202,8 +207,8 @@ def decode_text(key: Key, record: Buffer | None) -> TextRecord | None:
     if body is None:
         return None
     try:
-        texts, causes, attempts, cut = unpack(decompress(body))
-        return _TEXT_RECORD.validate_python({"texts": texts, "causes": causes, "attempts": attempts, "cut": cut})
+        found = unpack(decompress(body))
+        return _TEXT_RECORD.validate_python(dict(zip(_TEXT_FIELDS[: max(4, len(found))], found, strict=True)))
     except (ValueError, TypeError):  # whole, and yet not what this version writes
         return None
 

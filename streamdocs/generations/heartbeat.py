@@ -13,7 +13,7 @@ from streamdocs._base.reports import Reports
 from streamdocs._base.untrusted import unpack
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
-from streamdocs.recipes.keys import Generator
+from streamdocs.recipes.keys import Generator, Writers
 from streamdocs.run import differences
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
@@ -141,8 +141,8 @@ def wait_for_generator(store: Store, timeout: float, sampling: Mapping[str, Any]
     return found[0]
 
 
-def find_generator(file: RunFile, store: Store | None) -> Generator | None:
-    """Who writes for a run file: whom it names, or else the store does; None where nothing synthetic is read.
+def find_writers(file: RunFile, store: Store | None) -> Writers | None:
+    """Those who write for a run file: whom it names, or else the store does; None where nothing synthetic is read.
 
     Raises:
         ConfigError: The store has several of whom it names none.
@@ -150,11 +150,11 @@ def find_generator(file: RunFile, store: Store | None) -> Generator | None:
     """
     if not file.synthetic:
         return None
-    named = file.generator.generator()
+    named = file.who_writes()
     if named or not store:
         return named
     said = file.generator.model_dump(include=set(file.generator.sampling), exclude_unset=True)
-    return wait_for_generator(store, file.mix.wait_timeout, said)
+    return Writers.of(wait_for_generator(store, file.mix.wait_timeout, said))
 
 
 def _samples(generator: Generator, sampling: Mapping[str, Any]) -> bool:

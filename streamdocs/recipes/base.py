@@ -9,7 +9,8 @@ always uses the newest ``generations`` there are.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,28 +21,33 @@ from streamdocs._base.hashing import digest128
 from streamdocs._base.typed import check_types
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.layout import Layout
+from streamdocs.recipes.programs.program import MOST_TOKENS, Kind, Program, Step
+from streamdocs.recipes.programs.styles import style
+from streamdocs.recipes.programs.tasks import DEFAULT_WRITER, Task, deal, make_tasks
 from streamdocs.recipes.prompts import fill_prompt, load_prompt, placeholders
 
 #: In ``slots_of_sweep``: this sweep reads the web document itself.
 WEB_UNIT = -1
 
-#: Most generations of a document, tokens of each, and rounds: what is worked out for a document has to fit in memory,
-#: and the number of a round in 32 bits.
-MOST_GENERATIONS, MOST_TOKENS, MOST_ROUNDS = 4096, 1 << 24, 1 << 31
+#: Most generations of a document, and rounds: what is worked out for a document has to fit in memory, and the number of
+#: a round in 32 bits.
+MOST_GENERATIONS, MOST_ROUNDS = 4096, 1 << 31
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """``n`` independent generations from one prompt.
 
-    ``fields`` holds the document's text as data: ``document`` for a rephrase, ``before`` and ``after`` for a thought.
+    ``fields`` holds the document's text as data: ``document`` for a rephrase, ``before`` and ``after`` for a thought;
+    for a ``step`` of a program also what the steps before it gave.
     """
 
-    kind: Literal["rephrase", "thought"]
+    kind: Kind
     template: str
     fields: Mapping[str, str]
     n: int
     max_tokens: int
+    step: Step | None = None
 
     @property
     def prompt(self) -> str:
@@ -59,6 +65,10 @@ class Recipe:
         rounds: Rounds in all; ``"enough"`` (default) is as many as G needs, ``None`` endless: always fresh ones.
         prompt: Text of the prompt, with its placeholders; in a run file, the name of a file with it.
         max_tokens: Most new tokens of one generation.
+        styles: In place of the two, the weights of the programs by which slots are written: names of packaged ones, or
+            programs; in a run file, also names of files with one.
+        writers: Who writes, where that is not the default writer: names of writers with their weights, which deal the
+            slots; names of steps with the name of their writer.
 
     Raises:
         ConfigError: A value of another type, a number that cannot be, or a prompt without its placeholder.
@@ -69,15 +79,21 @@ class Recipe:
     name: ClassVar[str]
     kind: ClassVar[Literal["rephrase", "thought"]] = "rephrase"
     fields: ClassVar[tuple[str, ...]] = ("document",)
+    #: The styles of a recipe that has some by default.
+    default_styles: ClassVar[Mapping[str, int] | None] = None
 
     generations: int
     per_round: int | None = None
     rounds: int | Literal["enough"] | None = "enough"
     prompt: str = field(default_factory=lambda: load_prompt("rephrase"), repr=False)
     max_tokens: int = 1024
+    styles: Mapping[str | Program, int] | None = None
+    writers: Mapping[str, int | str] | None = None
 
     def __post_init__(self) -> None:
         check_types(self, f"recipe {self.name}")
+        if self.styles is None and self.default_styles:
+            object.__setattr__(self, "styles", self.default_styles)
         if not 1 <= self.generations <= MOST_GENERATIONS:
             raise ConfigError(f"{self.name}: generations={self.generations}; at least one, up to {MOST_GENERATIONS:,}")
         if isinstance(self.rounds, int) and self.rounds > MOST_ROUNDS:
@@ -93,6 +109,61 @@ class Recipe:
             raise ConfigError(f"{self.name}: the prompt lacks the placeholder {{{sorted(missing)[0]}}}")
         if not 1 <= self.max_tokens <= MOST_TOKENS:
             raise ConfigError(f"{self.name}: max_tokens={self.max_tokens}; from 1 to {MOST_TOKENS:,}")
+        if not self.is_plain:
+            self._check_programs()
+
+    def _check_programs(self) -> None:
+        said = {each.name: each.default_factory for each in fields(self) if each.name == "prompt"}
+        if self.styles and self.prompt != said["prompt"]():  # type: ignore[operator]
+            raise ConfigError(f"{self.name}: styles have prompts of their own: give prompt or styles")
+        for task in self.tasks:
+            program = task.team.program
+            if not program.reads or not program.reads <= {*self.fields}:
+                there = " and ".join(f"{{{each}}}" for each in self.fields)
+                raise ConfigError(
+                    f"{self.name}: style {task.style} reads {', '.join(sorted(program.reads)) or 'nothing'} of a "
+                    f"source, and of this recipe's there is {there}"
+                )
+            if program.chunk and self.fields != ("document",):
+                raise ConfigError(
+                    f"{self.name}: style {task.style} reads chunks, of which only whole documents have any"
+                )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is one prompt for all slots, and one call each, of the default writer."""
+        return self.styles is None and self.writers is None
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """How the text of each slot comes to be."""
+        if self.styles is None:
+            own = Step(name="text", prompt=self.prompt, kind=self.kind, max_tokens=self.max_tokens)
+            programs = {self.name: Program(steps=(own,))}
+            names = [self.name] * self.generations
+        else:
+            found = [style(each) if isinstance(each, str) else each for each in self.styles]
+            programs = {each.name or each.digest[:8]: each for each in found}
+            weights = dict(zip(programs, self.styles.values(), strict=True))  # two of one name are a ValueError
+            names = deal(weights, self.generations, f"{self.name}: styles")
+        return make_tasks([(name, programs[name]) for name in names], self.writers or {})
+
+    def tasks_of_round(self, round: int) -> list[Task]:
+        """Those of the slots that a round fills."""
+        return [self.tasks[slot].of_cycle(round // self.cycle) for slot in self.slots_of_round(round)]
+
+    def writers_of_round(self, round: int) -> list[str]:
+        """The names of those who write a round, by slot and step; of one prompt for all slots, the default writer."""
+        if self.is_plain:
+            return [DEFAULT_WRITER]
+        return [writer for task in self.tasks_of_round(round) for writer in task.team.writers]
+
+    @property
+    def most_tokens(self) -> int:
+        """Most new tokens that a slot takes, of each chunk."""
+        if self.is_plain:
+            return self.max_tokens
+        return max(sum(step.max_tokens for step in task.team.program.steps) for task in self.tasks)
 
     @property
     def round_size(self) -> int:
@@ -143,12 +214,20 @@ class Recipe:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Its fields as far as the batches depend on them: all but how long it goes on."""
-        return {name: value for name, value in asdict(self).items() if name != "rounds"}
+        """Its fields as far as the batches depend on them: all but how long it goes on, and its writers."""
+        omitted = {"rounds", "styles", "writers", *(("prompt", "max_tokens") if self.styles else ())}
+        said = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in omitted}
+        return said if self.is_plain else {**said, "tasks": self._tasks_part(range(self.generations), 0)}
 
     def request_part(self, round: int, tokenizer_digest: str) -> list[Any]:
         """What goes into the key of a generation: everything about the request that can change the text."""
+        if not self.is_plain:
+            return ["program", self.round_size, self._tasks_part(self.slots_of_round(round), round // self.cycle)]
         return [self.kind, digest128(self.prompt.encode()), self.max_tokens, self.round_size]
+
+    def _tasks_part(self, slots: range, cycle: int) -> list[Any]:
+        tasks = [self.tasks[slot].of_cycle(cycle) for slot in slots]
+        return [[task.team.program.digest, task.ordinal] for task in tasks]
 
     def scope(self, tokenizer_digest: str) -> list[Any]:
         """What of it decides which generations are asked for, and in which order."""
@@ -158,6 +237,10 @@ class Recipe:
     def requests(self, text: str, places: Sequence[int], round: int) -> list[Request]:
         """The requests of one round for a document of ``text``; ``places`` are its characters at the round's cuts."""
         return [self._request({"document": text}, self.round_size)]
+
+    def sources(self, text: str, places: Sequence[int]) -> list[dict[str, str]]:
+        """What the program of each slot of a round reads of a document; the arguments are those of ``requests``."""
+        return [{"document": text}] * self.round_size
 
     def cuts(self, tokens: Ints, slots: Ints) -> Ints:
         """Token index at which the generation of each slot goes into its document of ``tokens`` tokens."""

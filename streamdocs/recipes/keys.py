@@ -1,15 +1,18 @@
 """Content keys: everything that can change a generation's text is in its key, and nothing else is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import msgpack
 import xxhash
 
-from streamdocs._base.hashing import TEXT_DIGEST_BYTES, canonical, digest128, fingerprint
+from streamdocs._base.hashing import TEXT_DIGEST_BYTES, canonical, digest128, fingerprint, text_digest
 from streamdocs._base.typed import check_types
+from streamdocs.errors import ConfigError
 from streamdocs.recipes.base import Recipe
+from streamdocs.recipes.programs.program import Step
+from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 
 #: Raised when the meaning of a key or record changes.
 FORMAT_VERSION = 2
@@ -67,15 +70,69 @@ class Key(NamedTuple):
         return int.from_bytes(self.check[:4], "big")
 
 
-class Keyring:
-    """Keys of one recipe, generator and tokenizer.
+#: The writer that is no model but rules, and that every run has.
+RULES, TEMPLATE = "template", Generator(model="template", revision="1")
 
-    A key is xxh3-128 over the canonical msgpack of (format version, document digest, request part, generator, round).
+
+class Writers(Mapping[str, Generator]):
+    """Who writes, by name; the default writer has the name "" too.
+
+    Args:
+        named: Their names, the default writer first.
     """
 
-    def __init__(self, recipe: Recipe, generator: Generator, tokenizer_digest: str) -> None:
+    def __init__(self, named: Mapping[str, Generator]) -> None:
+        self._named = {DEFAULT_WRITER: next(iter(named.values())), RULES: TEMPLATE, **named}
+
+    @classmethod
+    def of(cls, generator: Generator) -> "Writers":
+        """One that is named nowhere."""
+        return cls({DEFAULT_WRITER: generator})
+
+    def __getitem__(self, name: str) -> Generator:
+        """The one of a name; ConfigError where there is none."""
+        if name not in self._named:
+            raise ConfigError(f"writer {name!r}: the writers of this run are {', '.join(filter(None, self._named))}")
+        return self._named[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Their names."""
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        """How many names there are."""
+        return len(self._named)
+
+    @property
+    def default(self) -> Generator:
+        """Who writes what names nobody."""
+        return self[DEFAULT_WRITER]
+
+
+def step_key(step: Step, fields: Mapping[str, str], writer: Generator, ordinal: int, *, again: bool) -> Key:
+    """Under which the answer to a step of a program is.
+
+    Args:
+        step, writer: What is asked of whom.
+        fields: What fills its prompt.
+        ordinal: Tells those apart that ask the same.
+        again: Whether it was sent back.
+    """
+    filled = text_digest(canonical({name: fields[name] for name in step.inputs}))
+    material = canonical([FORMAT_VERSION, "step", filled, step.request_part, writer.fingerprint, ordinal, again])
+    return Key(digest128(material), xxhash.xxh64_digest(material, FORMAT_VERSION))
+
+
+class Keyring:
+    """Keys of one recipe, those who write it, and tokenizer.
+
+    A key is xxh3-128 over the canonical msgpack of (format version, document digest, request part, generator, round);
+    where slots or steps have writers of their own, the generator is a list of all of them in order.
+    """
+
+    def __init__(self, recipe: Recipe, writers: Writers, tokenizer_digest: str) -> None:
         self._recipe = recipe
-        self._generator = generator.fingerprint
+        self._writers = writers
         self._tokenizer = tokenizer_digest
         self._tails: dict[int, bytes] = {}
         # An array of five, the version, and the header of so many bytes: what canonical() writes before the digest.
@@ -94,6 +151,12 @@ class Keyring:
         """The same of the checks."""
         return [xxhash.xxh64_digest(each, FORMAT_VERSION) for each in self._materials(document_digests, rounds)]
 
+    def written_by(self, round: int) -> str | list[str]:
+        """The fingerprints of those who write a round, or of the one who does."""
+        if self._recipe.is_plain:
+            return self._writers.default.fingerprint
+        return [self._writers[name].fingerprint for name in self._recipe.writers_of_round(round)]
+
     def _materials(self, document_digests: Sequence[bytes], rounds: Sequence[int]) -> list[bytes]:
         tails = {round: self._tail(round) for round in set(rounds)}
         return [self._head + digest + tails[round] for digest, round in zip(document_digests, rounds, strict=True)]
@@ -101,6 +164,6 @@ class Keyring:
     def _tail(self, round: int) -> bytes:
         tail = self._tails.get(round)
         if tail is None:
-            parts = [self._recipe.request_part(round, self._tokenizer), self._generator, round]
+            parts = [self._recipe.request_part(round, self._tokenizer), self.written_by(round), round]
             tail = self._tails[round] = b"".join(canonical(part) for part in parts)
         return tail

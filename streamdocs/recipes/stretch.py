@@ -61,7 +61,11 @@ class Stretch(Recipe):
 
     def requests(self, text: str, places: Sequence[int], round: int) -> list[Request]:
         """One request a cut, in the order of the document, so that a server's prefix cache serves what they share."""
-        return [self._request({"before": text[:place], "after": text[place:]}, 1) for place in places]
+        return [self._request(fields, 1) for fields in self.sources(text, places)]
+
+    def sources(self, text: str, places: Sequence[int]) -> list[dict[str, str]]:
+        """The text before each cut, and the text after it."""
+        return [{"before": text[:place], "after": text[place:]} for place in places]
 
     @property
     def cuts_at_boundaries(self) -> bool:

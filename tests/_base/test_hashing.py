@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from streamdocs._base.hashing import canonical, digest128, fingerprint, permutation, seeded_numbers
 from streamdocs.recipes import Rephrase, Stitch, Stretch
-from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring
+from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Keyring, Writers
 
 
 @given(st.integers(0, 500), st.integers(0, 2**63), st.text(st.characters(codec="utf-8")))
@@ -30,14 +30,16 @@ def test_canonical_does_not_depend_on_the_order_of_fields():
 
 def test_a_key_is_the_digest_of_its_canonical_material():
     recipe, generator, digest = Stretch(generations=4, per_round=2), Generator(model="m"), bytes(range(24))
-    key = Keyring(recipe, generator, "ab" * 16).key(digest, 3)
+    key = Keyring(recipe, Writers.of(generator), "ab" * 16).key(digest, 3)
     material = [FORMAT_VERSION, digest, recipe.request_part(3, "ab" * 16), generator.fingerprint, 3]
     assert key.digest == digest128(canonical(material))
 
 
 def test_what_is_in_a_key_and_what_is_not():
     def key(recipe=None, generator=None, tokenizer="ab" * 16, digest=bytes(24), round=0):
-        return Keyring(recipe or Stitch(generations=4), generator or Generator(model="m"), tokenizer).key(digest, round)
+        return Keyring(recipe or Stitch(generations=4), Writers.of(generator or Generator(model="m")), tokenizer).key(
+            digest, round
+        )
 
     prompt = "Rewrite: {document}"
     different = [

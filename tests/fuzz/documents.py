@@ -31,8 +31,8 @@ from streamdocs.corpus.inputs import find_inputs, missing
 from streamdocs.corpus.sources import BadRow, Document, read_file
 from streamdocs.errors import CorpusError, EngineError
 from streamdocs.recipes.prompts import fill_prompt, load_prompt
-from streamdocs.sections import GeneratorSection
 from streamdocs.store import LmdbStore
+from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.work.resolve import requests

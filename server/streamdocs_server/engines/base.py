@@ -88,6 +88,12 @@ class Sampling:
     extra_body: Mapping[str, Any] | None = None
     fields: Mapping[str, str | None] = field(default_factory=dict)
 
+    def of(self, request: Request) -> dict[str, float]:
+        """Temperature and top_p of a request: a step may have its own."""
+        own = {} if request.step is None else {"temperature": request.step.temperature, "top_p": request.step.top_p}
+        ours = {"temperature": self.temperature, "top_p": self.top_p}
+        return ours | {name: value for name, value in own.items() if value is not None}
+
 
 class Engine(Protocol):
     """A source of generations, used by many concurrent calls in one event loop."""

@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 #: What a server may do without, and what is sent instead, in the order in which it is tried. None of it decides what a
 #: text may be: `top_p` and `temperature` go only where they are 1, which the protocol takes for them; nothing that is
 #: kept depends on the seed; and what one request cannot bring without `n`, the next ones do.
+_SAMPLING = ("temperature", "top_p")
 _DISPENSABLE = {"top_p": None, "seed": None, "n": None, "max_tokens": "max_completion_tokens", "temperature": None}
 
 
@@ -45,10 +46,9 @@ class Fields:
             "n": n,
             "seed": seed % 2**31,  # some servers keep it in 32 bits
             "max_tokens": request.max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
+            **sampling.of(request),
         }
-        named = ((self._names.get(field, field), value) for field, value in body.items())
+        named = ((self._name(field, value), value) for field, value in body.items())
         return {name: value for name, value in named if name is not None} | dict(sampling.extra_body or {})
 
     def learn(self, sent: Mapping[str, str | None], refusal: str) -> bool:
@@ -75,8 +75,13 @@ class Fields:
             instead = f"sent as `{name}`" if name else "left out"
             log.warning("%s refuses the field `%s`: from now on it is %s", self._server, field, instead)
 
+    def _name(self, field: str, value: Any) -> str | None:
+        """What a field is sent as; what a step of a program says is sent, whatever others leave out."""
+        name = self._names.get(field, field)
+        return field if name is None and field in _SAMPLING and value != 1 else name
+
     def _says_nothing(self, field: str) -> bool:
-        return field not in ("temperature", "top_p") or getattr(self._sampling, field) == 1
+        return field not in _SAMPLING or getattr(self._sampling, field) == 1
 
 
 def messages(request: Request, system: str | None) -> list[dict[str, str]]:

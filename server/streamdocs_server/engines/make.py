@@ -6,7 +6,7 @@ from typing import Any
 from anyio import CapacityLimiter
 
 from streamdocs.errors import ConfigError
-from streamdocs.sections import GeneratorSection
+from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.base import Engine, Sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool

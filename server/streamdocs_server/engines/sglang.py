@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.recipes import Request
-from streamdocs.sections import GeneratorSection
+from streamdocs.writers import GeneratorSection
 from streamdocs_server._base.network import past_proxies
 from streamdocs_server.engines.answers import Tokens
 from streamdocs_server.engines.base import Answer, TryAgainError

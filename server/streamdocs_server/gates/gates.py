@@ -33,6 +33,8 @@ Cause = Literal[
     "another language",
     "off topic",
     "duplicate",
+    "not as asked",
+    "judged unfit",
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -115,6 +117,14 @@ class Gates:
         fault = fault or self._fault(text, words, source, request)
         return Rejected(fault) if fault else Accepted(text)
 
+    def without_reasoning(self, text: str, request: Request) -> str:
+        """A text without a model's own reasoning, stripped; "" where nothing else is there, or it is none at all."""
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return ""
+        return marks.without_reasoning(text.strip(), source_of(request)) if self.chat else text.strip()
+
     def _whole(self, text: str, words: Words, *, cut: bool) -> tuple[str, Words, Cause | None]:
         """As much of a text as is whole, its words, and what is wrong with it."""
         if repeats(words, self.max_repeated_ngrams):
@@ -132,8 +142,8 @@ class Gates:
 
     def _fault(self, text: str, words: Words, source: Source, request: Request) -> Cause | None:
         document = len(request.fields.get("document", ""))
-        if request.kind == "thought":
-            shortest, longest, shared = float(self.min_thought), math.inf, 0.0
+        if request.kind != "rephrase":
+            shortest, longest, shared = float(self.min_thought if request.kind == "thought" else 1), math.inf, 0.0
         else:
             shortest = (self.min_ratio or 0) * min(document, _CHARS_PER_TOKEN * request.max_tokens)
             longest = math.inf if self.max_ratio is None else self.max_ratio * document + self.slack

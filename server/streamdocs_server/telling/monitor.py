@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from streamdocs.errors import ConfigError
 from streamdocs_server._base.network import is_loopback
-from streamdocs_server.engines.pool import Pool
+from streamdocs_server.engines.member import Member
 from streamdocs_server.telling.door import Guard, Server, read_token
 from streamdocs_server.telling.view import waits_for
 from streamdocs_server.work.loop import GenerationLoop
@@ -21,11 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class Monitor(Collector):
-    """Serves what a loop and its pool say about themselves, from a thread, from ``start`` to ``close``.
+    """Serves what a loop and its writers say about themselves, from a thread, from ``start`` to ``close``.
 
     Args:
         loop: The loop.
-        pool: Its engine; None for an engine without servers.
         port: 0 takes a free one.
         host: Who can reach it; everybody else than this machine needs a token.
         token_env: Environment variable with the token that ``/metrics`` and ``/status`` ask for. ``/health`` does not:
@@ -35,13 +35,8 @@ class Monitor(Collector):
         ConfigError: The port cannot be used, or a token is needed and there is none.
     """
 
-    def __init__(
-        self, loop: GenerationLoop, pool: Pool | None, port: int, host: str = "127.0.0.1", token_env: str | None = None
-    ) -> None:
+    def __init__(self, loop: GenerationLoop, port: int, host: str = "127.0.0.1", token_env: str | None = None) -> None:
         self._loop = loop
-        self._pool = pool
-        self._members = pool.members if pool else []
-        self._retries = pool.retries if pool else {}
         registry = CollectorRegistry()
         registry.register(self)
         self._metrics = make_wsgi_app(registry)
@@ -71,15 +66,21 @@ class Monitor(Collector):
         self._thread.join()
 
     def healthy(self) -> bool:
-        """Whether generations can be written now: some server is in."""
-        return self._loop.finished or not self._members or any(member.up for member in self._members)
+        """Whether generations can be written now: some writer can."""
+        return self._loop.finished or any(writer.up for writer in self._loop.desk.writers)
+
+    @property
+    def _members(self) -> list[tuple[str, Member]]:
+        """Every server, and the name of its writer."""
+        named = ((writer.name, writer.pool) for writer in self._loop.desk.writers)
+        return [(name, member) for name, pool in named if pool for member in pool.members]
 
     def status(self) -> dict[str, Any]:
         """Everything at a glance; counts are since this server started."""
         loop, done = self._loop, self._loop.statistics
         return {
             "state": loop.state,
-            "waits_for": waits_for(loop, self._pool),
+            "waits_for": waits_for(loop),
             "watermark": loop.watermark,
             "rounds_done": loop.rounds_done,
             "lead": loop.lead,
@@ -95,20 +96,31 @@ class Monitor(Collector):
             "generations_written": done.written.generations,
             "documents_cut": done.written.cut,
             "rejected": dict(done.written.rejected),
-            "retries": dict(self._retries),
+            "retries": dict(sum((pool.retries for pool in loop.desk.pools), Counter[str]())),
             "prompt_tokens": done.prompt_tokens,
             "cached_prompt_tokens": done.cached_tokens,
             "completion_tokens": done.completion_tokens,
+            "writers": {
+                writer.name or "default": {
+                    "up": writer.up,
+                    "answers": writer.answers,
+                    "completion_tokens": writer.completion_tokens,
+                    "owes": writer.owes,
+                    "fault": writer.fault,
+                }
+                for writer in loop.desk.writers
+            },
             "endpoints": [
                 {
                     "url": member.endpoint.url,
+                    "writer": name,
                     "up": member.up,
                     "in_flight": len(member.asking),
                     "limit": int(member.limit),
                     "failures_in_a_row": member.failures,
                     "last_error": member.last_error,
                 }
-                for member in self._members
+                for name, member in self._members
             ],
         }
 
@@ -148,6 +160,17 @@ class Monitor(Collector):
                 if said[field] is not None:
                     gauge.add_metric([stream], said[field])
             yield gauge
+        by_writer = {
+            "writer_up": "Whether a writer can write",
+            "writer_owes": "Requests that a writer has, or that wait for it",
+            "writer_answers": "Requests that a writer has answered",
+            "writer_completion_tokens": "Tokens that a writer has generated, rejected generations included",
+        }
+        for name, text in by_writer.items():
+            gauge = GaugeMetricFamily(f"streamdocs_{name}", text, labels=["writer"])
+            for writer, said in status["writers"].items():
+                gauge.add_metric([writer], said[name.removeprefix("writer_")])
+            yield gauge
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(f"streamdocs_{name}", text, value=value)
         for name, (text, causes) in by_cause.items():
@@ -157,7 +180,7 @@ class Monitor(Collector):
             yield counter
         for name, (text, get) in by_endpoint.items():
             gauge = GaugeMetricFamily(f"streamdocs_{name}", text, labels=["endpoint"])
-            for member in self._members:
+            for _, member in self._members:
                 gauge.add_metric([member.endpoint.url], get(member))
             yield gauge
         yield from self._loop.statistics.latency.collect()

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from streamdocs._base.console import plain_console
-from streamdocs_server.engines.pool import Pool
+from streamdocs_server.work.desk import Writer
 from streamdocs_server.work.lane import Lane
 from streamdocs_server.work.loop import GenerationLoop
 
@@ -22,12 +22,12 @@ _LOG_SECONDS = 10.0
 _RATE_SECONDS = 300.0
 
 
-def waits_for(loop: GenerationLoop, pool: Pool | None) -> str:
+def waits_for(loop: GenerationLoop) -> str:
     """What a server can do nothing without; "" while it can."""
     if loop.finished:
         return ""
-    if pool and pool.waits_for:
-        return f"a server: {pool.waits_for}"
+    if server := loop.desk.waits_for:
+        return f"a server: {server}"
     if not loop.waits_for_trainer:
         return ""
     if loop.lead is None:
@@ -43,17 +43,20 @@ def _lead(lane: Lane) -> str:
     return "" if lane.lead is None else f", {lane.lead:+,} before the trainer"
 
 
+def _writing(writer: Writer) -> str:
+    how = "up" if writer.up else f"down ({writer.fault or 'no server'})"
+    return f"{how}, {writer.answers:,} requests answered, {writer.owes:,} owed"
+
+
 class View:
     """Shows a loop while it runs: a table on a terminal, a line in the log now and then elsewhere.
 
     Args:
         loop: The loop.
-        pool: Its engine; None for an engine without servers.
     """
 
-    def __init__(self, loop: GenerationLoop, pool: Pool | None = None) -> None:
+    def __init__(self, loop: GenerationLoop) -> None:
         self._loop = loop
-        self._pool = pool
         self._seen: deque[tuple[float, int, int]] = deque()
 
     async def show(self) -> None:
@@ -78,9 +81,10 @@ class View:
         rejected = ", ".join(f"{cause} {count:,}" for cause, count in written.rejected.most_common()) or "none"
         return [
             ("state", loop.state),
-            ("waits for", waits_for(loop, self._pool) or "-"),
+            ("waits for", waits_for(loop) or "-"),
             ("documents x rounds", _of(loop.watermark, total)),
             *((f"stream {lane.name}", _of(lane.watermark, lane.order.total_items) + _lead(lane)) for lane in several),
+            *((f"writer {each.name}", _writing(each)) for each in loop.desk.writers if len(loop.desk.writers) > 1),
             ("written here", f"{written.generations:,} generations, {written.tokens:,} tokens"),
             ("found in the store", f"{loop.statistics.found:,} documents x rounds"),
             ("tokens/s", f"{tokens_rate:,.0f}"),

@@ -12,8 +12,8 @@ from streamdocs.run import Run
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope, SyntheticStream
-from streamdocs_server.engines import Engine
 from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.leases import Leases
 from streamdocs_server.work.resolve import Resolver
 from streamdocs_server.work.retire import Retirer
@@ -23,7 +23,7 @@ from streamdocs_server.work.statistics import Statistics
 def make_lanes(
     run: Run,
     store: Store,
-    engine: Engine,
+    desk: Desk,
     gates: Gates,
     server: str,
     statistics: Statistics,
@@ -32,10 +32,14 @@ def make_lanes(
     again: Set[str] = frozenset(),
     max_lead: int | None = None,
 ) -> list["Lane"]:
-    """A lane for each synthetic stream of a run; for the arguments see there and at ``Resolver``."""
+    """A lane for each synthetic stream of a run; for the arguments see there and at ``Resolver``.
+
+    Raises:
+        ConfigError: A step has gates that cannot be.
+    """
     lanes = []
     for stream in run.synthetic:
-        resolver = Resolver(stream.scope, store, engine, gates, attempts, statistics, again)
+        resolver = Resolver(stream.scope, store, desk, gates, attempts, statistics, again)
         beside = [other.scope for other in run.synthetic if other is not stream]
         lanes.append(Lane(stream, store, resolver, server, max_lead, beside))
     return lanes
@@ -77,6 +81,8 @@ class Lane:
         self._share = mixture.shares[stream.number].fraction
         self._window_tokens = ceil(mixture.window * self._share) * mixture.max_seq_len
         self.watermark = 0
+        #: Sources in blocks that were begun, and of those the ones that are not resolved.
+        self.unfinished = 0
         self.waits_for_trainer = False
         # Items that training wants by now, and those that its next window needs.
         self.wanted = 0
@@ -159,7 +165,7 @@ class Lane:
     def _unit_tokens(self) -> float:
         """Tokens of a unit, about."""
         stream, stored = self.stream, self._stored
-        each = stored.tokens / stored.generations if stored.generations else stream.recipe.max_tokens
+        each = stored.tokens / stored.generations if stored.generations else stream.recipe.most_tokens
         if stream.recipe.sweeps > 1:
             return each
         rounds = min(self.rounds_done + 1, stream.recipe.cycle)

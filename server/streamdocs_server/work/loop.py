@@ -8,15 +8,15 @@ import time
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
-from anyio import CapacityLimiter
-
 from streamdocs.errors import EngineError, StoreError
 from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.generations.progress import Tally, block_key, sample_tally
 from streamdocs.generations.rejected import keep_rejected
+from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
 from streamdocs_server.work.budget import Budget
+from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lane import Lane
 from streamdocs_server.work.outcome import small_model_warning
 from streamdocs_server.work.resolve import Resolved
@@ -36,7 +36,7 @@ class GenerationLoop:
         store: Where generations go.
         server: Name of this server.
         statistics: Where its resolvers count.
-        slots: Documents asked for at once; the engine may change how many, below what they are at first.
+        desk: Those who write.
         budget: What may be spent; default any amount.
     """
 
@@ -47,17 +47,16 @@ class GenerationLoop:
         server: str,
         statistics: Statistics,
         *,
-        slots: CapacityLimiter,
+        desk: Desk,
         budget: Budget | None = None,
     ) -> None:
         self.lanes = lanes
         self.statistics = statistics
         self._store = store
         self._server = server
-        self._slots = slots
+        self.desk = desk
         self._budget = budget or Budget()
-        # Documents in open blocks, and of those the ones that were begun.
-        self._unfinished = 0
+        # Documents that were begun, where it is documents that wait for their turn.
         self._asking = 0
         #: When what is being asked for has to be there (monotonic seconds); None for as long as it takes.
         self._deadline: float | None = None
@@ -110,17 +109,18 @@ class GenerationLoop:
 
     @property
     def in_flight(self) -> int:
-        """Documents that are being asked for."""
-        return int(self._slots.borrowed_tokens)
+        """Documents that are being asked for, or requests where each of them waits for its turn."""
+        return self.desk.in_flight
 
     @property
     def queued(self) -> int:
-        """Documents that wait to be asked for."""
-        return self._slots.statistics().tasks_waiting
+        """Those that wait to be asked for."""
+        return self.desk.queued
 
     def drain(self, seconds: float) -> None:
         """Begin no further document; ``run`` returns once those being asked for are stored, or after ``seconds``."""
         self._deadline = time.monotonic() + seconds
+        self.desk.closed = True
 
     async def run(self) -> None:
         """Generate until all rounds are done, the budget is spent, or drained.
@@ -131,21 +131,21 @@ class GenerationLoop:
         """
         if warning := small_model_warning(self.lanes[0].scope.generator):
             log.warning("%s", warning)
-        register_generator(self._store, self.lanes[0].scope.generator)
         for lane in self.lanes:
             register_scope(self._store, lane.scope)
+            for name in {DEFAULT_WRITER, *lane.scope.writer_names}:
+                register_generator(self._store, lane.scope.writers[name])
         helpers = [asyncio.create_task(self._beat()), *(asyncio.create_task(self._retire(each)) for each in self.lanes)]
         blocks: set[asyncio.Task[None]] = set()
         try:
             while True:
                 await asyncio.to_thread(self._look)
-                # Some always wait for a slot, so that none is ever empty: a block may hang on its slowest document.
-                while self._may_begin and self._unfinished < self._slots.total_tokens + 2 * BLOCK:
+                while self._may_begin:
                     if (found := await asyncio.to_thread(self._next_block)) is None:
                         break
                     lane, number = found
                     sources = lane.order.sources_of(lane.order.block(number)).tolist()
-                    self._unfinished += len(sources)
+                    lane.unfinished += len(sources)
                     blocks.add(asyncio.create_task(self._resolve_block(lane, number, sources)))
                 if self.finished:
                     return await asyncio.to_thread(self._check_outcome)
@@ -174,11 +174,19 @@ class GenerationLoop:
             log.warning("%s: what is being asked for is still stored. Training goes on with what there is", spent)
         if self._deadline is not None or self._spent:
             return False
-        return not self._budget.spent(self.statistics, self._unfinished)
+        return not self._budget.spent(self.statistics, sum(lane.unfinished for lane in self.lanes))
+
+    def _has_room(self, lane: Lane) -> bool:
+        """Whether another block of a lane may be begun."""
+        names = lane.scope.writer_names
+        beside = (each.unfinished for each in self.lanes if each.scope.writer_names == names)
+        # Some always wait for a slot, so that none is ever empty: a block may hang on its slowest document.
+        return sum(beside) < self.desk.most_begun(names) + 2 * BLOCK
 
     @property
     def _drained(self) -> bool:
-        return self._deadline is not None and (not self._asking or time.monotonic() >= self._deadline)
+        asking = self._asking + self.desk.asking
+        return self._deadline is not None and (not asking or time.monotonic() >= self._deadline)
 
     def _check_outcome(self) -> None:
         """Raise EngineError where all rounds are done and nothing came of them."""
@@ -219,7 +227,8 @@ class GenerationLoop:
     def _next_block(self) -> tuple[Lane, int] | None:
         """Lease the block that training comes to first, of all streams; None where there is none to do now."""
         while True:
-            coming = [(lane, number) for lane in self.lanes if (number := lane.next_block()) is not None]
+            lanes = [lane for lane in self.lanes if self._has_room(lane)]
+            coming = [(lane, number) for lane in lanes if (number := lane.next_block()) is not None]
             if not coming:
                 return None
             lane, number = min(coming, key=lambda each: each[0].urgency(each[1]))
@@ -238,15 +247,16 @@ class GenerationLoop:
 
     async def _resolve(self, lane: Lane, source: int, round: int) -> Resolved:
         async with self._lock_of(lane, source, round):
-            async with self._slots:
+            whole = lane.scope.recipe.is_plain  # otherwise each step waits for the turn of its own writer
+            async with self.desk.default.slots if whole else contextlib.nullcontext():
                 if self._deadline is not None:
                     await asyncio.Event().wait()  # until run() returns, and cancels this
-                self._asking += 1
+                self._asking += whole
                 text, new = await lane.resolver.write(source, round)
                 self.statistics.outcome.check()
             resolved = await lane.resolver.resolve(source, round, text, new)
-            self._asking -= 1
-        self._unfinished -= 1
+            self._asking -= whole
+        lane.unfinished -= 1
         if resolved.asked:
             self.statistics.written += resolved.tally
             self.statistics.asked += 1

@@ -11,9 +11,7 @@ from itertools import accumulate, zip_longest
 from typing import NamedTuple, TypeVar
 
 from streamdocs.generations.encoding import (
-    Buffer,
     TextRecord,
-    TokenRecord,
     decode_text,
     decode_tokens,
     encode_text,
@@ -27,19 +25,16 @@ from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
 from streamdocs.store import Store, Table
 from streamdocs.streams import GenerationScope
-from streamdocs_server.engines import Completion, Engine, RequestRefusedError
+from streamdocs_server.engines import Completion
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
 from streamdocs_server.work.commit import Committer
+from streamdocs_server.work.desk import Asked, Desk, Judge, Writer, another_seed
+from streamdocs_server.work.programs import Programs
 from streamdocs_server.work.statistics import Statistics, tally
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-_Record = TypeVar("_Record", TextRecord, TokenRecord)
-Judge = Callable[[Completion], Accepted | Rejected]
-
-#: Between the seeds of two attempts.
-_NEXT_ATTEMPT = 0x9E3779B9
 
 
 class Resolved(NamedTuple):
@@ -57,7 +52,7 @@ class Resolver:
     Args:
         scope: Which generations.
         store: Where those that exist are.
-        engine: Who writes the others.
+        desk: Those who write the others.
         gates: What is accepted.
         attempts: How often a generation is asked for before its rejection is final.
         statistics: Where what the engine answers is counted.
@@ -66,7 +61,7 @@ class Resolver:
 
     scope: GenerationScope
     store: Store
-    engine: Engine
+    desk: Desk
     gates: Gates
     attempts: int
     statistics: Statistics = field(default_factory=Statistics)
@@ -82,7 +77,8 @@ class Resolver:
         stored = self._texts(document, round) or await self._restored(document, round)
         if stored and self.again.isdisjoint(stored.causes):
             return stored, False
-        new = await self._generate(document, round, stored)
+        work = self._generate if self.scope.recipe.is_plain else self._perform
+        new = await work(document, round, stored)
         self.statistics.outcome.add(new)
         return new, True
 
@@ -99,11 +95,11 @@ class Resolver:
         elif new:
             await self.committer.add({"texts": {key.digest: encode_text(key, text)}})
             # Tokens are those of the text that everybody will find: another server may have been faster.
-            found = self._stored("texts", key, key.digest, decode_text)
+            found = self.committer.find("texts", key, key.digest, decode_text)
             if found is None and self._is_anothers(key):  # two keys of one digest: only the first has anything
                 return Resolved({}, Tally(items=1), new)
             text = found or text
-        tokens = self._stored("tokens", key, where, decode_tokens)
+        tokens = self.committer.find("tokens", key, where, decode_tokens)
         if tokens:
             return Resolved({}, tally(text, tokens.lengths), new)
         encoded = self.scope.corpus.tokenizer.encode_batch([each or "" for each in text.texts])
@@ -116,7 +112,7 @@ class Resolver:
             "texts": {key.digest: encode_text(key, text)},
             "tokens": {where: encode_tokens(key, encoded)},
         }
-        await asyncio.to_thread(self.store.replace, records)
+        await self.committer.replace(records)
 
     @cached_property
     def committer(self) -> Committer:
@@ -125,20 +121,7 @@ class Resolver:
 
     def _texts(self, document: int, round: int) -> TextRecord | None:
         key = self.scope.key(document, round)
-        return self._stored("texts", key, key.digest, decode_text)
-
-    def _stored(
-        self, table: Table, key: Key, where: bytes, decode: Callable[[Key, Buffer | None], _Record | None]
-    ) -> _Record | None:
-        """A record of the store; None where there is none, or where it was damaged: then it makes room for another."""
-        with self.store.read() as snapshot:
-            found = snapshot.get(table, where)
-            record = decode(key, found)
-            damaged = found is not None and record is None and not is_of_another(key, found)
-        if damaged:
-            log.warning("a damaged record in %s of store %s is written anew", table, self.store.location)
-            self.store.delete(table, [where])
-        return record
+        return self.committer.find("texts", key, key.digest, decode_text)
 
     def _is_anothers(self, key: Key) -> bool:
         with self.store.read() as snapshot:
@@ -148,7 +131,7 @@ class Resolver:
     async def _restored(self, document: int, round: int) -> TextRecord | None:
         """Texts that were lost while their tokens are whole, made of these: another text would not be what was read."""
         key = self.scope.key(document, round)
-        tokens = self._stored("tokens", key, token_key(self.scope, key.digest), decode_tokens)
+        tokens = self.committer.find("tokens", key, token_key(self.scope, key.digest), decode_tokens)
         found = [tokens.generation(number) for number in range(len(tokens.lengths))] if tokens else []
         whole = [each for each in found if each is not None]
         if not whole or len(whole) < len(found):
@@ -161,11 +144,12 @@ class Resolver:
 
     async def _generate(self, document: int, round: int, known: TextRecord | None) -> TextRecord:
         """All generations of an item; those that are ``known``, and not to be asked for again, are as they were."""
-        asked = await self._requests(document, round)
+        asked = await self._read(document, partial(requests, self.scope, document, round))
         total = sum(request.n for request, _ in asked)
         texts: list[str | None] = list(known.texts) if known else [None] * total
         causes: list[str | None] = list(known.causes) if known else [None] * total
-        attempts = cut = tries = 0
+        before = known.attempts if known else 0
+        cut, attempts = known.cut if known else 0, 0
         seen = {*self._earlier(document, round), *filter(None, texts)} if self.gates.distinct else set()
         first = 0
         for whole, seed in asked:
@@ -174,21 +158,27 @@ class Resolver:
             first += whole.n
             if not slots:
                 continue
-            wanted = replace(whole, n=len(slots))
-            try:
-                request = await self.engine.fit(wanted)
-            except RequestRefusedError as error:
-                accepted, rejected, tries = list[str](), _refused(error, wanted.n), 1
-            else:
-                cut = max(cut, _characters(whole) - _characters(request))
-                judge = partial(self._judge, document, round, request, seen)
-                accepted, rejected, tries = await self._ask(request, _reseeded(seed, known), judge)
-            for slot, text, cause in zip_longest(slots, accepted, [*[None] * len(accepted), *rejected]):
+            request, judge = replace(whole, n=len(slots)), partial(self._judge, document, round, seen)
+            answer = await self._ask(self.desk.default, request, another_seed(seed, before), judge)
+            accepted = answer.accepted
+            for slot, text, cause in zip_longest(slots, accepted, [*[None] * len(accepted), *answer.causes]):
                 texts[slot], causes[slot] = text, cause
-            attempts = max(attempts, tries)
-        return TextRecord(
-            texts, causes, attempts + (known.attempts if known else 0), max(cut, known.cut if known else 0)
-        )
+            attempts, cut = max(attempts, answer.attempts), max(cut, answer.cut)
+        return TextRecord(texts, causes, attempts + before, cut)
+
+    async def _perform(self, document: int, round: int, known: TextRecord | None) -> TextRecord:
+        """The same where programs write: what was accepted is found again, step by step."""
+        sources = await self._read(document, partial(sources_of, self.scope, document, round))
+        earlier = self._earlier(document, round) if self.gates.distinct else set()
+        record = await self._programs.write(document, round, sources, earlier)
+        return replace(record, attempts=record.attempts + known.attempts) if known else record
+
+    @cached_property
+    def _programs(self) -> Programs:
+        return Programs(self.scope, self.committer, self.desk, self._ask, self.gates, self.statistics, self.again)
+
+    async def _ask(self, writer: Writer, request: Request, seed: int, judge: Judge[_T]) -> Asked[_T]:
+        return await self.desk.ask(writer, request, seed, judge, attempts=self.attempts, statistics=self.statistics)
 
     def _earlier(self, document: int, round: int) -> set[str]:
         """Texts of the rounds before, as far back as units draw on them together with this one."""
@@ -196,61 +186,44 @@ class Resolver:
         found = (self._texts(document, each) for each in rounds)
         return {text for record in found if record for text in record.texts if text}
 
-    async def _requests(self, document: int, round: int) -> list[tuple[Request, int]]:
-        make = partial(requests, self.scope, document, round)
+    async def _read(self, document: int, make: Callable[[], _T]) -> _T:
+        """What ``make`` makes of a document, which may have to be downloaded."""
         if self.scope.corpus.is_local(document):
             return make()
         async with self._reading:  # one at a time: a shard that many documents wait for is downloaded once
             return await _in_thread(make)
 
-    async def _ask(self, request: Request, seed: int, judge: Judge) -> tuple[list[str], list[str], int]:
-        """Accepted texts, causes of the final rejections, and attempts, for one request."""
-        accepted: list[str] = []
-        causes: list[str] = []
-        for attempt in range(self.attempts):
-            missing = request.n - len(accepted)
-            try:
-                with self.statistics.latency.time():
-                    answer = await self.engine.generate(
-                        replace(request, n=missing), (seed + attempt * _NEXT_ATTEMPT) % (1 << 32)
-                    )
-            except RequestRefusedError as error:
-                return accepted, _refused(error, missing), attempt + 1
-            self.statistics.add_answer(answer)
-            verdicts = [judge(completion) for completion in answer.completions]
-            accepted += [verdict.text for verdict in verdicts if isinstance(verdict, Accepted)]
-            causes = [verdict.cause for verdict in verdicts if isinstance(verdict, Rejected)]
-            if not causes:
-                break
-        return accepted, causes, attempt + 1
-
     def _judge(
-        self, document: int, round: int, request: Request, seen: set[str], completion: Completion
-    ) -> Accepted | Rejected:
+        self, document: int, round: int, seen: set[str], completion: Completion, request: Request
+    ) -> str | Rejected:
         """What the gates say, and whether the document has the same text already; what is accepted is ``seen``."""
         verdict = self.gates.check(completion.text, completion.finish_reason, request, reasoned=completion.reasoned)
         if isinstance(verdict, Accepted):
             if verdict.text not in seen:
                 seen |= {verdict.text} if self.gates.distinct else set()
-                return verdict
+                return verdict.text
             verdict = Rejected("duplicate")
         rejected = RejectedText(document, round, verdict.cause, completion.text)
         self.statistics.outcome.reject(rejected, self.scope.stream)
         return verdict
 
 
-def _reseeded(seed: int, known: TextRecord | None) -> int:
-    """Another seed than those of the attempts before."""
-    return seed + known.attempts * _NEXT_ATTEMPT if known else seed
-
-
 def requests(scope: GenerationScope, document: int, round: int) -> list[tuple[Request, int]]:
     """What a round asks for a document, in the order of sending, with the seed of each request's first generation."""
-    text = scope.sources.text(document)
-    places = scope.cut_places(text, round) if scope.recipe.kind == "thought" else []
+    text, places = _text_and_places(scope, document, round)
     seed = scope.key(document, round).seed
     made = scope.recipe.requests(text, places, round)
     return list(zip(made, accumulate((request.n for request in made[:-1]), initial=seed), strict=True))
+
+
+def sources_of(scope: GenerationScope, document: int, round: int) -> list[dict[str, str]]:
+    """What the programs of a round read of a document, by slot."""
+    return scope.recipe.sources(*_text_and_places(scope, document, round))
+
+
+def _text_and_places(scope: GenerationScope, document: int, round: int) -> tuple[str, list[int]]:
+    text = scope.sources.text(document)
+    return text, scope.cut_places(text, round) if "before" in scope.recipe.fields else []
 
 
 def _in_thread(work: Callable[[], _T]) -> "asyncio.Future[_T]":
@@ -267,13 +240,3 @@ def _in_thread(work: Callable[[], _T]) -> "asyncio.Future[_T]":
 
     threading.Thread(target=run, daemon=True).start()
     return asyncio.wrap_future(done)
-
-
-def _refused(error: RequestRefusedError, n: int) -> list[str]:
-    """The causes of ``n`` generations that there will not be."""
-    log.debug("a document was refused: %s", error)
-    return [error.cause] * n
-
-
-def _characters(request: Request) -> int:
-    return sum(map(len, request.fields.values()))

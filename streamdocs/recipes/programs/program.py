@@ -1,7 +1,7 @@
 """What a program is: steps that a writer is asked for one after another, and the text that is made of their outputs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -125,6 +125,7 @@ class Program:
         chunk: Most characters of a source that are read at once: longer ones are read chunk by chunk, each with the
             end of what was written before it as ``{previous}``. None for the whole of it.
         least: Fewest characters of a training text.
+        name: What it is called where it is counted; no part of a key.
 
     Raises:
         ConfigError: A value of another type, or a step that reads what is not there yet.
@@ -137,6 +138,7 @@ class Program:
     join: str = "\n\n"
     chunk: int | None = None
     least: int = 1
+    name: str = ""
 
     def __post_init__(self) -> None:
         check_types(self, "program")
@@ -210,7 +212,7 @@ class Program:
         """32 hexadecimal digits of that."""
         return fingerprint(self.request_part)
 
-    def text(self, rows: list[dict[str, str]]) -> str:
+    def text(self, rows: Sequence[Mapping[str, str]]) -> str:
         """The training text of some rows of outputs."""
         return self.join.join(fill_prompt(self.template, row) for row in rows)
 

@@ -10,7 +10,7 @@ import pytest
 
 from servers import request
 from streamdocs.errors import ConfigError, EngineError
-from streamdocs.sections import GeneratorSection
+from streamdocs.writers import GeneratorSection
 from streamdocs_server._base.network import CA_VARIABLES, is_loopback, past_proxies, proxy_of, trust
 from streamdocs_server.engines.base import TryAgainError
 from streamdocs_server.engines.openai import OpenAIEndpoint

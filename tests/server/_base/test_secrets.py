@@ -17,7 +17,7 @@ from conftest import make_loop, make_run
 from streamdocs import Stitch
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
-from streamdocs.sections import GeneratorSection
+from streamdocs.writers import GeneratorSection
 from streamdocs_server._base.secrets import hide_arguments
 from streamdocs_server.cli import app
 from streamdocs_server.engines.make import make_endpoints
@@ -75,7 +75,7 @@ def test_a_whole_run_with_a_server_that_quotes_it(small_corpus, store, caplog):
         run = make_run(small_corpus, Stitch(generations=2))
         await pool.model()
         loop = make_loop(run, store, engine=pool, slots=slots)
-        monitor = Monitor(loop, pool, 0)
+        monitor = Monitor(loop, 0)
         monitor.start()
         try:
             await asyncio.wait_for(loop.run(), 60)

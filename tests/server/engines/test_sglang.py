@@ -27,8 +27,8 @@ from streamdocs.generations.progress import read_tallies, read_watermark, total
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
-from streamdocs.sections import GeneratorSection
 from streamdocs.store import LmdbStore
+from streamdocs.writers import GeneratorSection
 from streamdocs_server import cli
 from streamdocs_server.engines.base import TryAgainError
 from streamdocs_server.engines.make import make_endpoints, with_options

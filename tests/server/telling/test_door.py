@@ -29,7 +29,7 @@ def start(loop):
     started = []
 
     def begin(**options) -> Monitor:
-        started.append(Monitor(loop, None, 0, **options))
+        started.append(Monitor(loop, 0, **options))
         started[-1].start()
         return started[-1]
 
@@ -55,7 +55,7 @@ def status(answer: bytes) -> int:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])
 def test_others_are_let_in_with_a_token_only(loop, host):
     with pytest.raises(ConfigError, match=r"can be reached from elsewhere: set server\.monitor_token_env"):
-        Monitor(loop, None, 0, host)
+        Monitor(loop, 0, host)
 
 
 @pytest.mark.parametrize("value", [None, "", "short", "with\nlines" * 4, "é" * 20])
@@ -64,7 +64,7 @@ def test_what_is_no_token_is_refused_and_not_shown(loop, monkeypatch, value):
     if value is not None:
         monkeypatch.setenv("MONITOR_TOKEN", value)
     with pytest.raises(ConfigError, match="MONITOR_TOKEN") as caught:
-        Monitor(loop, None, 0, "0.0.0.0", "MONITOR_TOKEN")
+        Monitor(loop, 0, "0.0.0.0", "MONITOR_TOKEN")
     assert not value or value not in str(caught.value)
 
 

@@ -21,7 +21,9 @@ from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.telling.view import View, waits_for
-from streamdocs_server.work.resolve import Statistics
+from streamdocs_server.work.desk import Desk
+from streamdocs_server.work.resolve import Resolver
+from streamdocs_server.work.statistics import Statistics
 
 
 def test_metrics_health_and_status(small_corpus, store):
@@ -33,7 +35,7 @@ def test_metrics_health_and_status(small_corpus, store):
         server = FaultyServer(httpx.Response(500))
         pool = Pool([OpenAIEndpoint(url="http://there", transport=server)], slots=slots, failure_budget=1000)
         loop = make_loop(run, store, engine=pool, slots=slots)
-        monitor = Monitor(loop, pool, 0)
+        monitor = Monitor(loop, 0)
         monitor.start()
         try:
             async with httpx.AsyncClient(base_url=monitor.url) as client:
@@ -78,6 +80,7 @@ class Told:
         self.finished, self.waits_for_trainer, self.lead, self.state = False, False, None, "generating"
         self.watermark, self.in_flight, self.queued = 0, 0, 0
         self.statistics, self.lanes, self.total_items = Statistics(), [], 10_000
+        self.desk = SimpleNamespace(waits_for="", writers=[])
         vars(self).update(told)
 
 
@@ -96,9 +99,9 @@ class Told:
     ],
 )
 def test_what_is_waited_for_is_told(told, out, said):
-    pool = SimpleNamespace(waits_for=out)
-    assert waits_for(Told(**told), pool).startswith(said) and bool(waits_for(Told(**told), pool)) == bool(said)
-    rows = dict(View(Told(**told), pool).rows())
+    loop = Told(**told, desk=SimpleNamespace(waits_for=out, writers=[]))
+    assert waits_for(loop).startswith(said) and bool(waits_for(loop)) == bool(said)
+    rows = dict(View(loop).rows())
     assert rows["waits for"].startswith(said or "-")
     assert rows["lead over the trainer"] == ("+1,200 documents x rounds" if "lead" in told else "-")
 
@@ -127,8 +130,8 @@ def test_it_listens_on_the_loopback_and_says_so_when_it_cannot(small_corpus, sto
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port {port} of 127\.0\.0\.1 \(server\.monitor_port\)"):
-            Monitor(loop, None, port)
-    monitor = Monitor(loop, None, 0)
+            Monitor(loop, port)
+    monitor = Monitor(loop, 0)
     assert monitor._server.server_address[0] == "127.0.0.1"
     monitor._server.server_close()
 
@@ -160,7 +163,6 @@ def test_prompts_shown_are_those_that_are_sent(small_corpus, store, run_file):
     from streamdocs.run import Run
     from streamdocs_server.engines import Sampling
     from streamdocs_server.gates.gates import Gates
-    from streamdocs_server.work.resolve import Resolver
 
     file = RunFile.load(run_file)
 
@@ -169,7 +171,7 @@ def test_prompts_shown_are_those_that_are_sent(small_corpus, store, run_file):
         endpoint = OpenAIEndpoint(url="http://there", model="m", sampling=sampling, transport=Recording())
         pool = Pool([endpoint], slots=CapacityLimiter(1))
         run = Run.of(file, file.generator.generator(await pool.model()))
-        await Resolver(run.stream().scope, store, pool, Gates(), attempts=1).write(7, 1)
+        await Resolver(run.stream().scope, store, Desk.of(pool), Gates(), attempts=1).write(7, 1)
         await pool.close()
 
     asyncio.run(work())

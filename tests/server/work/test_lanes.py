@@ -128,7 +128,7 @@ class Counts(TemplateEngine):
 def test_a_server_tells_of_each_stream(small_corpus, store):
     loop = make_loop(make_run(small_corpus, STREAMS), store, max_lead=10**6)
     asyncio.run(asyncio.wait_for(loop.run(), 60))
-    monitor = Monitor(loop, None, 0)
+    monitor = Monitor(loop, 0)
     told = json.loads(json.dumps(monitor.status()))
     assert told["watermark"] == sum(each["watermark"] for each in told["streams"].values()) == 800 + 100 + 200
     assert told["streams"]["rephrases"] == {"watermark": 200, "rounds_done": 2, "lead": None}

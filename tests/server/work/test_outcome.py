@@ -23,6 +23,7 @@ from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work.again import reopen
+from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.outcome import Outcome, small_model_warning
 from streamdocs_server.work.resolve import Resolver
 
@@ -131,7 +132,7 @@ def test_what_was_rejected_is_asked_for_again_and_what_was_accepted_stays(small_
     assert causes == {"empty"}
     second = Saying(lambda text, _: f"Again: {text}")
     loop = make_loop(run, store, engine=second)
-    loop.lanes[0].resolver = Resolver(run.stream().scope, store, second, OPEN_GATES, 1, again=causes)
+    loop.lanes[0].resolver = Resolver(run.stream().scope, store, Desk.of(second), OPEN_GATES, 1, again=causes)
     serve(loop)
     after, now = total(read_tallies(store, run.stream().scope).values()), texts(run, store)
     assert after.generations == before.generations + before.rejected["empty"] and not after.rejected
@@ -207,7 +208,7 @@ def test_the_command_asks_again(small_corpus, tmp_path, monkeypatch):
     run_file = tmp_path / "run.yaml"
     run_file.write_text(yaml.safe_dump({**fields, "mix": {"window": 32}, "server": {"attempts": 1}}))
     saying = Saying(lambda text, number: "" if number else text)
-    monkeypatch.setattr("streamdocs_server.cli.make_engine", lambda *_: saying)
+    monkeypatch.setattr("streamdocs_server.work.desk.make_engine", lambda *_: saying)
     served = CliRunner().invoke(app, [str(run_file)])
     assert served.exit_code == 0 and json.loads(served.stdout.splitlines()[-1])["rejected"] == {"empty": 100}
     monkeypatch.undo()

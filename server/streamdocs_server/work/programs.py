@@ -1,0 +1,276 @@
+"""Programs at work: an item's slots, step by step, each step kept under a key of its own as soon as it is there."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from typing import TypeVar
+
+from streamdocs.generations.encoding import TextRecord, decode_text, encode_text
+from streamdocs.generations.rejected import RejectedText
+from streamdocs.recipes import Request
+from streamdocs.recipes.keys import Key, step_key
+from streamdocs.recipes.programs.chunks import chunks, tail
+from streamdocs.recipes.programs.program import PREVIOUS, Program, Step
+from streamdocs.recipes.programs.tasks import Task, Team
+from streamdocs.streams import GenerationScope
+from streamdocs_server.engines import Completion
+from streamdocs_server.gates.gates import Gates, Rejected
+from streamdocs_server.gates.steps import Given, gates_of, judge_step, rows_of
+from streamdocs_server.work.commit import Committer
+from streamdocs_server.work.desk import Asked, Desk, Judge, Writer, another_seed
+from streamdocs_server.work.statistics import Statistics
+
+_T = TypeVar("_T")
+
+Ask = Callable[[Writer, Request, int, Judge[Given]], Awaitable[Asked[Given]]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a slot has so far: the fields of its source, and what steps gave.
+
+    Args:
+        slot: Which of the round.
+        values: By name.
+        ordinal: Tells it apart from rows that ask the same.
+        steps: Digests of the keys of the steps behind it.
+        cause: Why it ended; "" for one that goes on.
+    """
+
+    slot: int
+    values: Mapping[str, str]
+    ordinal: int
+    steps: tuple[bytes, ...] = ()
+    cause: str = ""
+
+
+@dataclass
+class _Item:
+    """One item at work: whose it is, the texts that it has, and what is counted of it."""
+
+    document: int
+    round: int
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    attempts: int = 0
+    cut: int = 0
+
+
+@dataclass
+class _Slot:
+    """The text of a slot as far as it is, chunk by chunk."""
+
+    texts: list[str] = field(default_factory=list)
+    steps: list[bytes] = field(default_factory=list)
+    cause: str = ""
+
+    def add(self, program: Program, rows: list[Row]) -> None:
+        """Add what the rows of a chunk came to; without one that came to the end, the slot is rejected."""
+        self.steps += dict.fromkeys(digest for row in rows for digest in row.steps)
+        if whole := [row.values for row in rows if not row.cause]:
+            self.texts.append(program.text(whole))
+        else:
+            self.cause = rows[0].cause
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Writes items by the programs of their slots.
+
+    Args:
+        scope: Which generations.
+        committer: Where steps are found and kept.
+        desk: Those who write.
+        ask: Asks one of them.
+        gates, statistics, again: As of a Resolver.
+    """
+
+    scope: GenerationScope
+    committer: Committer
+    desk: Desk
+    ask: Ask
+    gates: Gates
+    statistics: Statistics
+    again: Set[str]
+
+    async def write(
+        self, document: int, round: int, sources: Sequence[Mapping[str, str]], earlier: Set[str]
+    ) -> TextRecord:
+        """The texts of an item.
+
+        Args:
+            document, round: The item.
+            sources: What the program of each slot reads.
+            earlier: Texts that units have together with these.
+
+        Raises:
+            EngineError: A writer cannot be used, and no other goes on.
+        """
+        item = _Item(document, round)
+        tasks = self.scope.recipe.tasks_of_round(round)
+        teams: dict[Team, list[int]] = {}
+        for number, task in enumerate(tasks):
+            teams.setdefault(task.team, []).append(number)
+        found = await _all(self._team(item, numbers, tasks, sources) for numbers in teams.values())
+        slots = {number: slot for part in found for number, slot in part.items()}
+        texts: list[str | None] = []
+        for number in range(len(tasks)):
+            slot, program = slots[number], tasks[number].team.program
+            text = program.join.join(slot.texts)
+            if not slot.cause and len(text) < program.least:
+                slot.cause = "too short"
+            if not slot.cause and self.gates.distinct and text in [*earlier, *texts]:
+                slot.cause = "duplicate"
+            texts.append(None if slot.cause else text)
+        steps = [slots[number].steps for number in range(len(tasks))]
+        causes = [slots[number].cause or None for number in range(len(tasks))]
+        return TextRecord(texts, causes, item.attempts, item.cut, steps)
+
+    async def _team(
+        self, item: _Item, numbers: list[int], tasks: Sequence[Task], sources: Sequence[Mapping[str, str]]
+    ) -> dict[int, _Slot]:
+        """The slots of one team, by number: chunk by chunk, each step for all of them together."""
+        team = tasks[numbers[0]].team
+        slots = {number: _Slot() for number in numbers}
+        parts = {number: parts_of(team.program, sources[number]) for number in numbers}
+        for at in range(max(map(len, parts.values()))):
+            rows = []
+            for number, slot in slots.items():
+                if at < len(parts[number]) and not slot.cause:
+                    before = tail(team.program.join.join(slot.texts))
+                    rows.append(Row(number, {**parts[number][at], PREVIOUS: before}, tasks[number].ordinal))
+            for number, found in groupby(await self._steps(item, team, rows, 0), key=lambda row: row.slot):
+                slots[number].add(team.program, list(found))
+        return slots
+
+    async def _steps(self, item: _Item, team: Team, rows: list[Row], start: int, *, again: bool = False) -> list[Row]:
+        """Rows after all steps from one on, in their order; ``again``: up to the verdict that sent them back."""
+        for number, step in [*enumerate(team.program.steps)][start:]:
+            rows = await self._step(item, step, team.writers[number], rows, again=again)
+            if step.back is not None and again:
+                break
+            if step.back is not None:
+                back = [each.name for each in team.program.steps].index(step.back)
+                rows = _flat(await _all(self._judged(item, team, row, back) for row in rows))
+        return rows
+
+    async def _judged(self, item: _Item, team: Team, row: Row, back: int) -> list[Row]:
+        """A row after its verdict: once more from step ``back`` on, where it was sent there."""
+        if row.cause != _REVISE:
+            return [row]
+        return await self._steps(item, team, [replace(row, cause="")], back, again=True)
+
+    async def _step(self, item: _Item, step: Step, writer: str, rows: list[Row], *, again: bool) -> list[Row]:
+        """Rows after one step, in their order. Those that fill its prompt alike are asked for together."""
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for at, row in enumerate(rows):
+            if not row.cause:
+                alike.setdefault(tuple(row.values.get(name, "") for name in step.inputs), []).append(at)
+        after = [[row] for row in rows]
+        found = await _all(
+            self._alike(
+                item, step, writer, dict(zip(step.inputs, filled, strict=True)), [rows[at] for at in those], again
+            )
+            for filled, those in alike.items()
+        )
+        for those, made in zip(alike.values(), found, strict=True):
+            for at, each in zip(those, made, strict=True):
+                after[at] = each
+        return _flat(after)
+
+    async def _alike(
+        self, item: _Item, step: Step, name: str, fields: dict[str, str], rows: list[Row], again: bool
+    ) -> list[list[Row]]:
+        """What becomes of each of some rows in a step whose prompt they all fill with ``fields``."""
+        who = self.scope.writers[name]
+        ordinals = [row.ordinal * step.n + number for row in rows for number in range(step.n)]
+        keys = [step_key(step, fields, who, ordinal, again=again) for ordinal in ordinals]
+        records = {key: record for key in keys if (record := self._stored(key))}
+        if missing := [key for key in keys if key not in records]:
+            records |= zip(missing, await self._asked(item, step, name, fields, missing), strict=True)
+        after: list[list[Row]] = [[] for _ in rows]
+        for at, (key, ordinal) in enumerate(zip(keys, ordinals, strict=True)):
+            row = rows[at // step.n]
+            row = replace(row, steps=(*row.steps, key.digest))
+            after[at // step.n] += _after(row, step, records[key], ordinal, again=again)
+        return after
+
+    def _stored(self, key: Key) -> TextRecord | None:
+        """What a step gave, where that is known and not to be asked for again."""
+        record = self.committer.find("texts", key, key.digest, decode_text)
+        return record if record and self.again.isdisjoint(record.causes) else None
+
+    async def _asked(
+        self, item: _Item, step: Step, name: str, fields: dict[str, str], keys: list[Key]
+    ) -> list[TextRecord]:
+        """What a step gives under some keys, once that is stored; what another server stored meanwhile comes first."""
+        known = [self.committer.find("texts", key, key.digest, decode_text) for key in keys]
+        before = max((record.attempts for record in known if record), default=0)
+        request = step_request(step, fields, len(keys))
+        writer, judge = self.desk[name], partial(self._judge, item, gates_of(self.gates, step))
+        async with self.desk.turn(writer):
+            asked = await self.ask(writer, request, another_seed(keys[0].seed, before), judge)
+            item.attempts, item.cut = max(item.attempts, asked.attempts), max(item.cut, asked.cut)
+            made = [TextRecord([*given], [None] * len(given), asked.attempts, asked.cut) for given in asked.accepted]
+            made += [TextRecord([None], [cause], before + asked.attempts, asked.cut) for cause in asked.causes]
+            entries = {key.digest: encode_text(key, record) for key, record in zip(keys, made, strict=True)}
+            if any(known):  # which are asked for again
+                await self.committer.replace({"texts": entries})
+            else:
+                await self.committer.add({"texts": entries})
+        found = (self.committer.find("texts", key, key.digest, decode_text) for key in keys)
+        return [stored or record for stored, record in zip(found, made, strict=True)]
+
+    def _judge(self, item: _Item, gates: Gates, completion: Completion, request: Request) -> Given | Rejected:
+        """What an answer gives; a text that the item has already is none."""
+        step = request.step
+        given = judge_step(gates, completion.text, completion.finish_reason, request, reasoned=completion.reasoned)
+        if not isinstance(given, Rejected) and step and step.kind != "free" and gates.distinct:
+            same = (step.name, given[0])
+            if same in item.seen:
+                given = Rejected("duplicate")
+            item.seen.add(same)
+        if isinstance(given, Rejected):
+            text = RejectedText(item.document, item.round, given.cause, completion.text)
+            self.statistics.outcome.reject(text, self.scope.stream)
+        return given
+
+
+#: In place of a cause: the row is sent back.
+_REVISE = "revise"
+
+
+def step_request(step: Step, fields: Mapping[str, str], n: int) -> Request:
+    """What a step asks for."""
+    return Request(kind=step.kind, template=step.prompt, fields=fields, n=n, max_tokens=step.max_tokens, step=step)
+
+
+def parts_of(program: Program, source: Mapping[str, str]) -> list[Mapping[str, str]]:
+    """What the steps read at once of a source: all of it, or chunk by chunk."""
+    if program.chunk is None:
+        return [source]
+    return [{**source, "document": chunk} for chunk in chunks(source["document"], program.chunk)]
+
+
+def _after(row: Row, step: Step, record: TextRecord, ordinal: int, *, again: bool) -> list[Row]:
+    """The rows that an answer makes of one."""
+    if cause := next(filter(None, record.causes), None):
+        return [replace(row, cause=cause)]
+    given = tuple(text or "" for text in record.texts)
+    cause = ""
+    if step.parser == "verdict" and given[0] != "accept":
+        cause = _REVISE if given[0] == "revise" and step.back and not again else "judged unfit"
+    each = step.most if step.parser == "list" else 1
+    return [
+        replace(row, values={**row.values, **values}, ordinal=ordinal * each + number, cause=cause)
+        for number, values in enumerate(rows_of(step, given))
+    ]
+
+
+def _flat(rows: Iterable[list[Row]]) -> list[Row]:
+    return [row for each in rows for row in each]
+
+
+async def _all(work: Iterable[Awaitable[_T]]) -> list[_T]:
+    return await asyncio.gather(*work)
