@@ -73,7 +73,7 @@ def test_nothing_is_imported_the_wrong_way(house):
         # The library imports the server.
         ("streamdocs.commands.cli", "streamdocs_server.cli"),
         # Each room of the server imports the one above it.
-        ("streamdocs_server._base.sentences", "streamdocs_server.gates.gates"),
+        ("streamdocs_server._base.network", "streamdocs_server.gates.gates"),
         ("streamdocs_server.gates.gates", "streamdocs_server.engines.base"),
         ("streamdocs_server.supervision.supervisor", "streamdocs_server.gates.gates"),
         ("streamdocs_server.engines.base", "streamdocs_server.work.commit"),

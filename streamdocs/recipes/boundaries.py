@@ -12,7 +12,8 @@ from streamdocs._base.arrays import Ints, Tokens
 #: A cut goes to a word at most so many tokens away. Otherwise (Chinese has no spaces) it only spares the character.
 REACH = 16
 
-_JOINER = "\u200d"
+#: Joins emoji to one.
+JOINER = "\u200d"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _CONTINUATIONS = [bytes([byte]) for byte in range(0x80, 0xC0)]  # of a character in UTF-8, all bytes but the first
 _FAR = 1 << 60
@@ -42,9 +43,9 @@ class TokenBoundaries:
         for token, text in texts.items():
             chars = text.decode(errors="ignore")
             ends[token] = (
-                _WITHIN * (text[:1] in _CONTINUATIONS or _belongs(chars[:1]))
+                _WITHIN * (text[:1] in _CONTINUATIONS or belongs(chars[:1]))
                 + _WORD * chars[:1].isspace()
-                + _JOINS * chars.endswith(_JOINER)
+                + _JOINS * chars.endswith(JOINER)
                 + _CLOSES * chars[-1:].isspace()
             )
         return cls(ends)
@@ -84,6 +85,6 @@ def _nearest(places: Ints, at: Ints, first: Ints, last: Ints) -> Ints:
     return np.where(at - lower <= upper - at, lower, upper)
 
 
-def _belongs(char: str) -> bool:
+def belongs(char: str) -> bool:
     """Whether a character belongs to the one before it, as far as a character alone can tell (Unicode, annex 29)."""
-    return char == _JOINER or unicodedata.category(char or " ")[0] == "M" or ord(char or " ") in _SKIN_TONES
+    return char == JOINER or unicodedata.category(char or " ")[0] == "M" or ord(char or " ") in _SKIN_TONES

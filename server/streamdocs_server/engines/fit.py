@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from streamdocs._base.sentences import sentence_ends
 from streamdocs.errors import EngineError
 from streamdocs.recipes import Request
-from streamdocs_server._base.sentences import sentence_ends
 from streamdocs_server.engines.base import RequestRefusedError
 
 #: No text has more characters a token than this, on average; so much of a huge one is looked at.

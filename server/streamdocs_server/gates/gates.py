@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
+from streamdocs._base.sentences import last_sentence_end
 from streamdocs.recipes import Request
-from streamdocs_server._base.sentences import last_sentence_end
 from streamdocs_server.gates import chatter, marks
 from streamdocs_server.gates.likeness import is_another_language, is_copy, is_off_topic, repeats_instructions
 from streamdocs_server.gates.repetition import end_before_loop, repeats, repeats_lines

@@ -1,6 +1,6 @@
 """What a text says again and again."""
 
-from streamdocs_server._base.sentences import last_sentence_end
+from streamdocs._base.sentences import last_sentence_end
 from streamdocs_server.gates.words import NGRAM, Words, repeats_more, tail_seen_before
 
 #: Ten-word sequences, and characters of lines, that may come again in a text of any length: a clause, a refrain.
