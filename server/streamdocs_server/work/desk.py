@@ -233,8 +233,10 @@ class Desk(Mapping[str, Writer]):
                 raise
             except EngineError as error:
                 others = [each.answered for each in self.writers if each is not writer]
-                if not others or time.monotonic() - max(others) > _PATIENCE_SECONDS:
-                    raise EngineError(f"writer {writer.name}: {error}" if writer.name else str(error)) from error
+                if not others:
+                    raise
+                if time.monotonic() - max(others) > _PATIENCE_SECONDS:
+                    raise EngineError(f"writer {writer.name}, while nobody else writes: {error}") from error
                 await self._begin_anew(writer, str(error))
 
     async def _begin_anew(self, writer: Writer, fault: str) -> None:
