@@ -62,6 +62,7 @@ class Gates:
 
     - ``chat``: whether a model's reasoning, chat tokens, labels and remarks are taken off, and what refuses, asks for
       the document, speaks of it or repeats the prompt is rejected. What the document says itself is never touched.
+    - ``speaks_of_text``: whether a text may all the same speak of its document or of itself, as a critique does.
     - ``cut_off``: a text that ran into ``max_tokens`` is trimmed to its last whole sentence, rejected, or kept.
     - ``min_ratio``, ``max_ratio``, ``slack``: length of a rephrase against its document; None switches a limit off. The
       lower one looks at no more of the document than ``max_tokens`` can hold; to the upper one ``slack`` is added, so
@@ -79,6 +80,7 @@ class Gates:
     """
 
     chat: bool = True
+    speaks_of_text: bool = False
     cut_off: Literal["trim", "reject", "keep"] = "trim"
     min_ratio: Annotated[float, Field(ge=0)] | None = 0.2
     max_ratio: Annotated[float, Field(gt=0)] | None = 3.0
@@ -110,7 +112,7 @@ class Gates:
         whole = text = text.strip()
         words, fault, ended = Words(text), None, False
         if self.chat:
-            text, fault, ended = _answer(text, words, source, request, reasoned, copies=self.max_copied == 1)
+            text, fault, ended = self._answer(text, words, source, request, reasoned)
             words = words if text == whole else Words(text)
         if not fault:
             text, words, fault = self._whole(text, words, cut=finish_reason == "length" and not ended)
@@ -124,6 +126,30 @@ class Gates:
         except UnicodeEncodeError:
             return ""
         return marks.without_reasoning(text.strip(), source_of(request)) if self.chat else text.strip()
+
+    def _answer(
+        self, text: str, words: Words, source: Source, request: Request, reasoned: bool
+    ) -> tuple[str, Cause | None, bool]:
+        """A text without what surrounds it, what is wrong with that, and whether it was ended by a mark.
+
+        ``words``: those of the whole text.
+        """
+        answer = marks.without_reasoning(text, source)
+        if (text or reasoned) and not answer:
+            return "", "only reasoning", False
+        answer, ended = marks.without_markup(answer, source)
+        answer = chatter.without_chatter(answer, source)
+        if self.max_copied < 1 and (rest := source.cut_from(answer)) != answer:
+            answer = chatter.without_chatter(rest, source)
+        thought = request.kind == "thought"
+        faults: tuple[tuple[Cause, bool], ...] = (
+            ("chat markup", marks.left_over(answer, source)),
+            ("refusal", chatter.is_refusal(answer, source)),
+            ("asks for the document", chatter.asks_for_document(answer, source)),
+            ("only reasoning", chatter.talks_to_itself(answer, words, source, thought=thought)),
+            ("speaks of the text", not self.speaks_of_text and chatter.speaks_of_the_text(answer, words, source)),
+        )
+        return answer, next((cause for cause, found in faults if found), None), ended
 
     def _whole(self, text: str, words: Words, *, cut: bool) -> tuple[str, Words, Cause | None]:
         """As much of a text as is whole, its words, and what is wrong with it."""
@@ -159,27 +185,3 @@ class Gates:
             ("off topic", lambda: is_off_topic(words, source, shared)),
         )
         return next((cause for cause, found in checks if found()), None)
-
-
-def _answer(
-    text: str, words: Words, source: Source, request: Request, reasoned: bool, *, copies: bool
-) -> tuple[str, Cause | None, bool]:
-    """A text without what surrounds it, what is wrong with that, and whether it was ended by a mark.
-
-    ``words``: those of the whole text. ``copies``: whether the document itself may be there.
-    """
-    answer = marks.without_reasoning(text, source)
-    if (text or reasoned) and not answer:
-        return "", "only reasoning", False
-    answer, ended = marks.without_markup(answer, source)
-    answer = chatter.without_chatter(answer, source)
-    if not copies and (rest := source.cut_from(answer)) != answer:
-        answer = chatter.without_chatter(rest, source)
-    faults: tuple[tuple[Cause, bool], ...] = (
-        ("chat markup", marks.left_over(answer, source)),
-        ("refusal", chatter.is_refusal(answer, source)),
-        ("asks for the document", chatter.asks_for_document(answer, source)),
-        ("only reasoning", chatter.talks_to_itself(answer, words, source, thought=request.kind == "thought")),
-        ("speaks of the text", chatter.speaks_of_the_text(answer, words, source)),
-    )
-    return answer, next((cause for cause, found in faults if found), None), ended

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from streamdocs.errors import ConfigError
 
-PACKAGED = ("rephrase", "thought", "short-rephrase", "short-thought")
-
-_FOLDER = Path(__file__).parent
+_FILES = {path.stem: path for path in sorted(Path(__file__).parent.rglob("*.txt"))}
+#: Names of the prompts that come with the package: those of recipes, and in a folder of their own those of styles.
+PACKAGED = tuple(_FILES)
 
 
 def load_prompt(name_or_path: str | Path) -> str:
@@ -17,7 +17,7 @@ def load_prompt(name_or_path: str | Path) -> str:
     Raises:
         ConfigError: There is no such file, or it is not text.
     """
-    path = _FOLDER / f"{name_or_path}.txt" if name_or_path in PACKAGED else Path(name_or_path)
+    path = _FILES.get(str(name_or_path)) or Path(name_or_path)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # the second for a name that cannot be, or no UTF-8
