@@ -7,14 +7,45 @@ if TYPE_CHECKING:
     from streamdocs.config import RunFile
     from streamdocs.dataset import StreamingMegadocDataset
     from streamdocs.reading.assembly import Segment
-    from streamdocs.recipes import Recipe, Rephrase, Stitch, Stretch
+    from streamdocs.recipes import (
+        Answer,
+        Append,
+        Correct,
+        Judge,
+        Recipe,
+        Rephrase,
+        Stitch,
+        Stretch,
+        Template,
+        Think,
+    )
     from streamdocs.recipes.keys import Generator
+    from streamdocs.recipes.programs.program import Program, Step
 
-__all__ = ["Generator", "Recipe", "Rephrase", "RunFile", "Segment", "Stitch", "StreamingMegadocDataset", "Stretch"]
+__all__ = [
+    "Answer",
+    "Append",
+    "Correct",
+    "Generator",
+    "Judge",
+    "Program",
+    "Recipe",
+    "Rephrase",
+    "RunFile",
+    "Segment",
+    "Step",
+    "Stitch",
+    "StreamingMegadocDataset",
+    "Stretch",
+    "Template",
+    "Think",
+]
 
 # Importing torch and streaming takes seconds, and `streamdocs info` needs neither.
 _MODULES = {
     "Generator": "recipes.keys",
+    "Program": "recipes.programs.program",
+    "Step": "recipes.programs.program",
     "RunFile": "config",
     "Segment": "reading.assembly",
     "StreamingMegadocDataset": "dataset",

@@ -21,6 +21,8 @@ from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults
 from streamdocs.corpus.columns.conditions import Where
 from streamdocs.recipes import RECIPES, Recipe
+from streamdocs.recipes.programs.files import load_program
+from streamdocs.recipes.programs.styles import STYLES
 from streamdocs.recipes.prompts import PACKAGED, load_prompt
 from streamdocs.schedule.mixture import WhenBehind, exact_fraction
 
@@ -62,10 +64,19 @@ def _make_recipe(value: Any, info: ValidationInfo) -> Any:
         prompt = expand_path(prompt)
         packaged = prompt in PACKAGED and not ((info.context or Path()) / prompt).exists()
         fields["prompt"] = load_prompt(prompt if packaged else (info.context or Path()) / prompt)
+    if isinstance(fields.get("styles"), dict):
+        fields["styles"] = {_style(each, info.context): weight for each, weight in fields["styles"].items()}
     try:
         return TypeAdapter(RECIPES[name]).validate_python(fields)
     except ValidationError as error:
         raise ValueError(f"recipe {name}: {faults(error)}") from error
+
+
+def _style(name: Any, folder: Path | None) -> Any:
+    """A packaged style by its name, or the program in a file."""
+    return (
+        load_program((folder or Path()) / expand_path(name)) if isinstance(name, str) and name not in STYLES else name
+    )
 
 
 RecipeFields = Annotated[InstanceOf[Recipe] | None, BeforeValidator(_make_recipe)]

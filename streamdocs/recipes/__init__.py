@@ -4,10 +4,27 @@ from streamdocs.recipes.base import WEB_UNIT, Recipe, Request
 from streamdocs.recipes.rephrase import Rephrase
 from streamdocs.recipes.stitch import Stitch
 from streamdocs.recipes.stretch import Stretch
+from streamdocs.recipes.variants import Answer, Append, Correct, Judge, Template, Think
 
-RECIPES: dict[str, type[Recipe]] = {r.name: r for r in (Rephrase, Stitch, Stretch)}
+_ALL: tuple[type[Recipe], ...] = (Rephrase, Stitch, Stretch, Append, Think, Answer, Correct, Judge, Template)
+RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 #: Texts around and between the parts of a unit by default. A corpus comes with their tokens: few runs load a tokenizer.
 MARKS = (Stitch.separator, Stretch.open_mark, Stretch.close_mark)
 
-__all__ = ["MARKS", "RECIPES", "WEB_UNIT", "Recipe", "Rephrase", "Request", "Stitch", "Stretch"]
+__all__ = [
+    "MARKS",
+    "RECIPES",
+    "WEB_UNIT",
+    "Answer",
+    "Append",
+    "Correct",
+    "Judge",
+    "Recipe",
+    "Rephrase",
+    "Request",
+    "Stitch",
+    "Stretch",
+    "Template",
+    "Think",
+]

@@ -144,7 +144,9 @@ class Recipe:
         else:
             found = [style(each) if isinstance(each, str) else each for each in self.styles]
             programs = {each.name or each.digest[:8]: each for each in found}
-            weights = dict(zip(programs, self.styles.values(), strict=True))  # two of one name are a ValueError
+            if len(programs) < len(found):
+                raise ConfigError(f"{self.name}: styles: two of them have one name: {', '.join(programs)}")
+            weights = dict(zip(programs, self.styles.values(), strict=True))
             names = deal(weights, self.generations, f"{self.name}: styles")
         return make_tasks([(name, programs[name]) for name in names], self.writers or {})
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgpack
 
+from streamdocs.generations.encoding import decode_text
 from streamdocs.generations.heartbeat import is_only_scope
 from streamdocs.generations.progress import read_retired, read_watermark, retired_key
 from streamdocs.generations.records import token_keys
@@ -98,9 +99,19 @@ class Retirer:
                 return False
             some = numbers[start : start + _CHUNK]
             keys = self._scope.keyring.digests(self._scope.sources.digests(some), [round] * len(some))
+            steps = self._steps(some.tolist(), round)
             self._store.delete("tokens", self._unless_shared(token_keys(self._scope, keys)))
-            self._store.delete("texts", self._unless_shared(keys))
+            self._store.delete("texts", self._unless_shared([*steps, *keys]))
         return not self._shared
+
+    def _steps(self, sources: list[int], round: int) -> list[bytes]:
+        """The keys of what steps of programs gave for the items of a round."""
+        if self._scope.recipe.is_plain:
+            return []
+        with self._store.read() as snapshot:
+            keys = [self._scope.key(source, round) for source in sources]
+            records = [decode_text(key, snapshot.get("texts", key.digest)) for key in keys]
+        return [digest for record in records if record for steps in record.steps for digest in steps]
 
     def _unless_shared(self, keys: list[bytes]) -> Iterator[bytes]:
         """None of them, where another scope uses the store by now: it may have found what is still there.

@@ -1,0 +1,297 @@
+"""Programs against a real store: what docs/programs.md says, worked out by hand from the steps that were kept."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+from anyio import CapacityLimiter
+
+from conftest import OPEN_GATES, TEMPLATE, make_loop, make_run
+from streamdocs import Program, Rephrase, Step, Stitch
+from streamdocs.config import RunFile
+from streamdocs.errors import EngineError
+from streamdocs.generations.encoding import decode_text
+from streamdocs.generations.progress import read_retired
+from streamdocs.recipes.keys import Generator, Writers, step_key
+from streamdocs.recipes.programs.chunks import chunks, tail
+from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
+from streamdocs.run import Run
+from streamdocs_server.engines import Answer, Completion
+from streamdocs_server.work.desk import Desk, Writer
+
+LARGE = Generator(model="large")
+
+
+class Scripted:
+    """Writes what depends on step, fields and seed alone, and counts what it was asked."""
+
+    def __init__(self, verdicts=("accept",), stop_after: int | None = None) -> None:
+        self.asked: Counter = Counter()
+        self.answered: Counter = Counter()
+        self.verdicts, self.stop_after = verdicts, stop_after
+
+    async def model(self) -> tuple[str, str]:
+        return "template", "1"
+
+    async def fit(self, request):
+        return request
+
+    async def generate(self, request, seed) -> Answer:
+        if self.stop_after is not None and sum(self.answered.values()) >= self.stop_after:
+            raise EngineError("out of power")
+        what = (request.step.name, tuple(sorted(request.fields.items())))
+        self.asked[what] += request.n
+        await asyncio.sleep(0)
+        self.answered[what] += 1
+        texts = [self.say(request, f"{seed + number}") for number in range(request.n)]
+        return Answer(tuple(Completion(text, "stop", 4) for text in texts), 1)
+
+    def say(self, request, told: str) -> str:
+        step, digest = request.step, hashlib.sha256(repr([request.fields, told]).encode()).hexdigest()[:8]
+        if step.parser == "list":
+            return "\n".join(f"<{step.tags[0]}>{step.name} {digest} {n}</{step.tags[0]}>" for n in range(3))
+        if step.parser == "record":
+            return "".join(f"<{tag}>{tag} {digest}</{tag}>" for tag in step.tags)
+        if step.parser == "verdict":
+            verdict = self.verdicts[int(digest, 16) % len(self.verdicts)]
+            return f"<verdict>{verdict}</verdict><remark>because {digest}</remark>"
+        return f"{step.name} {digest}"
+
+    async def close(self) -> None: ...
+
+
+def step(name, prompt, **more) -> Step:
+    return Step(name=name, prompt=prompt, kind=more.pop("kind", "free"), **more)
+
+
+TALK = Program(
+    name="talk",
+    steps=(
+        step("question", "Ask about: {document}", parser="list", most=2, n=2),
+        step("answer", "{question} of {document}"),
+        step("pair", "{question} {answer}", parser="record", tags=("short", "long")),
+    ),
+    template="Q: {question}\nA: {answer}\n{short}/{long}",
+)
+CHUNKED = Program(name="chunked", steps=(step("text", "{previous}|{document}"),), chunk=200, join=" + ")
+JUDGED = Program(
+    name="judged",
+    steps=(
+        step("plan", "Plan {document}"),
+        step("text", "Write {plan} {verdict}"),
+        step("verdict", "Judge {text}", parser="verdict", back="text"),
+    ),
+    template="{text}",
+)
+
+
+class Reference:
+    """What a slot has to be, from the steps in the store and docs/programs.md alone."""
+
+    def __init__(self, run: Run, store) -> None:
+        self.scope, self.snapshot = run.stream().scope, store.read
+        self.used: set[bytes] = set()
+
+    def record(self, of, fields, writer, ordinal, again=False):
+        filled = {name: fields.get(name, "") for name in of.inputs}
+        key = step_key(of, filled, self.scope.writers[writer], ordinal, again=again)
+        self.used.add(key.digest)
+        with self.snapshot() as snapshot:
+            return decode_text(key, snapshot.get("texts", key.digest))
+
+    def outputs(self, of, record) -> list[dict[str, str]]:
+        if of.parser == "list":
+            return [{of.name: text} for text in record.texts[: of.most]]
+        if of.parser == "record":
+            return [dict(zip(of.tags, record.texts, strict=True))]
+        return [{of.name: record.texts[-1]}]
+
+    def rows(self, program, writers, values, ordinal, number=0, again=False) -> list[dict[str, str] | str]:
+        """Rows after the steps from ``number`` on; a cause for one that ended."""
+        if number == len(program.steps):
+            return [values]
+        of, found = program.steps[number], []
+        for answer in range(of.n):
+            record = self.record(of, values, writers[number], ordinal * of.n + answer, again)
+            if record.texts[0] is None:
+                found.append(record.causes[0])
+                continue
+            for output, given in enumerate(self.outputs(of, record)):
+                after = {**values, **given}
+                each = (ordinal * of.n + answer) * (of.most if of.parser == "list" else 1) + output
+                if of.parser == "verdict" and record.texts[0] != "accept":
+                    if record.texts[0] == "reject" or again:
+                        found.append("judged unfit")
+                        continue
+                    back = [every.name for every in program.steps].index(of.back)
+                    found += self.rows(program, writers, after, each, back, again=True)
+                else:
+                    found += self.rows(program, writers, after, each, number + 1, again and of.parser != "verdict")
+        return found
+
+    def slot(self, task, source) -> tuple[str | None, str | None]:
+        program, texts = task.team.program, []
+        parts = chunks(source, program.chunk) if program.chunk else [source]
+        for part in parts:
+            values = {"document": part, "previous": tail(program.join.join(texts)), "before": "", "after": ""}
+            found = self.rows(program, task.team.writers, values, task.ordinal)
+            whole = [row for row in found if not isinstance(row, str)]
+            if not whole:
+                return None, found[0]
+            filled = []
+            for row in whole:
+                text = program.template
+                for name, value in row.items():
+                    text = text.replace("{" + name + "}", value)
+                filled.append(text)
+            texts.append(program.join.join(filled))
+        return program.join.join(texts), None
+
+
+def run_of(corpus, recipe, writers) -> Run:
+    mix = {"max_seq_len": 64, "window": 32, "shuffle_seed": 17, "synthetic_fraction": "0.75"}
+    return Run.of(RunFile(corpus=str(corpus), store="nowhere", recipe=recipe, mix=mix), writers)
+
+
+def serve(loop, timeout=60) -> None:
+    asyncio.run(asyncio.wait_for(loop.run(), timeout))
+
+
+def check(run: Run, store) -> Reference:
+    """Every text of a run that was served is what the reference says, and nothing else is in the store."""
+    scope, reference, items = run.stream().scope, Reference(run, store), set()
+    recipe = scope.recipe
+    for round in range(read_retired(store, scope), recipe.total_rounds):
+        for document in range(len(scope.corpus.documents)):
+            key = scope.key(document, round)
+            items.add(key.digest)
+            with store.read() as snapshot:
+                record = decode_text(key, snapshot.get("texts", key.digest))
+            for number, slot in enumerate(recipe.slots_of_round(round)):
+                task = recipe.tasks[slot].of_cycle(round // recipe.cycle)
+                text, cause = reference.slot(task, scope.corpus.text(document))
+                assert (record.texts[number], record.causes[number]) == (text, cause), (round, document, slot)
+    with store.read() as snapshot:
+        assert {key for key, _ in snapshot.scan("texts", b"")} == items | reference.used
+    return reference
+
+
+RECIPES = [
+    Rephrase(generations=2, styles={TALK: 1}),
+    Rephrase(generations=4, per_round=2, styles={TALK: 1, CHUNKED: 1}),
+    Stitch(generations=4, per_round=1, styles={JUDGED: 3, TALK: 1}),
+    Stitch(generations=2, per_round=1, rounds=5, styles={CHUNKED: 1, JUDGED: 1}),
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_texts_are_what_the_docs_say(recipe, small_corpus, store):
+    run, engine = make_run(small_corpus, recipe), Scripted(("accept", "revise", "reject"))
+    serve(make_loop(run, store, max_lead=10**6, engine=engine))
+    check(run, store)
+    # Nothing is asked twice: as many answers as there are records of steps.
+    with store.read() as snapshot:
+        records = sum(1 for _ in snapshot.scan("texts", b""))
+    if not read_retired(store, run.stream().scope):
+        assert sum(engine.asked.values()) == records - 100 * recipe.total_rounds
+
+
+@pytest.mark.parametrize("recipe", RECIPES[1:3])
+@pytest.mark.parametrize("every", [1, 37])
+def test_what_ends_between_two_steps_asks_for_nothing_twice(recipe, every, small_corpus, store):
+    run, asked, answered = make_run(small_corpus, recipe), Counter(), Counter()
+    for _ in range(40):
+        engine = Scripted(("accept", "revise", "reject"), stop_after=every if every > 1 else 60)
+        try:
+            serve(make_loop(run, store, max_lead=10**6, engine=engine, max_in_flight=every))
+        except EngineError:
+            asked, answered = asked + engine.asked, answered + engine.answered
+            continue
+        asked, answered = asked + engine.asked, answered + engine.answered
+        break
+    else:
+        serve(make_loop(run, store, max_lead=10**6, engine=(engine := Scripted(("accept", "revise", "reject")))))
+        asked, answered = asked + engine.asked, answered + engine.answered
+    reference = check(run, store)
+    assert sum(asked.values()) == len(reference.used)
+
+
+def test_recipes_that_share_a_step_share_its_texts(small_corpus, store):
+    first = Program(name="first", steps=TALK.steps[:2], template="{answer}")
+    for recipe in (Rephrase(generations=2, styles={TALK: 1}), Rephrase(generations=2, styles={first: 1})):
+        engine = Scripted()
+        serve(make_loop(make_run(small_corpus, recipe), store, max_lead=10**6, engine=engine))
+    assert not engine.asked
+
+
+def test_slots_are_dealt_exactly(small_corpus):
+    recipe = Rephrase(generations=24, styles={TALK: 2, CHUNKED: 1, JUDGED: 1}, writers={"small": 3, "large": 1})
+    counts = Counter((task.style, task.team.writers[0]) for task in recipe.tasks)
+    assert Counter(style for style, _ in counts.elements()) == {"talk": 12, "chunked": 6, "judged": 6}
+    assert Counter(writer for _, writer in counts.elements()) == {"small": 18, "large": 6}
+    for style, total in {"talk": 12, "chunked": 6, "judged": 6}.items():
+        assert abs(counts[style, "large"] - Fraction(total, 4)) < 1
+    for number in range(24):  # any first slots have their shares within one
+        styles = Counter(task.style for task in recipe.tasks[:number])
+        assert all(abs(styles[name] - number * share) < 1 for name, share in {"talk": 0.5, "chunked": 0.25}.items())
+
+
+def test_each_writer_is_asked_for_its_own_and_is_in_the_key(small_corpus, store):
+    recipe = Rephrase(generations=4, styles={TALK: 1}, writers={"small": 1, "large": 1, "answer": "large"})
+    writers = Writers({"small": TEMPLATE, "large": LARGE})
+    run = run_of(small_corpus, recipe, writers)
+    small, large = Scripted(), Scripted()
+    desk = Desk(
+        [
+            Writer(name, lambda each=each: each, CapacityLimiter(64))
+            for name, each in (("small", small), ("large", large))
+        ]
+    )
+    serve(make_loop(run, store, max_lead=10**6, desk=desk))
+    check(run, store)
+    assert {name for name, _ in small.asked} == {"question", "pair"}
+    assert sum(n for (name, _), n in small.asked.items() if name == "question") == 100 * 2 * 2
+    assert {name for name, _ in large.asked} == {"question", "answer", "pair"}
+    other = run_of(small_corpus, recipe, Writers({"small": TEMPLATE, "large": Generator(model="larger")}))
+    assert other.stream().scope.key(3, 0) != run.stream().scope.key(3, 0)
+    assert other.stream().scope.id != run.stream().scope.id and other.fingerprint != run.fingerprint
+
+
+def test_a_writer_that_is_down_does_not_stop_the_others(small_corpus, store, monkeypatch):
+    monkeypatch.setattr("streamdocs_server.work.desk._PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("streamdocs_server.work.desk._PATIENCE_SECONDS", 1.0)
+    recipe = Rephrase(generations=2, styles={CHUNKED: 1}, writers={"small": 1, "large": 1})
+    run = run_of(small_corpus, recipe, Writers({"small": TEMPLATE, "large": LARGE}))
+    small, large = Scripted(), Scripted(stop_after=0)
+    writers = [
+        Writer(name, lambda each=each: each, CapacityLimiter(64)) for name, each in (("small", small), ("large", large))
+    ]
+    loop = make_loop(run, store, max_lead=10**6, desk=Desk(writers))
+    with pytest.raises(EngineError, match="writer large, while nobody else writes: out of power"):
+        serve(loop)
+    expected = sum(small.asked.values())
+    assert writers[1].fault == "out of power" and not large.answered and writers[0].up and not writers[1].up
+    large.stop_after = None
+    serve(
+        make_loop(run, store, max_lead=10**6, desk=Desk([Writer(w.name, w.make, CapacityLimiter(64)) for w in writers]))
+    )
+    assert sum(small.asked.values()) == expected  # all that it had to write was there
+    check(run, store)
+
+
+def test_the_default_writer_has_no_name(small_corpus):
+    recipe = Rephrase(generations=2, styles={CHUNKED: 1})
+    assert recipe.writers_of_round(0) == [DEFAULT_WRITER] * 2
+
+
+def test_texts_of_gates_are_rejected_as_always(small_corpus, store):
+    run = make_run(small_corpus, Stitch(generations=1, styles={CHUNKED: 1}))
+    engine = Scripted()
+    engine.say = lambda *_: ""
+    loop = make_loop(run, store, max_lead=10**6, engine=engine, gates=OPEN_GATES)
+    loop.statistics.outcome._patience = 1 << 30
+    with pytest.raises(EngineError, match=r"no generation was accepted|No generation"):
+        serve(loop)
+    assert check(run, store).used
