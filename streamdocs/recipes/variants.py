@@ -74,4 +74,8 @@ class Template(Rephrase):
     """Texts that rules make of the document, without any model."""
 
     name: ClassVar[str] = "template"
-    default_styles: ClassVar[Mapping[str, int] | None] = {"template-cloze": 1, "template-facts": 1, "template-outline": 1}
+    default_styles: ClassVar[Mapping[str, int] | None] = {
+        "template-cloze": 1,
+        "template-facts": 1,
+        "template-outline": 1,
+    }
