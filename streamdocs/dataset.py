@@ -21,7 +21,7 @@ from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.ledgers import Ledgers
 from streamdocs.ledger.meter import describe_run
 from streamdocs.ledger.verification import reseal_lost
-from streamdocs.reading.assembly import Segment
+from streamdocs.reading.assembly import Segment, with_steps
 from streamdocs.reading.batch import Sample
 from streamdocs.reading.cursor import Cursor, Dealt
 from streamdocs.reading.dealing import Dealer
@@ -56,12 +56,10 @@ class StreamingMegadocDataset(StreamingDataset):
         split: ``"train"``, or ``"holdout"`` for evaluation.
         store: Folder of the store; not needed where ``synthetic_fraction`` is 0.
         recipe: What a document becomes.
-        generator: Who writes; default the one that registered in the store. Of a mapping of ``temperature``, ``top_p``,
-            ``system`` and ``extra_body``, the one that does so with these.
-        writers: Those who write, by their names, in place of it.
+        generator: Who writes; default who registered in the store. Of a mapping of sampling fields, who has these.
+        writers: In place of it those who write, by their names.
         synthetic_fraction: Share of synthetic sequences, 0 to 1.
-        streams: Streams by name, each a mapping of ``share``, ``recipe`` and so on, as in a run file: in place of
-            ``recipe`` and ``synthetic_fraction``.
+        streams: In place of ``recipe`` and ``synthetic_fraction``, mappings of the fields of streams, by their names.
         max_seq_len: Tokens a sequence.
         when_behind: Where generations are missing: ``"wait"``, ``"reuse"`` what there is, or fill with ``"web"`` text.
         max_reuse: How often the tokens of the generations that exist may have been read, on average, while more are to
@@ -218,7 +216,7 @@ class StreamingMegadocDataset(StreamingDataset):
 
     def explain(self, position: int) -> list[Segment]:
         """Where every token of a sequence comes from; as with reading it, what comes before it is sealed first."""
-        return self._reader.assembler.explain(position)
+        return with_steps(self.store, self.run, self._reader.assembler.explain(position))
 
     def describe(self) -> str:
         """In numbers, what an epoch of this run reads."""

@@ -1,7 +1,7 @@
 """Streams: what a run reads side by side, each packed by itself: web text, or units made of generations."""
 
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -89,6 +89,13 @@ class Documents(Sources):
         return int((every if self.chosen is None else every[self.chosen]).sum())
 
 
+class Author(NamedTuple):
+    """How a generation comes to be: its style, or the recipe of one that has none; and the names of who writes it."""
+
+    style: str
+    writer: str
+
+
 class GenerationScope:
     """What decides which generations are asked for, in which order and under which keys.
 
@@ -143,6 +150,14 @@ class GenerationScope:
         """The names of those who write for it; "" is the default writer."""
         rounds = range(self.recipe.cycle)
         return list(dict.fromkeys(name for round in rounds for name in self.recipe.writers_of_round(round)))
+
+    def author(self, round: int, number: int) -> Author:
+        """How a generation of a round comes to be, and who writes it."""
+        if self.recipe.is_plain:
+            return Author(self.recipe.name, self.generator.model)
+        task = self.recipe.tasks_of_round(round)[number]
+        names = dict.fromkeys(name or self.generator.model for name in task.team.writers)
+        return Author(task.style, " + ".join(names))
 
     def key(self, document: int, round: int) -> Key:
         """Under which a round of generations of a document is."""

@@ -8,6 +8,8 @@ from typing import Literal
 
 import pytest
 
+from streamdocs.recipes.programs.files import load_program
+from streamdocs.recipes.programs.styles import AIMS, STYLES
 from streamdocs.sections import Section
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -45,6 +47,25 @@ def test_a_field_without_a_sentence_is_noticed():
     assert rows == ["| `said` | integer | `1` | Something \\| of two lines, and `more`. |", "| `unsaid` | `a` |  |  |"]
 
 
+def test_the_page_of_styles_has_what_each_is_after_and_its_limits():
+    rows = [line for line in (DOCS / "styles.md").read_text().splitlines() if line.startswith("| `")]
+    assert rows[: len(STYLES)] == [f"| `{name}` | {aim} |" for name, aim in AIMS.items()]
+    steps = {
+        name: ", ".join(f"{step.name} {step.max_tokens:,}" for step in program.steps)
+        for name, program in STYLES.items()
+    }
+    limits = [f"| `{name}` | {each.chunk:,} | {each.least} | {steps[name]} |" for name, each in STYLES.items()]
+    assert [row.rpartition(" |")[0].rpartition(" ")[0] for row in rows[len(STYLES) :]] == limits
+
+
+def test_the_style_of_the_page_is_one(tmp_path):
+    example = re.search(r"```yaml\n(# debate.yaml.*?)```", (DOCS / "styles.md").read_text(), re.DOTALL)
+    (tmp_path / "debate.yaml").write_text(example[1])
+    (tmp_path / "claims.txt").write_text("{document}")
+    (tmp_path / "debate.txt").write_text("{document} {claim}")
+    assert load_program(tmp_path / "debate.yaml").fanout == 3
+
+
 def test_the_examples_are_what_python_says():
     path = DOCS / "worked-example.md"
     # Without its fences, which would be taken for output; with as many lines.
@@ -56,7 +77,7 @@ def test_the_examples_are_what_python_says():
 
 
 def test_lines_fit_a_screen():
-    pages = ("architecture.md", "glossary.md", "worked-example.md")
+    pages = ("architecture.md", "glossary.md", "programs.md", "styles.md", "worked-example.md")
     long = {f"{page}:{number}": line for page in pages for number, line in lines_of(page) if len(line) > 120}
     assert long == {}
 

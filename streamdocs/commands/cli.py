@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from streamdocs._base.console import error_exit, expanded, set_up_logging
-from streamdocs.commands import corpus
+from streamdocs.commands import corpus, prompts
 from streamdocs.errors import ConfigError, StreamdocsError
 
 commands = typer.Typer(
@@ -17,6 +17,7 @@ commands = typer.Typer(
 )
 commands.command()(corpus.prepare)
 commands.command()(corpus.info)
+commands.add_typer(prompts.app, name="prompts")
 
 
 @commands.command()

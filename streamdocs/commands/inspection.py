@@ -89,11 +89,13 @@ def segments_table(dataset: StreamingMegadocDataset, position: int) -> Table:
     """Every segment of a sequence, with the beginning of its text."""
     sample = dataset[position]
     tokens, stream = sample["input_ids"].numpy(), dataset.run.streams[int(sample["stream"])]
-    table = Table("tokens", "kind", "document", "round/n", "from", "text", title=f"sequence {position} ({stream.name})")
+    names = ("tokens", "kind", "style", "writer", "document", "round/n", "from", "text")
+    table = Table(*names, title=f"sequence {position} ({stream.name})")
     for segment in dataset.explain(position):
         text = dataset.corpus.tokenizer.decode(tokens[segment.start : segment.stop])
         document = f"{segment.document} ({stream.corpus.document_digest(segment.document).hex()[:8]})"
         generation = "" if segment.generation is None else "{}/{}".format(*segment.generation)
-        where = (f"{segment.start}:{segment.stop}", segment.kind, document, generation, str(segment.offset))
+        who = segment.style or "", segment.writer or ""
+        where = (f"{segment.start}:{segment.stop}", segment.kind, *who, document, generation, str(segment.offset))
         table.add_row(*where, repr(text[:_TEXT_WIDTH])[1:-1])
     return table

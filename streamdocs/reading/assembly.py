@@ -8,6 +8,7 @@ import numpy as np
 
 from streamdocs._base.arrays import Int32s, Ints
 from streamdocs._base.caching import remember
+from streamdocs.generations.encoding import decode_text
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.manifest import Manifest
 from streamdocs.reading.copying import Copier
@@ -17,6 +18,7 @@ from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
 from streamdocs.schedule.mixture import WindowPlan
 from streamdocs.schedule.packing import DOCUMENT_PARTS, Track, Units
+from streamdocs.store import Snapshot, Store
 from streamdocs.streams import Stream, SyntheticStream, WebStream
 
 
@@ -28,6 +30,8 @@ class Segment(NamedTuple):
     document: Index in the corpus of the stream. generation: (round, number in the round) and key: of a generation,
         otherwise None.
     stream: Name of the stream that the sequence belongs to.
+    style, writer: Of a generation: how it was written, and by whom. steps: keys of what the steps of its program gave,
+        as far as the store has them.
     """
 
     kind: str
@@ -38,6 +42,9 @@ class Segment(NamedTuple):
     generation: tuple[int, int] | None
     key: str | None
     stream: str
+    style: str | None = None
+    writer: str | None = None
+    steps: tuple[str, ...] = ()
 
 
 class Section(NamedTuple):
@@ -197,8 +204,27 @@ def _segment(section: Section, piece: int, start: int, stop: int, offset: int) -
         at = track.pieces.generation[piece]
         round, number = int(track.units.rounds[at]), int(track.units.numbers[at])
         key = stream.scope.key(document, round).digest.hex()
-        return Segment(_kind(part, stream.recipe), start, stop, document, offset, (round, number), key, stream.name)
+        where = _kind(part, stream.recipe), start, stop, document, offset
+        return Segment(*where, (round, number), key, stream.name, *stream.scope.author(round, number))
     return Segment(_kind(part, stream.recipe), start, stop, document, offset, None, None, stream.name)
+
+
+def with_steps(store: Store | None, run: Run, segments: list[Segment]) -> list[Segment]:
+    """Segments, with the steps behind each generation that a program wrote."""
+    if store is None or all(stream.recipe.is_plain for stream in run.synthetic):
+        return segments
+    with store.read() as snapshot:
+        return [_with_steps(snapshot, run, segment) for segment in segments]
+
+
+def _with_steps(snapshot: Snapshot, run: Run, segment: Segment) -> Segment:
+    if segment.generation is None:
+        return segment
+    (round, number), scope = segment.generation, run.stream(segment.stream).scope
+    key = scope.key(segment.document, round)
+    record = decode_text(key, snapshot.get("texts", key.digest))
+    steps = record.steps[number] if record and record.steps else []
+    return segment._replace(steps=tuple(each.hex() for each in steps))
 
 
 def _kind(part: int, recipe: Recipe) -> str:

@@ -53,7 +53,7 @@ def _styles() -> Iterator[Style]:
     yield Style("the same content for specialists: dense, precise, scholarly", _one("hard", 300, 512))
     yield Style(
         "the whole content as questions and answers that stand by themselves",
-        _one("question-answer", 300, 512),
+        _program("question-answer", _step("pairs", "question-answer", 512), chunk=300),
     )
     yield Style("a shorter, clearer version without what carries no content", _one("distil", 2000, 1600, _SHORT))
     yield Style(
@@ -86,7 +86,7 @@ def _styles() -> Iterator[Style]:
     )
     yield Style(
         "questions of many kinds with short answers, to be read after the document",
-        _program("append", _step("text", "append", 600, gates=_ANY_LENGTH), chunk=1000, least=100),
+        _program("append", _step("pairs", "append", 600, gates=_ANY_LENGTH), chunk=1000, least=100),
     )
     yield Style(
         "questions that a document leads to, each answered in detail, by another writer where one is named",

@@ -1,16 +1,12 @@
-"""An engine without a model: it shuffles sentences and swaps words.
+"""What has the shape of rephrases and thoughts and teaches nothing: sentences shuffled, and words swapped."""
 
-It is for trying everything out on a laptop. Its text has the shape of rephrases and thoughts and teaches nothing.
-"""
-
-import asyncio
 import random
 import re
 
 from streamdocs.recipes import Request
-from streamdocs_server.engines.base import Answer, Completion
 
-_CHARS_PER_TOKEN = 4
+#: What a token is taken to be.
+CHARS_PER_TOKEN = 4
 
 _SENTENCE_BREAK = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 # A sentence, or a piece of one that is far too long; never cuts a word of ordinary length.
@@ -54,45 +50,13 @@ _THOUGHTS = (
 )
 
 
-class TemplateEngine:
-    """Deterministic text for any request, from no model at all.
-
-    ``tokens_per_second`` holds all concurrent calls together back to that many completion tokens a second;
-    None is as fast as it goes. A token is taken to be four characters.
-    """
-
-    def __init__(self, *, tokens_per_second: float | None = None) -> None:
-        self._seconds_per_token = 1 / tokens_per_second if tokens_per_second else 0.0
-        self._busy_until = 0.0
-
-    async def model(self) -> tuple[str, str]:
-        """Always ``("template", "1")``."""
-        return "template", "1"
-
-    async def fit(self, request: Request) -> Request:
-        """The request as it is: no document is too long."""
-        return request
-
-    async def generate(self, request: Request, seed: int) -> Answer:
-        """``request.n`` texts that depend on the request, the seed and nothing else. Never raises."""
-        write = _rephrases if request.kind == "rephrase" else _thoughts
-        completions = tuple(_cut(text, request.max_tokens) for text in write(request, seed))
-        now = asyncio.get_running_loop().time()
-        written = sum(completion.completion_tokens for completion in completions)
-        self._busy_until = max(self._busy_until, now) + written * self._seconds_per_token
-        await asyncio.sleep(self._busy_until - now)
-        return Answer(completions, prompt_tokens=_tokens(request.prompt))
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
-
-
-def _rephrases(request: Request, seed: int) -> list[str]:
-    room = _CHARS_PER_TOKEN * request.max_tokens
+def rephrases(request: Request, seed: int) -> list[str]:
+    """Some of the sentences of a document each, in another order and with some words swapped."""
+    room = CHARS_PER_TOKEN * request.max_tokens
     # Reading far past what could be written would only cost time on huge documents.
     document = request.fields.get("document", "")[: 8 * room]
-    pieces = [piece for sentence in _SENTENCE_BREAK.split(document) for piece in _PIECE.findall(sentence)]
-    topic = (_terms(document[:1000]) or ["an untitled text"])[0]
+    pieces = pieces_of(document)
+    topic = (terms(document[:1000]) or ["an untitled text"])[0]
     texts = []
     for index in range(request.n):
         rng = random.Random(f"{seed}/{index}")
@@ -114,29 +78,23 @@ def _swap(text: str, swaps: dict[str, str]) -> str:
     return _WORD.sub(lambda word: swaps.get(word[0], word[0]), text)
 
 
-def _thoughts(request: Request, seed: int) -> list[str]:
-    before = _terms(request.fields.get("before", "")[-400:]) or ["what came before"]
-    after = _terms(request.fields.get("after", "")[:400]) or ["what comes next"]
+def thoughts(request: Request, seed: int, fewest: int = 2, most: int = 4) -> list[str]:
+    """So many sentences each that join what was before to what comes after."""
+    before = terms(request.fields.get("before", "")[-400:]) or ["what came before"]
+    after = terms(request.fields.get("after", "")[:400]) or ["what comes next"]
     texts = []
     for index in range(request.n):
         rng = random.Random(f"{seed}/{index}")
-        sentences = rng.sample(_THOUGHTS, rng.randint(2, 4))
+        sentences = rng.sample(_THOUGHTS, rng.randint(fewest, most))
         texts.append(" ".join(s.format(before=rng.choice(before), after=rng.choice(after)) for s in sentences))
     return texts
 
 
-def _terms(text: str) -> list[str]:
+def pieces_of(document: str) -> list[str]:
+    """Its sentences, in pieces where they are far too long."""
+    return [piece for sentence in _SENTENCE_BREAK.split(document) for piece in _PIECE.findall(sentence)]
+
+
+def terms(text: str) -> list[str]:
     """The eight longest distinct words, the longest first: long words tell most about a text."""
     return sorted(set(_TERM.findall(text)) - _SYNONYMS.keys(), key=lambda term: (-len(term), term))[:8]
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text) // _CHARS_PER_TOKEN)
-
-
-def _cut(text: str, max_tokens: int) -> Completion:
-    text = text.strip()
-    if _tokens(text) <= max_tokens:
-        return Completion(text, "stop", _tokens(text))
-    kept = text[: _CHARS_PER_TOKEN * max_tokens]
-    return Completion(kept, "length", _tokens(kept))

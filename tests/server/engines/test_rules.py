@@ -1,0 +1,155 @@
+"""What the engine without a model answers to the steps of programs."""
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fuzz.strategies import wild_texts
+from streamdocs.recipes import Request
+from streamdocs.recipes.programs.parsing import parse
+from streamdocs.recipes.programs.program import Program, Step
+from streamdocs.recipes.programs.styles import STYLES
+from streamdocs_server.engines import Completion
+from streamdocs_server.engines.template import TemplateEngine
+from streamdocs_server.gates.gates import Gates, Rejected
+from streamdocs_server.gates.steps import gates_of, judge_step, rows_of
+
+#: Paragraphs of ordinary English, each of some hundred characters.
+PAGE = (Path(__file__).parents[3] / "docs" / "decisions.md").read_text()
+DOCUMENTS = [each for each in PAGE.split("\n\n") if 500 < len(each) < 1000][:20]
+BRIDGE = (
+    "The bridge was built by masons from the valley between 1841 and 1846.\n\n"
+    "An engineer called Holm measured every arch, and two of them had shifted. Repairs are due next spring."
+)
+
+
+def ask(step: Step, n: int = 1, seed: int = 0, **fields: str) -> list[Completion]:
+    request = Request(kind=step.kind, template=step.prompt, fields=fields, n=n, max_tokens=step.max_tokens, step=step)
+    answer = asyncio.run(TemplateEngine().generate(request, seed))
+    assert answer == asyncio.run(TemplateEngine().generate(request, seed))
+    return list(answer.completions)
+
+
+def texts(step: Step, n: int = 1, seed: int = 0, document: str = BRIDGE) -> list[str]:
+    return [completion.text for completion in ask(step, n, seed, document=document)]
+
+
+def step(parser: str, name: str = "made", **others) -> Step:
+    return Step(name=name, prompt="{document}", parser=parser, **others)
+
+
+def written(program: Program, document: str, seed: int, causes: Counter) -> str:
+    """The training text of a document by a program, whose verdicts and rejections are counted."""
+    rows = [{"document": document, "previous": "", "verdict": ""}]
+    for each in program.steps:
+        after = []
+        for row in rows:
+            fields = {name: row[name] for name in each.inputs}
+            request = Request(
+                kind=each.kind, template=each.prompt, fields=fields, n=1, max_tokens=each.max_tokens, step=each
+            )
+            [completion] = ask(each, 1, seed, **fields)
+            given = judge_step(gates_of(Gates(), each), completion.text, completion.finish_reason, request)
+            causes[given.cause if isinstance(given, Rejected) else "accepted"] += 1
+            if not isinstance(given, Rejected):
+                after += [{**row, **made} for made in rows_of(each, given)]
+        rows = after
+    return program.text(rows)
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_ordinary_documents_pass_the_gates_in_every_style(name: str):
+    causes, program = Counter(), STYLES[name]
+    made = [written(program, document, seed, causes) for document in DOCUMENTS for seed in range(2)]
+    assert causes["accepted"] >= 0.9 * causes.total(), causes
+    assert len({*made}) >= 0.9 * len(made)
+    assert sum(len(text) >= program.least for text in made) >= 0.8 * len(made)
+
+
+def test_a_list_has_from_one_to_as_many_questions_as_go_on():
+    listed = step("list", most=5)
+    made = [parse(listed, text).outputs for text in texts(listed, n=200)]
+    assert {len(each) for each in made} == {1, 2, 3, 4, 5}
+    assert all(len({*map(str, each)}) == len(each) for each in made)
+    assert all("?" in output["made"] for each in made for output in each)
+
+
+def test_a_record_has_all_its_tags_also_in_little_room():
+    for max_tokens in (60, 1000):
+        record = step("record", tags=("title", "body"), max_tokens=max_tokens)
+        for completion in ask(record, n=20, document=BRIDGE):
+            assert completion.finish_reason == "stop"
+            [output] = parse(record, completion.text).outputs
+            assert set(output) == {"title", "body"} and output["title"] != output["body"]
+
+
+def test_verdicts_mostly_accept_and_send_back_only_where_they_can():
+    draft = step("text", name="draft")
+    [_, judge] = Program(steps=(draft, step("verdict", name="fit", back="draft"))).steps
+    counts = Counter(parse(judge, text).verdict for text in texts(judge, n=400))
+    assert set(counts) == {"accept", "revise", "reject"}
+    assert counts["accept"] > 280 and 80 > counts["revise"] > counts["reject"] > 10
+    alone = Counter(parse(step("verdict"), text).verdict for text in texts(step("verdict"), n=400))
+    assert set(alone) == {"accept", "reject"}
+    assert all(parse(judge, text).outputs[0]["fit"] for text in texts(judge, n=50) if "accept" not in text)
+
+
+def test_a_cloze_leaves_out_a_term_and_gives_it():
+    rule = STYLES["template-cloze"].steps[0]
+    for text in texts(rule, n=50):
+        for pair in text.split("\n\n"):
+            sentence, _, key = pair.partition("\n")
+            gap = next(gap for gap in ("_____", "( ? )", "[...]") if gap in sentence)
+            assert sentence.replace(gap, key.strip("->()=* ")) in BRIDGE
+
+
+def test_an_outline_has_a_heading_for_each_part():
+    for text in texts(STYLES["template-outline"].steps[0], n=20):
+        first, second = text.split("\n\n")
+        assert first.startswith("1. ") and second.startswith("2. ")
+        assert "The bridge was built" in first and any(name in second for name in ("Holm", "Repairs"))
+
+
+def test_facts_are_sentences_with_a_number_or_a_name():
+    for text in texts(STYLES["template-facts"].steps[0], n=50):
+        lines = [line[2:] for line in text.splitlines()]
+        assert {*lines} <= {
+            "The bridge was built by masons from the valley between 1841 and 1846.",
+            "An engineer called Holm measured every arch, and two of them had shifted.",
+        } or lines == ["Repairs are due next spring."]
+
+
+def test_pairs_are_questions_with_sentences_of_the_document():
+    for text in texts(STYLES["append"].steps[0], n=20):
+        for pair in text.split("\n\n"):
+            question, answer = pair.split("\n")
+            assert question.startswith("Question: ") and question.endswith("?")
+            assert answer.removeprefix("Answer: ") in BRIDGE
+
+
+STEPS = [
+    *{each.name: each for program in STYLES.values() for each in program.steps}.values(),
+    step("list", most=64, max_tokens=3),
+    step("record", tags=("a", "b", "c"), max_tokens=3),
+]
+
+
+@given(wild_texts, st.sampled_from(STEPS), st.integers(0, 2**63))
+@settings(deadline=None)
+def test_any_document_gives_the_same_nonempty_answer_every_time(text: str, each: Step, seed: int):
+    for completion in ask(each, 2, seed, document=text, question="", draft="", critique="", text=text):
+        assert completion.text and 0 < completion.completion_tokens <= each.max_tokens
+
+
+@pytest.mark.parametrize("unit", ["x", "word ", "。", "\n", ". ", "Ab 1. ", "\n \n"])
+def test_huge_and_degenerate_documents_are_fast(unit: str):
+    document = unit * (2**20 // len(unit))
+    start = time.process_time()
+    for each in STEPS:
+        ask(each, 2, document=document)
+    assert time.process_time() - start < 4
