@@ -15,12 +15,13 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
-from streamdocs import StreamingMegadocDataset
+from streamdocs import Program, Recipe, Step, StreamingMegadocDataset
 from streamdocs.config import RunFile
 from streamdocs.corpus import Condition
 from streamdocs.recipes import RECIPES
 from streamdocs.recipes.keys import Generator
-from streamdocs.sections import BudgetSection, GeneratorSection, MixSection, Section, ServerSection, StreamSection
+from streamdocs.sections import BudgetSection, MixSection, Section, ServerSection, StreamSection
+from streamdocs.writers import GeneratorSection, WriterSection
 from streamdocs_server.gates.gates import Gates
 
 #: Each part of a run file, and whose words are taken for the fields that it has no words for.
@@ -28,6 +29,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "": (RunFile, StreamingMegadocDataset),
     "streams.NAME": (StreamSection,),
     "generator": (GeneratorSection, Generator),
+    "writers.NAME": (WriterSection, GeneratorSection, Generator),
     "mix": (MixSection, StreamingMegadocDataset),
     "server": (ServerSection, StreamingMegadocDataset),
     "server.budget": (BudgetSection,),
@@ -50,9 +52,19 @@ def page() -> str:
     for section, (kind, *others) in SECTIONS.items():
         parts.append(f"## `{section}`\n" if section else "## At the top\n")
         parts.append(table(fields(kind), sentences(kind, *others)))
+    parts.append("## `recipe`\n\nFields of every recipe, beside its `name`; `styles` are in [styles.md](styles.md).\n")
+    parts.append(table(fields(Recipe), sentences(Recipe)))
+    common = [*fields(Recipe)]
     for name, recipe in RECIPES.items():
         parts.append(f"## `recipe`, with `name: {name}`\n\n{first_line(recipe)}\n")
-        parts.append(table(fields(recipe), sentences(recipe)))
+        own = [field for field in fields(recipe) if field not in common]
+        if recipe.default_styles:
+            own.append(("styles", dict[str, int], dict(recipe.default_styles)))
+        if own:
+            parts.append(table(iter(own), sentences(recipe)))
+    for kind, what in ((Program, "A file with a program"), (Step, "One of its `steps`")):
+        parts.append(f"## {what}\n\n{first_line(kind)}\n")
+        parts.append(table(fields(kind), sentences(kind)))
     return "\n".join(parts)
 
 
@@ -112,8 +124,10 @@ def type_of(name: str, kind: Any) -> str:
         return f"section, see {'below' if name == 'recipe' else f'[below](#{name})'}"
     if name in ("gates", "budget"):
         return f"section, see [below](#server{name})"
-    if name == "streams":
-        return "sections by name, see [below](#streamsname)"
+    if name == "streams" or (name == "writers" and "WriterSection" in str(kind)):
+        return f"sections by name, see [below](#{name}name)"
+    if name == "steps":
+        return "a list of sections, see below"
     return " or ".join(dict.fromkeys(_words(TypeAdapter(kind).json_schema())))
 
 

@@ -31,13 +31,12 @@ from streamdocs_server.show_prompts import show_prompts
 from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.telling.view import View
 from streamdocs_server.work.again import reopen
-from streamdocs_server.work.budget import Budget
 from streamdocs_server.work.desk import make_desk
 from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.leases import server_name
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.outcome import Outcome
-from streamdocs_server.work.statistics import Statistics
+from streamdocs_server.work.statistics import Budget, Statistics
 
 
 class _ServeByDefault(TyperGroup):

@@ -15,12 +15,11 @@ from streamdocs.generations.rejected import keep_rejected
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
-from streamdocs_server.work.budget import Budget
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lane import Lane
 from streamdocs_server.work.outcome import small_model_warning
 from streamdocs_server.work.resolve import Resolved
-from streamdocs_server.work.statistics import Statistics
+from streamdocs_server.work.statistics import Budget, Statistics
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
-"""Counts of what a server asked for and got, since it started."""
+"""Counts of what a server asked for and got, since it started, and how much of it it may spend."""
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ from prometheus_client import Histogram
 
 from streamdocs.generations.encoding import TextRecord
 from streamdocs.generations.progress import Tally
+from streamdocs.sections import BudgetSection
 from streamdocs_server.engines import Answer
 from streamdocs_server.work.outcome import Outcome
 
@@ -62,3 +64,37 @@ def tally(record: TextRecord, lengths: list[int]) -> Tally:
         rejected=Counter(cause for cause in record.causes if cause),
         cut=int(record.cut > 0),
     )
+
+
+class Budget:
+    """What may be spent, from when this is made.
+
+    Args:
+        limits: How much; default any amount.
+        tokens, documents: What the store held before: tokens of generations, and (document, round) items.
+        most: Tokens that an item may have, as long as none was written that says more.
+    """
+
+    def __init__(
+        self, limits: BudgetSection | None = None, tokens: int = 0, documents: int = 0, most: int = 1024
+    ) -> None:
+        self._limits = limits or BudgetSection()
+        self._tokens = tokens
+        self._documents = documents
+        self._most = most
+        self._started = time.monotonic()
+
+    def spent(self, statistics: Statistics, begun: int = 0) -> str:
+        """What is used up, in words; "" for nothing. ``begun``: items that will be written in any case."""
+        limits, written = self._limits, statistics.written
+        each = written.tokens / written.items if written.items else self._most
+        tokens, documents = self._tokens + written.tokens + begun * each, self._documents + written.items + begun
+        hours = (time.monotonic() - self._started) / 3600
+        for name, used, most in (
+            ("tokens", tokens, limits.tokens),
+            ("documents", documents, limits.documents),
+            ("hours", hours, limits.hours),
+        ):
+            if most is not None and used >= most:
+                return f"the budget of {most:,} {name} is spent (server.budget)"
+        return ""

@@ -16,7 +16,7 @@ from streamdocs.sections import BudgetSection
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.work import retire
-from streamdocs_server.work.budget import Budget
+from streamdocs_server.work.statistics import Budget
 
 STREAMS = {
     "web": {"share": "1/4"},
