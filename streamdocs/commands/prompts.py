@@ -1,16 +1,14 @@
 """The commands ``streamdocs prompts …``: which styles there are, and what exactly they ask."""
 
-import os
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from streamdocs._base.console import printable
-from streamdocs._base.paths import expand_path
-from streamdocs.recipes.programs.files import load_program
+from streamdocs.recipes.programs.files import find_program
 from streamdocs.recipes.programs.program import Program, Step
-from streamdocs.recipes.programs.styles import AIMS, STYLES, style
+from streamdocs.recipes.programs.styles import AIMS, STYLES
 from streamdocs.recipes.prompts import PACKAGED, load_prompt
 
 app = typer.Typer(
@@ -39,8 +37,8 @@ def show(
     if name in PACKAGED and name not in STYLES:
         typer.echo(load_prompt(name).rstrip())
         return
-    program = load_program(name) if name not in STYLES and os.path.exists(expand_path(name)) else style(name)
-    typer.echo(f"after: {AIMS[name]}" if name in STYLES else f"file: {printable(name)}")
+    program = find_program(name)
+    typer.echo(f"after: {AIMS[name]}" if program is STYLES.get(name) else f"file: {printable(name)}")
     typer.echo(printable("\n".join(_told(program))))
 
 

@@ -36,7 +36,7 @@ def test_a_style_is_shown_with_all_its_prompts(name: str):
 def test_what_a_step_is_asked_like_is_said():
     assert "--- step question: list <question> up to 4, kind free, max_tokens 600\n" in said("show", "answer")
     assert "--- step verdict: verdict, kind free, max_tokens 512, back text\n" in said("show", "judge")
-    assert "kind free, max_tokens 512, writer template, gates {'max_copied': 1.0}\n" in said("show", "template-cloze")
+    assert "kind free, max_tokens 1280, writer template, gates {'max_copied': 1.0, " in said("show", "template-cloze")
 
 
 def test_a_prompt_of_a_recipe_is_shown_as_it_is():
@@ -51,6 +51,15 @@ def test_a_file_is_shown_and_its_control_characters_are_spelled_out(tmp_path):
         f"file: {path}\nname: faq\nchunk: all of a document\nleast: 1 characters\ntemplate: '{{q}}'\njoin: '|'\n\n"
         "--- step q: text, kind rephrase, max_tokens 1024, n 2, temperature 0.0\nAsk \\x1b[2J about {document}\n"
     )
+
+
+def test_a_file_comes_before_a_style_of_its_name_as_in_a_run_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ask.txt").write_text("{document}")
+    (tmp_path / "faq").write_text("steps: [{name: q, prompt: ask.txt}]")
+    (tmp_path / "easy").mkdir()
+    assert said("show", "faq").startswith("file: faq\nname: faq\nchunk: all of a document\n")
+    assert said("show", "easy").startswith("after: ")
 
 
 @pytest.mark.parametrize("name", ["encyclopaedia", "x" * 5000, "\0", "~nobody-of-this-name/x"])

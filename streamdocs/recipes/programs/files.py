@@ -10,7 +10,18 @@ from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.programs.program import Program
+from streamdocs.recipes.programs.styles import style
 from streamdocs.recipes.prompts import PACKAGED, load_prompt
+
+
+def find_program(name: str, folder: Path = Path()) -> Program:
+    """The program of a file, taken from ``folder``, or the packaged one of a name where there is no such file.
+
+    Raises:
+        ConfigError: There is neither, or as ``load_program``.
+    """
+    path = folder / expand_path(name)
+    return _load(path) if os.path.isfile(path) else style(name)
 
 
 def load_program(path: str | os.PathLike[str]) -> Program:
@@ -21,7 +32,10 @@ def load_program(path: str | os.PathLike[str]) -> Program:
     Raises:
         ConfigError: It or a prompt cannot be read, or a field is unknown, missing or wrong; the message names each.
     """
-    path = Path(expand_path(os.fspath(path)))
+    return _load(Path(expand_path(os.fspath(path))))
+
+
+def _load(path: Path) -> Program:
     try:
         fields = load_yaml(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -9,10 +9,12 @@ from streamdocs.recipes.prompts import load_prompt
 
 #: Characters of a token, roughly, in what limits were published for.
 _TOKEN = 4
-#: Gates: texts that are as long as they have to be, or as short; and such as quote what they were made of.
+#: Gates: texts that are as long as they have to be, or as short; such as quote what they were made of; and rules, which
+#: repeat terms besides, each character of which is a word in scripts without spaces.
 _ANY_LENGTH: Mapping[str, Any] = {"min_ratio": None, "max_ratio": None}
 _SHORT: Mapping[str, Any] = {"min_ratio": 0.02}
 _QUOTES: Mapping[str, Any] = {"max_copied": 1.0}
+_RULES: Mapping[str, Any] = {**_QUOTES, "max_repeated_ngrams": 0.3}
 
 
 class Style(NamedTuple):
@@ -38,8 +40,8 @@ def _one(name: str, chunk: int, max_tokens: int, gates: Mapping[str, Any] | None
 
 
 def _rule(name: str) -> Program:
-    """A program that the built-in engine writes by a rule."""
-    step = _step(name, name, 512, "free", writer="template", gates=_QUOTES)
+    """A program that the built-in engine writes by a rule; it has room for all of a chunk."""
+    step = _step(name, name, 1280, "free", writer="template", gates=_RULES)
     return _program(f"template-{name}", step, chunk=1000, least=10)
 
 

@@ -71,6 +71,45 @@ def test_ordinary_documents_pass_the_gates_in_every_style(name: str):
     assert sum(len(text) >= program.least for text in made) >= 0.8 * len(made)
 
 
+RULES = ["template-cloze", "template-outline", "template-facts"]
+LANGUAGES = {
+    "Chinese": (
+        "这座古老的花岗岩桥由山谷里的石匠于1841年建成。它共有七个拱，每个宽十二米。镇议会向每辆马车收取两便士的通行费。"
+        "铁路在1874年通车以后，商人便不再经过这里。一位名叫霍尔姆的工程师测量了所有的拱，发现其中两个已经移动。"
+        "明年春天将开始修理，工人会用石灰砂浆填满缝隙。水泥会把水留在墙里，冬天的冰冻会造成更大的损害。"
+    ),
+    "Russian": (
+        "Старый гранитный мост построили каменщики из долины между 1841 и 1846 годами. У него семь арок шириной по "
+        "двенадцать метров. Городской совет брал с каждой повозки пошлину в два пенни. После прихода железной дороги "
+        "в 1874 году торговцы перестали ездить этим путём. Инженер по имени Хольм измерил все пролёты и нашёл, что два "
+        "из них сдвинулись. Ремонт начнётся будущей весной: швы заполнят известковым раствором."
+    ),
+    "Arabic": (
+        "بنى البناؤون من الوادي الجسر القديم من حجر الغرانيت بين عامي 1841 و1846. له سبعة أقواس عرض كل منها "
+        "اثنا عشر مترا. فرض مجلس المدينة رسما قدره بنسان على كل عربة. بعد وصول السكة الحديدية عام 1874 توقف "
+        "التجار عن المرور من هنا. قاس مهندس اسمه هولم جميع الأقواس فوجد أن اثنين منها قد تحركا. ستبدأ أعمال "
+        "الإصلاح في الربيع القادم."
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rules_reach_to_the_end_of_a_chunk(name: str):
+    document = "\n\n".join(DOCUMENTS)[: STYLES[name].chunk]
+    assert len(document) == STYLES[name].chunk
+    made = texts(STYLES[name].steps[0], n=10, document=document)
+    assert any(document[at : at + 25] in text for text in made for at in range(len(document) - 600, len(document) - 25))
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_rules_need_no_language(name: str, language: str):
+    causes = Counter()
+    made = {written(STYLES[name], LANGUAGES[language], seed, causes) for seed in range(10)}
+    assert set(causes) == {"accepted"} and len(made) > 5
+    assert all(not any(letter in text for letter in "abcdefg") for text in made)
+
+
 def test_a_list_has_from_one_to_as_many_questions_as_go_on():
     listed = step("list", most=5)
     made = [parse(listed, text).outputs for text in texts(listed, n=200)]

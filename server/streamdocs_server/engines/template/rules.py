@@ -27,7 +27,8 @@ _ACCEPTED, _REJECTED = 80, 8
 _BLANK_LINE = re.compile(r"\n[^\S\n]*+\n")
 #: A number, or a name within a sentence.
 _FACT = re.compile(r"\d|\w,? [^\W\d_a-z]")
-_SHORTEST, _LONGEST, _HEAD = 30, 400, 160
+#: Characters of a sentence that says something, and of the beginning of one.
+_SHORTEST, _HEAD = 15, 160
 _GAPS = ("_____", "( ? )", "[...]")
 _KEYS = ("-> {term}", "({term})", "= {term}", "* {term}")
 _BULLETS = ("-", "*", "+", "•")
@@ -138,7 +139,7 @@ RULES: Mapping[str, Callable[[str, random.Random, int], str]] = {
 
 def _sentences(document: str, rng: random.Random, room: int, share: float) -> list[str]:
     """About a share of the sentences, each once, in order, as long as there is room."""
-    whole = [each for each in dict.fromkeys(pieces_of(document)) if _SHORTEST <= len(each) <= _LONGEST]
+    whole = [each for each in dict.fromkeys(pieces_of(document)) if len(each) >= _SHORTEST]
     length = 0
     chosen = [each for each in whole if rng.random() < share and (length := length + len(each) + 40) <= room]
     return chosen or whole[:1]
