@@ -7,7 +7,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from streamdocs import Rephrase, Stitch, Stretch
+from streamdocs import Rephrase, Stitch
 from streamdocs._base.hashing import permutation
 from streamdocs.generations.encoding import decode_text, decode_tokens
 from streamdocs.generations.records import token_key
@@ -73,10 +73,15 @@ class Units:
             return self.wrap(self.encode(texts[slot])) if slot in texts else None
         if not texts:
             return None
-        return self.wrap({Stitch: self.stitched, Stretch: self.stretched}[type(self.recipe)](document, texts))
+        lay_out = self.stitched if isinstance(self.recipe, Stitch) else self.stretched
+        return self.wrap(lay_out(document, texts))
 
     def stitched(self, document: int, texts: dict[int, str]) -> list[int]:
-        parts, web = [self.encode(text) for text in texts.values()], self.encode(self.corpus.text(document))
+        opening, closing = (
+            self.tokenizer.encode_marks(getattr(self.recipe, mark, "")).tolist() for mark in ("open_mark", "close_mark")
+        )
+        parts = [opening + self.encode(text) + closing for text in texts.values()]
+        web = self.encode(self.corpus.text(document))
         parts = {"last": [*parts, web], "first": [web, *parts], "none": parts}[self.recipe.web]
         separator = self.tokenizer.encode_marks(self.recipe.separator).tolist()
         joined = parts[0]

@@ -8,7 +8,18 @@ import pytest
 
 from conftest import TEMPLATE, generate, make_dataset, make_texts
 from reference import places, synthetic_rows, web_rows
-from streamdocs import Rephrase, Stitch, StreamingMegadocDataset, Stretch
+from streamdocs import (
+    Answer,
+    Append,
+    Correct,
+    Judge,
+    Rephrase,
+    Stitch,
+    StreamingMegadocDataset,
+    Stretch,
+    Template,
+    Think,
+)
 from streamdocs.corpus import prepare_corpus
 from streamdocs.store import LmdbStore
 
@@ -24,6 +35,13 @@ RECIPES = [
     Rephrase(generations=3),
     Rephrase(generations=4, per_round=1),
     Rephrase(generations=2, web=False),
+    Append(generations=2, per_round=1),
+    Think(generations=2),
+    Think(generations=2, web="last", open_mark="<think>", close_mark="</think>"),
+    Answer(generations=2, per_round=1),
+    Correct(generations=1),
+    Judge(generations=2),
+    Template(generations=4, web=False),
 ]
 
 

@@ -25,14 +25,22 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_exported_names():
     exported = {name: getattr(streamdocs, name) for name in streamdocs.__all__}
     assert sorted(exported) == [
+        "Answer",
+        "Append",
+        "Correct",
         "Generator",
+        "Judge",
+        "Program",
         "Recipe",
         "Rephrase",
         "RunFile",
         "Segment",
+        "Step",
         "Stitch",
         "StreamingMegadocDataset",
         "Stretch",
+        "Template",
+        "Think",
     ]
 
 

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from streamdocs._base.console import plain_console
-from streamdocs_server.work.desk import Writer
+from streamdocs_server.engines.writer import Writer
 from streamdocs_server.work.lane import Lane
 from streamdocs_server.work.loop import GenerationLoop
 
@@ -84,7 +84,11 @@ class View:
             ("waits for", waits_for(loop) or "-"),
             ("documents x rounds", _of(loop.watermark, total)),
             *((f"stream {lane.name}", _of(lane.watermark, lane.order.total_items) + _lead(lane)) for lane in several),
-            *((f"writer {each.name}", _writing(each)) for each in loop.desk.writers if len(loop.desk.writers) > 1),
+            *(
+                (f"writer {each.name}", _writing(each))
+                for each in loop.desk.writers
+                if each.name and each.answers + each.owes
+            ),
             ("written here", f"{written.generations:,} generations, {written.tokens:,} tokens"),
             ("found in the store", f"{loop.statistics.found:,} documents x rounds"),
             ("tokens/s", f"{tokens_rate:,.0f}"),

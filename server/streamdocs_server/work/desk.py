@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -16,10 +16,11 @@ from streamdocs.errors import ConfigError, EngineError
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import RULES
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
-from streamdocs_server.engines import Answer, Completion, Engine, RequestRefusedError
+from streamdocs_server.engines import Completion, Engine, RequestRefusedError
 from streamdocs_server.engines.make import make_engine
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.template import TemplateEngine
+from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Rejected
 from streamdocs_server.work.statistics import Statistics
 
@@ -31,97 +32,10 @@ Judge = Callable[[Completion, Request], _T | Rejected]
 
 #: Between the seeds of two attempts.
 _NEXT_ATTEMPT = 0x9E3779B9
-#: For a writer that failed: until it is begun anew, and since when nobody else has written either, so that it is the
-#: failure of all.
+#: For a writer that failed: until it is begun anew, and how long after the last answer of another one it is given up.
 _PAUSE_SECONDS, _PATIENCE_SECONDS = 15.0, 120.0
 #: Documents that may be begun where several writers are needed.
 _AHEAD = 1024
-
-
-@dataclass(eq=False)
-class Writer:
-    """One who writes.
-
-    Args:
-        name: In the run; "" where there is only one.
-        make: Makes its engine, and makes it anew after that gave up.
-        slots: How many requests it may have at once; the engine may change it, below what it is at first.
-        model: The name under which it has to be served; None for any.
-    """
-
-    name: str
-    make: Callable[[], Engine]
-    slots: CapacityLimiter
-    model: str | None = None
-    #: Why it cannot be used now; "" while it can.
-    fault: str = ""
-    #: When it last answered (monotonic seconds).
-    answered: float = field(default_factory=time.monotonic)
-    #: What it has answered.
-    answers: int = 0
-    completion_tokens: int = 0
-    _engine: Engine | None = None
-    _known: bool = False
-    _beginning: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def engine(self) -> Engine:
-        """Its engine."""
-        if self._engine is None:
-            self._engine = self.make()
-        return self._engine
-
-    @property
-    def pool(self) -> Pool | None:
-        """Its engine, where that is one of servers."""
-        return self._engine if isinstance(self._engine, Pool) else None
-
-    @property
-    def up(self) -> bool:
-        """Whether it can write now."""
-        return not self.fault and (self.pool is None or any(member.up for member in self.pool.members))
-
-    @property
-    def owes(self) -> int:
-        """Requests that wait for it, or that it works on."""
-        return int(self.slots.borrowed_tokens) + self.slots.statistics().tasks_waiting
-
-    async def begin(self) -> tuple[str, str]:
-        """Name and revision of the model that it serves.
-
-        Raises:
-            EngineError: It cannot be used, or serves another model than the run file says.
-        """
-        served = await self.engine.model()
-        if self.model not in (None, served[0]):
-            raise EngineError(f"the engine serves {served[0]}, the run file says {self.model}: change one")
-        self._known = True
-        return served
-
-    async def fit(self, request: Request) -> Request:
-        """Likewise."""
-        await self._begun()
-        return await self.engine.fit(request)
-
-    async def _begun(self) -> None:
-        async with self._beginning:
-            if not self._known:
-                await self.begin()
-
-    async def generate(self, request: Request, seed: int) -> Answer:
-        """As its engine does, which is begun where it is not yet."""
-        await self._begun()
-        answer = await self.engine.generate(request, seed)
-        self.fault, self.answered = "", time.monotonic()
-        self.answers += 1
-        self.completion_tokens += sum(each.completion_tokens for each in answer.completions)
-        return answer
-
-    async def close(self) -> None:
-        """Let go of its engine; the next use makes it anew."""
-        engine, self._engine, self._known = self._engine, None, False
-        if engine is not None:
-            await engine.close()
 
 
 @dataclass(frozen=True)
@@ -159,7 +73,9 @@ class Desk(Mapping[str, Writer]):
     @classmethod
     def of(cls, engine: Engine, slots: CapacityLimiter | None = None) -> "Desk":
         """One engine that writes all."""
-        return cls([Writer(DEFAULT_WRITER, lambda: engine, slots or CapacityLimiter(256), _engine=engine, _known=True)])
+        slots = slots or CapacityLimiter(256)
+        rules = Writer(RULES, TemplateEngine, CapacityLimiter(slots.total_tokens))
+        return cls([Writer(DEFAULT_WRITER, lambda: engine, slots, _engine=engine, _known=True), rules])
 
     def __getitem__(self, name: str) -> Writer:
         """The writer of a name."""
@@ -232,11 +148,10 @@ class Desk(Mapping[str, Writer]):
             except RequestRefusedError:
                 raise
             except EngineError as error:
-                others = [each.answered for each in self.writers if each is not writer]
-                if not others:
-                    raise
-                if time.monotonic() - max(others) > _PATIENCE_SECONDS:
-                    raise EngineError(f"writer {writer.name}, while nobody else writes: {error}") from error
+                if not any(map(_is_at_work, (each for each in self.writers if each is not writer))):
+                    if not writer.name:
+                        raise
+                    raise EngineError(f"writer {writer.name}: {error}") from error
                 await self._begin_anew(writer, str(error))
 
     async def _begin_anew(self, writer: Writer, fault: str) -> None:
@@ -298,6 +213,11 @@ class Desk(Mapping[str, Writer]):
         """Let go of every engine."""
         for writer in self.writers:
             await writer.close()
+
+
+def _is_at_work(writer: Writer) -> bool:
+    """Whether a writer goes on while another one is down."""
+    return (writer.owes > 0 and not writer.fault) or time.monotonic() - writer.answered < _PATIENCE_SECONDS
 
 
 def another_seed(seed: int, attempt: int) -> int:

@@ -16,10 +16,11 @@ from streamdocs.recipes.programs.program import PREVIOUS, Program, Step
 from streamdocs.recipes.programs.tasks import Task, Team
 from streamdocs.streams import GenerationScope
 from streamdocs_server.engines import Completion
+from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Gates, Rejected
 from streamdocs_server.gates.steps import Given, gates_of, judge_step, rows_of
 from streamdocs_server.work.commit import Committer
-from streamdocs_server.work.desk import Asked, Desk, Judge, Writer, another_seed
+from streamdocs_server.work.desk import Asked, Desk, Judge, another_seed
 from streamdocs_server.work.statistics import Statistics
 
 _T = TypeVar("_T")
@@ -118,7 +119,7 @@ class Programs:
         for number in range(len(tasks)):
             slot, program = slots[number], tasks[number].team.program
             text = program.join.join(slot.texts)
-            if not slot.cause and len(text) < program.least:
+            if not slot.cause and len(text) < min(program.least, sum(map(len, sources[number].values())) // 2):
                 slot.cause = "too short"
             if not slot.cause and self.gates.distinct and text in [*earlier, *texts]:
                 slot.cause = "duplicate"

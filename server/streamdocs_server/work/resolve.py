@@ -26,9 +26,10 @@ from streamdocs.recipes.keys import Key
 from streamdocs.store import Store, Table
 from streamdocs.streams import GenerationScope
 from streamdocs_server.engines import Completion
+from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
 from streamdocs_server.work.commit import Committer
-from streamdocs_server.work.desk import Asked, Desk, Judge, Writer, another_seed
+from streamdocs_server.work.desk import Asked, Desk, Judge, another_seed
 from streamdocs_server.work.programs import Programs
 from streamdocs_server.work.statistics import Statistics, tally
 

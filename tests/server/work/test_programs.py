@@ -9,17 +9,19 @@ import pytest
 from anyio import CapacityLimiter
 
 from conftest import OPEN_GATES, TEMPLATE, make_loop, make_run
-from streamdocs import Program, Rephrase, Step, Stitch
+from streamdocs import Answer, Append, Correct, Judge, Program, Rephrase, Step, Stitch, Template, Think
 from streamdocs.config import RunFile
 from streamdocs.errors import EngineError
 from streamdocs.generations.encoding import decode_text
-from streamdocs.generations.progress import read_retired
+from streamdocs.generations.progress import read_retired, read_tallies, total
 from streamdocs.recipes.keys import Generator, Writers, step_key
 from streamdocs.recipes.programs.chunks import chunks, tail
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.run import Run
-from streamdocs_server.engines import Answer, Completion
-from streamdocs_server.work.desk import Desk, Writer
+from streamdocs_server.engines import Answer as Said
+from streamdocs_server.engines import Completion
+from streamdocs_server.engines.writer import Writer
+from streamdocs_server.work.desk import Desk
 
 LARGE = Generator(model="large")
 
@@ -38,7 +40,7 @@ class Scripted:
     async def fit(self, request):
         return request
 
-    async def generate(self, request, seed) -> Answer:
+    async def generate(self, request, seed) -> Said:
         if self.stop_after is not None and sum(self.answered.values()) >= self.stop_after:
             raise EngineError("out of power")
         what = (request.step.name, tuple(sorted(request.fields.items())))
@@ -46,7 +48,7 @@ class Scripted:
         await asyncio.sleep(0)
         self.answered[what] += 1
         texts = [self.say(request, f"{seed + number}") for number in range(request.n)]
-        return Answer(tuple(Completion(text, "stop", 4) for text in texts), 1)
+        return Said(tuple(Completion(text, "stop", 4) for text in texts), 1)
 
     def say(self, request, told: str) -> str:
         step, digest = request.step, hashlib.sha256(repr([request.fields, told]).encode()).hexdigest()[:8]
@@ -147,7 +149,8 @@ class Reference:
                     text = text.replace("{" + name + "}", value)
                 filled.append(text)
             texts.append(program.join.join(filled))
-        return program.join.join(texts), None
+        text = program.join.join(texts)
+        return (None, "too short") if len(text) < min(program.least, len(source) // 2) else (text, None)
 
 
 def run_of(corpus, recipe, writers) -> Run:
@@ -198,6 +201,27 @@ def test_texts_are_what_the_docs_say(recipe, small_corpus, store):
         assert sum(engine.asked.values()) == records - 100 * recipe.total_rounds
 
 
+PACKAGED = [
+    Append(generations=2),
+    Think(generations=2, per_round=1),
+    Answer(generations=2, per_round=1),
+    Correct(generations=2),
+    Judge(generations=4, per_round=2),
+    Template(generations=4),
+    Template(generations=4, per_round=1),
+    Stitch(generations=4, per_round=2, styles={"faq": 1, "knowledge-list": 1, "table": 2}),
+]
+
+
+@pytest.mark.parametrize("recipe", PACKAGED, ids=lambda recipe: f"{recipe.name}-{recipe.per_round}")
+def test_packaged_recipes_are_what_the_docs_say(recipe, small_corpus, store):
+    run = make_run(small_corpus, recipe)
+    serve(make_loop(run, store, max_lead=10**6))
+    check(run, store)
+    held = total(read_tallies(store, run.stream().scope).values())
+    assert held.generations > 0.6 * 100 * recipe.generations, held
+
+
 @pytest.mark.parametrize("recipe", RECIPES[1:3])
 @pytest.mark.parametrize("every", [1, 37])
 def test_what_ends_between_two_steps_asks_for_nothing_twice(recipe, every, small_corpus, store):
@@ -231,8 +255,8 @@ def test_slots_are_dealt_exactly(small_corpus):
     counts = Counter((task.style, task.team.writers[0]) for task in recipe.tasks)
     assert Counter(style for style, _ in counts.elements()) == {"talk": 12, "chunked": 6, "judged": 6}
     assert Counter(writer for _, writer in counts.elements()) == {"small": 18, "large": 6}
-    for style, total in {"talk": 12, "chunked": 6, "judged": 6}.items():
-        assert abs(counts[style, "large"] - Fraction(total, 4)) < 1
+    for style, slots in {"talk": 12, "chunked": 6, "judged": 6}.items():
+        assert abs(counts[style, "large"] - Fraction(slots, 4)) < 1
     for number in range(24):  # any first slots have their shares within one
         styles = Counter(task.style for task in recipe.tasks[:number])
         assert all(abs(styles[name] - number * share) < 1 for name, share in {"talk": 0.5, "chunked": 0.25}.items())
@@ -269,7 +293,7 @@ def test_a_writer_that_is_down_does_not_stop_the_others(small_corpus, store, mon
         Writer(name, lambda each=each: each, CapacityLimiter(64)) for name, each in (("small", small), ("large", large))
     ]
     loop = make_loop(run, store, max_lead=10**6, desk=Desk(writers))
-    with pytest.raises(EngineError, match="writer large, while nobody else writes: out of power"):
+    with pytest.raises(EngineError, match="writer large: out of power"):
         serve(loop)
     expected = sum(small.asked.values())
     assert writers[1].fault == "out of power" and not large.answered and writers[0].up and not writers[1].up
