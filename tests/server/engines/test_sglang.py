@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,14 +19,16 @@ import pytest
 import yaml
 from anyio import CapacityLimiter
 
-from conftest import make_loop, make_run
+from conftest import make_corpus, make_loop, make_run, make_texts
 from servers import FakeServer, wait_until
 from streamdocs import Stitch
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
+from streamdocs.generations.encoding import decode_text
 from streamdocs.generations.progress import read_tallies, read_watermark, total
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Generator
+from streamdocs.recipes.programs.styles import style
 from streamdocs.run import Run
 from streamdocs.store import LmdbStore
 from streamdocs.writers import GeneratorSection
@@ -35,6 +38,7 @@ from streamdocs_server.engines.make import make_endpoints, with_options
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.sglang import SGLangEndpoint, start_sglang
+from streamdocs_server.work.desk import make_desk
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venv-sglang/bin/python"
@@ -515,6 +519,106 @@ def test_a_router_with_one_of_two_servers_killed(sglang, tiny_model, small_corpu
 
         assert asyncio.run(work()) == 100
         assert stored_keys(store) == expected_keys(run)
+
+
+def of_example(name: str, corpus: Path, store: Path, writers: dict) -> RunFile:
+    """The run of an example, whose steps write little: the model has no sense, and the CPU is slow."""
+    file = RunFile.load(Path(__file__).parents[3] / f"examples/recipes/{name}.yaml")
+    styles = {
+        replace(found, least=1, steps=tuple(replace(each, max_tokens=16, gates={"min_ratio": None, "cut_off": "keep"}) for each in found.steps)): weight
+        for found, weight in (
+            (style(each) if isinstance(each, str) else each, w) for each, w in file.recipe.styles.items()
+        )
+    }
+    recipe, more = replace(file.recipe, styles=styles), {"corpus": str(corpus), "store": str(store)}
+    gates = {"max_in_flight": 8, "max_lead": 10**6}
+    server = file.server.model_copy(update={**gates})
+    return RunFile(**more, recipe=recipe, writers=writers, mix=file.mix, server=server)
+
+
+def check_steps(run, store) -> Counter:
+    """Every slot is resolved, with the steps of its program behind it; those by style and writer."""
+    scope, seen = run.stream().scope, Counter()
+    for document in range(len(run.corpus.documents)):
+        for round in range(scope.recipe.cycle):
+            key = scope.key(document, round)
+            with store.read() as snapshot:
+                record = decode_text(key, snapshot.get("texts", key.digest))
+                assert all(snapshot.get("texts", step) for steps in record.steps for step in steps)
+            for number, text in enumerate(record.texts):
+                task = scope.recipe.tasks_of_round(round)[number]
+                assert not text or len(record.steps[number]) >= len(task.team.program.steps)
+                seen[task.style, *task.team.writers] += text is not None
+    return seen
+
+
+@needs_sglang
+@pytest.mark.parametrize(("name", "styles"), [("append", {"append"}), ("correct", {"correct"})])
+def test_examples_of_programs(name, styles, sglang, few_documents, tmp_path):
+    writers = {"tiny": {"engine": "sglang", "endpoint": sglang.url, "model": "tiny"}}
+    file = of_example(name, few_documents, tmp_path / "store", writers)
+    run, store = Run.of(file, file.who_writes()), LmdbStore(file.store)
+
+    async def work() -> None:
+        desk = make_desk(file)
+        try:
+            await make_loop(run, store, desk=desk, max_lead=10**6).run()
+        finally:
+            await desk.close()
+
+    asyncio.run(work())
+    seen = check_steps(run, store)
+    assert {style for style, *_ in seen} == styles and seen.total() > 0.5 * 24 * run.stream().recipe.generations
+
+
+@needs_sglang
+def test_two_writers_at_once_of_which_one_is_killed(sglang, tiny_model, few_documents, tmp_path):
+    writers = {
+        "small": {"engine": "sglang", "endpoint": sglang.url, "model": "tiny"},
+        "large": {
+            "engine": "sglang",
+            "model_path": str(tiny_model),
+            "model": "large",
+            "server_arguments": ("--device", "cpu"),
+            "server_log": str(tmp_path / "large.log"),
+            "sglang_python": str(PYTHON),
+        },
+    }
+    file = of_example("styles", few_documents, tmp_path / "store", writers)
+    run, store = Run.of(file, file.who_writes()), LmdbStore(file.store)
+    told = {}
+
+    async def work() -> None:
+        desk = make_desk(file)
+        small, large = desk["small"], desk["large"]
+        await large.begin()  # so that both have much to write when it is killed
+        loop = make_loop(run, store, desk=desk, max_lead=10**6)
+        working = asyncio.create_task(loop.run())
+        try:
+            await asyncio.to_thread(wait_until, lambda: large.answers >= 3, 180)
+            (member,) = large.pool.members
+            began = small.answers
+            for pid in processes(member.endpoint.url.rpartition(":")[2]):
+                os.kill(pid, signal.SIGKILL)
+            await asyncio.to_thread(wait_until, lambda: not large.up, 60)
+            told["owed"] = large.owes
+            await asyncio.to_thread(wait_until, lambda: small.answers >= began + 3 or large.up, 60)
+            told["meanwhile"], told["down"] = small.answers - began, not large.up
+            await working
+        finally:
+            working.cancel()
+            await desk.close()
+
+    asyncio.run(work())
+    seen = check_steps(run, store)
+    assert told["owed"] and told["down"] and told["meanwhile"] >= 3
+    assert {writer for _, *names in seen for writer in names} == {"small", "large"}
+    assert seen.total() > 0.5 * 24 * run.stream().recipe.generations
+
+
+@pytest.fixture(scope="module")
+def few_documents(tmp_path_factory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("few"), make_texts(24))
 
 
 def expected_keys(run) -> set[bytes]:
