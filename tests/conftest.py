@@ -19,10 +19,12 @@ from streamdocs.corpus import prepare_corpus
 from streamdocs.generations.encoding import TokenRecord, decode_tokens, encode_tokens
 from streamdocs.generations.records import token_key
 from streamdocs.ledger.ledger import Ledger
-from streamdocs.recipes.keys import Generator
+from streamdocs.recipes.keys import RULES, Generator
+from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.run import Run
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
+from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lane import make_lanes
@@ -102,7 +104,10 @@ def make_loop(
     counts = Statistics()
     for stream in run.synthetic:
         stream.when_behind = when_behind or stream.when_behind
-    desk = desk or Desk.of(engine or TemplateEngine(), slots or CapacityLimiter(max_in_flight))
+    if desk is None:
+        made, slots = engine or TemplateEngine(), slots or CapacityLimiter(max_in_flight)
+        names = [name for name in run.writers if name not in (DEFAULT_WRITER, RULES)]
+        desk = Desk([*Desk.of(made, slots).writers, *(Writer(name, lambda: made, slots) for name in names)])
     lanes = make_lanes(run, store, desk, gates, name, counts, max_lead=max_lead)
     return GenerationLoop(lanes, store, name, counts, desk=desk, budget=budget)
 

@@ -525,7 +525,13 @@ def of_example(name: str, corpus: Path, store: Path, writers: dict) -> RunFile:
     """The run of an example, whose steps write little: the model has no sense, and the CPU is slow."""
     file = RunFile.load(Path(__file__).parents[3] / f"examples/recipes/{name}.yaml")
     styles = {
-        replace(found, least=1, steps=tuple(replace(each, max_tokens=16, gates={"min_ratio": None, "cut_off": "keep"}) for each in found.steps)): weight
+        replace(
+            found,
+            least=1,
+            steps=tuple(
+                replace(each, max_tokens=16, gates={"min_ratio": None, "cut_off": "keep"}) for each in found.steps
+            ),
+        ): weight
         for found, weight in (
             (style(each) if isinstance(each, str) else each, w) for each, w in file.recipe.styles.items()
         )
