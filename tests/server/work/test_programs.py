@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from anyio import CapacityLimiter
 
-from conftest import OPEN_GATES, TEMPLATE, make_loop, make_run
+from conftest import OPEN_GATES, TEMPLATE, make_corpus, make_loop, make_run, make_texts
 from streamdocs import Answer, Append, Correct, Judge, Program, Rephrase, Step, Stitch, Template, Think
 from streamdocs.config import RunFile
 from streamdocs.errors import EngineError
@@ -24,6 +25,12 @@ from streamdocs_server.engines.writer import Writer
 from streamdocs_server.work.desk import Desk
 
 LARGE = Generator(model="large")
+DOCUMENTS = 30
+
+
+@pytest.fixture(scope="module")
+def few_documents(tmp_path_factory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("few"), make_texts(DOCUMENTS))
 
 
 class Scripted:
@@ -190,15 +197,15 @@ RECIPES = [
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_texts_are_what_the_docs_say(recipe, small_corpus, store):
-    run, engine = make_run(small_corpus, recipe), Scripted(("accept", "revise", "reject"))
+def test_texts_are_what_the_docs_say(recipe, few_documents, store):
+    run, engine = make_run(few_documents, recipe), Scripted(("accept", "revise", "reject"))
     serve(make_loop(run, store, max_lead=10**6, engine=engine))
     check(run, store)
     # Nothing is asked twice: as many answers as there are records of steps.
     with store.read() as snapshot:
         records = sum(1 for _ in snapshot.scan("texts", b""))
     if not read_retired(store, run.stream().scope):
-        assert sum(engine.asked.values()) == records - 100 * recipe.total_rounds
+        assert sum(engine.asked.values()) == records - DOCUMENTS * recipe.total_rounds
 
 
 PACKAGED = [
@@ -214,18 +221,18 @@ PACKAGED = [
 
 
 @pytest.mark.parametrize("recipe", PACKAGED, ids=lambda recipe: f"{recipe.name}-{recipe.per_round}")
-def test_packaged_recipes_are_what_the_docs_say(recipe, small_corpus, store):
-    run = make_run(small_corpus, recipe)
+def test_packaged_recipes_are_what_the_docs_say(recipe, few_documents, store):
+    run = make_run(few_documents, recipe)
     serve(make_loop(run, store, max_lead=10**6))
     check(run, store)
     held = total(read_tallies(store, run.stream().scope).values())
-    assert held.generations > 0.6 * 100 * recipe.generations, held
+    assert held.generations > 0.6 * DOCUMENTS * recipe.generations, held
 
 
 @pytest.mark.parametrize("recipe", RECIPES[1:3])
 @pytest.mark.parametrize("every", [1, 37])
-def test_what_ends_between_two_steps_asks_for_nothing_twice(recipe, every, small_corpus, store):
-    run, asked, answered = make_run(small_corpus, recipe), Counter(), Counter()
+def test_what_ends_between_two_steps_asks_for_nothing_twice(recipe, every, few_documents, store):
+    run, asked, answered = make_run(few_documents, recipe), Counter(), Counter()
     for _ in range(40):
         engine = Scripted(("accept", "revise", "reject"), stop_after=every if every > 1 else 60)
         try:
@@ -242,15 +249,15 @@ def test_what_ends_between_two_steps_asks_for_nothing_twice(recipe, every, small
     assert sum(asked.values()) == len(reference.used)
 
 
-def test_recipes_that_share_a_step_share_its_texts(small_corpus, store):
+def test_recipes_that_share_a_step_share_its_texts(few_documents, store):
     first = Program(name="first", steps=TALK.steps[:2], template="{answer}")
     for recipe in (Rephrase(generations=2, styles={TALK: 1}), Rephrase(generations=2, styles={first: 1})):
         engine = Scripted()
-        serve(make_loop(make_run(small_corpus, recipe), store, max_lead=10**6, engine=engine))
+        serve(make_loop(make_run(few_documents, recipe), store, max_lead=10**6, engine=engine))
     assert not engine.asked
 
 
-def test_slots_are_dealt_exactly(small_corpus):
+def test_slots_are_dealt_exactly(few_documents):
     recipe = Rephrase(generations=24, styles={TALK: 2, CHUNKED: 1, JUDGED: 1}, writers={"small": 3, "large": 1})
     counts = Counter((task.style, task.team.writers[0]) for task in recipe.tasks)
     assert Counter(style for style, _ in counts.elements()) == {"talk": 12, "chunked": 6, "judged": 6}
@@ -262,10 +269,10 @@ def test_slots_are_dealt_exactly(small_corpus):
         assert all(abs(styles[name] - number * share) < 1 for name, share in {"talk": 0.5, "chunked": 0.25}.items())
 
 
-def test_each_writer_is_asked_for_its_own_and_is_in_the_key(small_corpus, store):
+def test_each_writer_is_asked_for_its_own_and_is_in_the_key(few_documents, store):
     recipe = Rephrase(generations=4, styles={TALK: 1}, writers={"small": 1, "large": 1, "answer": "large"})
     writers = Writers({"small": TEMPLATE, "large": LARGE})
-    run = run_of(small_corpus, recipe, writers)
+    run = run_of(few_documents, recipe, writers)
     small, large = Scripted(), Scripted()
     desk = Desk(
         [
@@ -276,18 +283,18 @@ def test_each_writer_is_asked_for_its_own_and_is_in_the_key(small_corpus, store)
     serve(make_loop(run, store, max_lead=10**6, desk=desk))
     check(run, store)
     assert {name for name, _ in small.asked} == {"question", "pair"}
-    assert sum(n for (name, _), n in small.asked.items() if name == "question") == 100 * 2 * 2
+    assert sum(n for (name, _), n in small.asked.items() if name == "question") == DOCUMENTS * 2 * 2
     assert {name for name, _ in large.asked} == {"question", "answer", "pair"}
-    other = run_of(small_corpus, recipe, Writers({"small": TEMPLATE, "large": Generator(model="larger")}))
+    other = run_of(few_documents, recipe, Writers({"small": TEMPLATE, "large": Generator(model="larger")}))
     assert other.stream().scope.key(3, 0) != run.stream().scope.key(3, 0)
     assert other.stream().scope.id != run.stream().scope.id and other.fingerprint != run.fingerprint
 
 
-def test_a_writer_that_is_down_does_not_stop_the_others(small_corpus, store, monkeypatch):
+def test_a_writer_that_is_down_does_not_stop_the_others(few_documents, store, monkeypatch):
     monkeypatch.setattr("streamdocs_server.work.desk._PAUSE_SECONDS", 0.05)
     monkeypatch.setattr("streamdocs_server.work.desk._PATIENCE_SECONDS", 1.0)
     recipe = Rephrase(generations=2, styles={CHUNKED: 1}, writers={"small": 1, "large": 1})
-    run = run_of(small_corpus, recipe, Writers({"small": TEMPLATE, "large": LARGE}))
+    run = run_of(few_documents, recipe, Writers({"small": TEMPLATE, "large": LARGE}))
     small, large = Scripted(), Scripted(stop_after=0)
     writers = [
         Writer(name, lambda each=each: each, CapacityLimiter(64)) for name, each in (("small", small), ("large", large))
@@ -305,13 +312,13 @@ def test_a_writer_that_is_down_does_not_stop_the_others(small_corpus, store, mon
     check(run, store)
 
 
-def test_the_default_writer_has_no_name(small_corpus):
+def test_the_default_writer_has_no_name(few_documents):
     recipe = Rephrase(generations=2, styles={CHUNKED: 1})
     assert recipe.writers_of_round(0) == [DEFAULT_WRITER] * 2
 
 
-def test_texts_of_gates_are_rejected_as_always(small_corpus, store):
-    run = make_run(small_corpus, Stitch(generations=1, styles={CHUNKED: 1}))
+def test_texts_of_gates_are_rejected_as_always(few_documents, store):
+    run = make_run(few_documents, Stitch(generations=1, styles={CHUNKED: 1}))
     engine = Scripted()
     engine.say = lambda *_: ""
     loop = make_loop(run, store, max_lead=10**6, engine=engine, gates=OPEN_GATES)
