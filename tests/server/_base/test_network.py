@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from yarl import URL
 
-from servers import request
+from servers import Mocked, request
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.writers import GeneratorSection
 from streamdocs_server._base.network import CA_VARIABLES, is_loopback, past_proxies, proxy_of, trust
@@ -68,8 +69,8 @@ def clean(monkeypatch):
 def test_the_proxy_of_an_url(monkeypatch, variables, url, variable):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    found = proxy_of(httpx.URL(url))
-    assert (found and (found.variable, str(found.proxy.url))) == (variable and (variable, DEAD))
+    found = proxy_of(URL(url))
+    assert (found and (found.variable, str(found.url))) == (variable and (variable, DEAD))
 
 
 @pytest.mark.parametrize("value", ["ftp://proxy:1", "http://", "http://user:geheim@:1", "socks5://proxy:1"])
@@ -130,7 +131,7 @@ def test_a_certificate_that_is_not_trusted_names_the_variable(monkeypatch, varia
         raise httpx.ConnectError("certificate verify failed") from reason
 
     def ask() -> str:
-        endpoint = OpenAIEndpoint(url="https://gpu-7", transport=httpx.MockTransport(untrusted))
+        endpoint = OpenAIEndpoint(url="https://gpu-7", transport=Mocked(untrusted))
         with pytest.raises(EngineError, match="local issuer") as caught:
             asyncio.run(endpoint.identify())
         assert not isinstance(caught.value, TryAgainError)
