@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from ssl import SSLContext
 from typing import NamedTuple, Protocol
 
-from aiohttp import BaseConnector, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import BaseConnector, ClientConnectionError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from streamdocs_server._base.network import Proxy, Trust
 
@@ -54,6 +54,7 @@ class HttpTransport:
         self._proxy = proxy
         self._trust = trust
         self._session: ClientSession | None = None
+        self._faults: tuple[type[Exception], ...] = ()  # what else than aiohttp's own errors a connector raises
 
     async def send(
         self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], most_bytes: int | None
@@ -62,9 +63,12 @@ class HttpTransport:
         if self._session is None:  # which has to be made in an event loop
             self._session = self._open()
         proxy = self._proxy.url if self._proxy and not self._proxy.is_socks else None
-        response = await self._session.request(
-            method, url, data=content, headers=headers, proxy=proxy, allow_redirects=False
-        )
+        try:
+            response = await self._session.request(
+                method, url, data=content, headers=headers, proxy=proxy, allow_redirects=False
+            )
+        except self._faults as error:
+            raise ClientConnectionError(f"{type(error).__name__} {error}") from error
         try:
             body = bytearray()
             while most_bytes is not None and (chunk := await response.content.readany()):
@@ -92,7 +96,12 @@ class HttpTransport:
     def _connector(self) -> BaseConnector:
         tls: SSLContext | bool = self._trust.context if self._trust else True
         if self._proxy and self._proxy.is_socks:
-            from aiohttp_socks import ProxyConnector  # noqa: PLC0415  (only where it is needed is it there)
+            import aiohttp_socks  # noqa: PLC0415  (only where it is needed is it there)
 
-            return ProxyConnector.from_url(str(self._proxy.url.with_scheme("socks5")), limit=0, ssl=tls)
+            self._faults = (
+                aiohttp_socks.ProxyError,
+                aiohttp_socks.ProxyConnectionError,
+                aiohttp_socks.ProxyTimeoutError,
+            )
+            return aiohttp_socks.ProxyConnector.from_url(str(self._proxy.url.with_scheme("socks5")), limit=0, ssl=tls)
         return TCPConnector(limit=0, ssl=tls)
