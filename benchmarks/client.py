@@ -16,7 +16,6 @@ prompts with the same lengths, in turn, with the server's cache flushed before e
 import argparse
 import asyncio
 import json
-import logging
 import statistics
 import subprocess
 import tempfile
@@ -211,7 +210,6 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=96)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         running = GeneratorSection(engine="sglang", endpoint=(arguments.endpoint,)) if arguments.endpoint else None
         section = running or tiny_server(Path(folder))

@@ -11,8 +11,10 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+from aiohttp import ClientConnectionError
 
 from streamdocs.recipes import Request
+from streamdocs_server._base.http import Reply, TooLongError
 from streamdocs_server.supervision.supervisor import Limits, Supervisor
 
 
@@ -60,7 +62,38 @@ def models(*names: str) -> httpx.Response:
     return httpx.Response(200, json={"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
 
 
-class FaultyServer(httpx.AsyncBaseTransport):
+class Played:
+    """A transport that plays a server, in the words of httpx: what it raises of httpx's is that no answer came."""
+
+    async def handle_async_request(self, received: httpx.Request) -> httpx.Response:
+        raise NotImplementedError
+
+    async def send(self, method, url, content, headers, most_bytes) -> Reply:
+        try:
+            response = await self.handle_async_request(httpx.Request(method, url, content=content, headers=headers))
+            body = b"".join([chunk async for chunk in response.stream]) if most_bytes is not None else b""
+        except httpx.RequestError as error:
+            raise ClientConnectionError(str(error)) from error
+        if len(body) > (most_bytes or 0):
+            raise TooLongError
+        return Reply(response.status_code, response.headers, body)
+
+    async def close(self) -> None:
+        pass
+
+
+class Mocked(Played):
+    """One that answers as a function does."""
+
+    def __init__(self, respond) -> None:
+        self.respond = respond
+
+    async def handle_async_request(self, received: httpx.Request) -> httpx.Response:
+        response = self.respond(received)
+        return await response if asyncio.iscoroutine(response) else response
+
+
+class FaultyServer(Played):
     """A chat server that does something wrong with every third request, and counts what it answered."""
 
     def __init__(self, fault=None, name: str = "m") -> None:

@@ -9,7 +9,7 @@ def app() -> None:
     try:
         from streamdocs_server.cli import app as commands  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        if error.name not in ("anyio", "httpx", "prometheus_client"):
+        if error.name not in ("aiohttp", "anyio", "prometheus_client"):
             raise
         error_exit(ConfigError(f"streamdocs-server needs {error.name}: install streamdocs with its extra [server]"))
     commands()

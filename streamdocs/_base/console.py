@@ -31,7 +31,6 @@ def set_up_logging(level: int = logging.INFO) -> None:
     """Log to the terminal's error stream."""
     handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
     logging.basicConfig(level=level, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler])
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every request
 
 
 def error_exit(error: StreamdocsError) -> NoReturn:

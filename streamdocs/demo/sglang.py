@@ -8,10 +8,9 @@ import signal
 import socket
 import subprocess
 import time
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from streamdocs.demo.report import report
 from streamdocs.demo.run import BATCHES, RUN, Demo, DemoError, kill, prepare
@@ -91,8 +90,10 @@ def _kill_scheduler(demo: Demo, port: int, trainer: "subprocess.Popen[bytes]") -
 
 
 def _status(port: int) -> dict[str, Any]:
-    with contextlib.suppress(httpx.RequestError):  # the sidecar is not there yet
-        return httpx.get(f"http://127.0.0.1:{port}/status", timeout=10).json()
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection), contextlib.suppress(OSError, HTTPException):  # the sidecar is not there yet
+        connection.request("GET", "/status")
+        return json.load(connection.getresponse())
     return {}
 
 

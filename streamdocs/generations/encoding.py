@@ -198,7 +198,7 @@ def encode_text(key: Key, record: TextRecord) -> bytes:
     """Texts of a round, compressed."""
     steps = [record.steps] if record.steps else []
     packed = msgpack.packb([record.texts, record.causes, record.attempts, record.cut, *steps])
-    return _seal(_TEXT, key, zstandard.compress(packed, level=9))
+    return _seal(_TEXT, key, zstandard.compress(packed, level=7))
 
 
 def decode_text(key: Key, record: Buffer | None) -> TextRecord | None:

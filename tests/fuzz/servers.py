@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fuzz.strategies import changed, damaged, json_values, to_json, wild_texts
 from fuzz.target import little_memory, target
+from servers import Played
 from streamdocs.errors import EngineError
 from streamdocs.recipes import Request
 from streamdocs_server.engines.base import TryAgainError
@@ -82,7 +83,7 @@ def answers(draw) -> dict[str, httpx.Response]:
     return found
 
 
-class Fixed(httpx.AsyncBaseTransport):
+class Fixed(Played):
     def __init__(self, answers) -> None:
         self.answers = answers
 

@@ -107,7 +107,7 @@ def test_one_of_two_servers_dies(small_corpus, store, expected, caplog):
     assert keys_of(store) == expected
     answered = first.answered + second.answered
     assert len(answered) == 100 and set(answered.values()) == {1} and second.answered
-    assert "http://s0: ConnectError connection refused" in caplog.text
+    assert "http://s0: ClientConnectionError connection refused" in caplog.text
 
 
 def test_a_server_with_another_model_writes_nothing(small_corpus, store, expected):

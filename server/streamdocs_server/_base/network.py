@@ -8,19 +8,26 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import NamedTuple
 
-import httpx
+import certifi
+from yarl import URL
 
 from streamdocs.errors import ConfigError
 
-#: The first that is set counts. httpx itself reads the first two only, and people set those of requests and curl.
+#: The first that is set counts: OpenSSL's own two, and those of requests and curl.
 CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_SOCKS = ("socks5", "socks5h")
 
 
 class Proxy(NamedTuple):
     """A proxy, and the environment variable that names it."""
 
     variable: str
-    proxy: httpx.Proxy
+    url: URL
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS, and not HTTP."""
+        return self.url.scheme in _SOCKS
 
 
 class Trust(NamedTuple):
@@ -28,6 +35,15 @@ class Trust(NamedTuple):
 
     variable: str | None
     context: ssl.SSLContext
+
+
+def parse_url(text: str) -> URL:
+    """A URL with a host that names can be looked up for; ``ValueError`` where it is none."""
+    url = URL(text)
+    if not url.raw_host or not text.isprintable() or " " in text:
+        raise ValueError("it has no host, or what no URL has")
+    url.raw_host.encode("idna")  # or else the first look-up would fail so
+    return url
 
 
 def is_loopback(host: str) -> bool:
@@ -38,19 +54,19 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def proxy_of(url: httpx.URL) -> Proxy | None:
+def proxy_of(url: URL) -> Proxy | None:
     """The proxy to a server: none to this machine, nor to what ``NO_PROXY`` names (hosts, domains, networks, ports).
 
     Raises:
         ConfigError: The variable does not hold a proxy that can be used.
     """
-    entries = re.split(r"[\s,]+", _read("no_proxy")[1])
-    if is_loopback(url.host) or url.host == "0.0.0.0" or any(_matches(entry, url) for entry in entries):
+    entries, host = re.split(r"[\s,]+", _read("no_proxy")[1]), url.host or ""
+    if is_loopback(host) or host == "0.0.0.0" or any(_matches(entry, url) for entry in entries):
         return None
     for name in (f"{url.scheme}_proxy", "all_proxy"):
         variable, value = _read(name)
         if value:
-            return Proxy(variable, _proxy(variable, value, url.host))
+            return Proxy(variable, _proxy(variable, value, host))
     return None
 
 
@@ -69,7 +85,7 @@ def trust() -> Trust:
                 raise ConfigError(
                     f"{variable}={place} cannot be read as CA certificates ({error}): name a file of them, or unset it"
                 ) from error
-    return Trust(None, httpx.create_ssl_context(trust_env=False))
+    return Trust(None, ssl.create_default_context(cafile=certifi.where()))
 
 
 def past_proxies(environment: dict[str, str]) -> dict[str, str]:
@@ -85,27 +101,25 @@ def _read(name: str) -> tuple[str, str]:
     return name.upper(), os.environ.get(name.upper(), "").strip()
 
 
-def _matches(entry: str, url: httpx.URL) -> bool:
+def _matches(entry: str, url: URL) -> bool:
     with suppress(ValueError):
-        return ipaddress.ip_address(url.host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
+        return ipaddress.ip_address(url.host or "") in ipaddress.ip_network(entry.strip("[]"), strict=False)
     name, _, port = entry.lower().partition(":")
-    if port and port != str(url.port or {"http": 80, "https": 443}[url.scheme]):
+    if port and port != str(url.port):
         return False
     domain = name.lstrip("*").lstrip(".")
     return name == "*" or (domain != "" and f".{url.host}".endswith(f".{domain}"))
 
 
-def _proxy(variable: str, value: str, host: str) -> httpx.Proxy:
+def _proxy(variable: str, value: str, host: str) -> URL:
     mend = f"correct it, unset it, or name {host} in NO_PROXY"
     try:
-        proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
-        usable = bool(proxy.url.host)
-    except (ValueError, httpx.InvalidURL):
+        url = parse_url(value if "://" in value else f"http://{value}")
+        usable = url.scheme in ("http", "https", *_SOCKS)
+    except ValueError:
         usable = False
     if not usable:  # not shown, for there may be a password in it
         raise ConfigError(f"{variable} must be the URL of an http, https or socks5 proxy: {mend}")
-    if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
-        raise ConfigError(
-            f"{variable} names a SOCKS proxy, for which httpx needs the package socksio: install it, {mend}"
-        )
-    return proxy
+    if url.scheme in _SOCKS and find_spec("aiohttp_socks") is None:
+        raise ConfigError(f"{variable} names a SOCKS proxy, which needs the package aiohttp-socks: install it, {mend}")
+    return url

@@ -4,8 +4,8 @@ import logging
 import re
 from collections.abc import Sequence
 
-#: Those that write down what is sent and received, each for itself: a filter is not for the loggers below.
-_LOGGERS = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
+#: Those that may write down what is sent and received, each for itself: a filter is not for the loggers below.
+_LOGGERS = ("aiohttp.client", "aiohttp.internal", "asyncio")
 
 _SECRET_FLAG = re.compile(r"--[a-z-]*(key|token|secret|password)")
 

@@ -1,5 +1,6 @@
 """HTTP to one server: where its API is, what goes wrong on the way, and what it says where it does not answer."""
 
+import asyncio
 import email.utils
 import json
 import os
@@ -9,19 +10,19 @@ import time
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-import httpx
-from anyio import fail_after
+from aiohttp import ClientError
 from pydantic import BaseModel, ValidationError
+from yarl import URL
 
 from streamdocs.errors import ConfigError, EngineError
-from streamdocs_server._base.network import Trust, proxy_of, trust
+from streamdocs_server._base.http import HttpTransport, Reply, TooLongError, Transport
+from streamdocs_server._base.network import Trust, parse_url, proxy_of, trust
 from streamdocs_server._base.secrets import Secret
 from streamdocs_server.engines.base import RequestRefusedError, RetryCause, TryAgainError
 
 _MAX_RESPONSE_BYTES = 64 * 2**20
 #: For what a server answers at once or never.
 _CONTROL_SECONDS = 30.0
-_CONNECT_SECONDS = 10.0
 _PASTED = re.compile(r"/(?:chat/completions|completions|models)$")
 _VERSION = re.compile(r"/v[0-9]+[a-z0-9]*(?=/|$)")
 _MOST_READ_OF_AN_ERROR = 4096
@@ -53,7 +54,7 @@ class Connection:
     """
 
     def __init__(
-        self, url: str, *, api_key_env: str | None, timeout: float, transport: httpx.AsyncBaseTransport | None = None
+        self, url: str, *, api_key_env: str | None, timeout: float, transport: Transport | None = None
     ) -> None:
         parsed = _parse(url)
         self.url, self._bases = _places(url.rstrip("/"), parsed.path)
@@ -64,19 +65,11 @@ class Connection:
         if via:
             self.name += f" (through the proxy of {via.variable}; {parsed.host} in NO_PROXY would go past it)"
         self._trust: Trust | None = None
-        if parsed.scheme == "https" or (via and via.proxy.url.scheme == "https"):
+        if parsed.scheme == "https" or (via and via.url.scheme == "https"):
             self._trust = trust()
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            proxy=via.proxy if via else None,
-            verify=self._trust.context if self._trust else False,  # of http alone there is nothing to verify
-            trust_env=False,
-            # Not compressed: a few kilobytes could be as many gigabytes.
-            headers={**self._key.headers, "Accept-Encoding": "identity"},
-            # Deadline and concurrency are the caller's; httpx's own would be per read, and 100 connections.
-            timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-        )
+        self._transport = transport or HttpTransport(via, self._trust)
+        # Not compressed: a few kilobytes could be as many gigabytes.
+        self._headers = {**self._key.headers, "Accept-Encoding": "identity"}
 
     async def api(
         self, method: str, path: str, body: dict[str, Any] | None, expected: type[_Body], seconds: float | None = None
@@ -103,10 +96,9 @@ class Connection:
     async def status(self, path: str, seconds: float) -> int | None:
         """The status of what a path answers, and nothing else of it; None where that did not come in time."""
         try:
-            with fail_after(seconds):
-                async with self._client.stream("GET", self.url + path) as response:
-                    return response.status_code
-        except (httpx.RequestError, TimeoutError):
+            async with asyncio.timeout(seconds):
+                return (await self._transport.send("GET", self.url + path, None, self._headers, None)).status
+        except (ClientError, OSError):  # a timeout too
             return None
 
     async def send(
@@ -116,20 +108,27 @@ class Connection:
         seconds = min(seconds or self.timeout, self.timeout)
         # As ASCII, so that a lone surrogate in a document is for the server to judge and not an encoding error here.
         content = None if body is None else json.dumps(body).encode("ascii")
+        headers = self._headers if content is None else self._headers | {"Content-Type": "application/json"}
         try:
             # Not asyncio.wait_for, which before Python 3.12 may swallow a cancellation.
-            with fail_after(seconds):
-                response, answer = await self._send(method, url, content)
-        except TimeoutError as error:
-            raise self.try_again("timeout", f"no complete answer within {seconds:g} s (generator.timeout)") from error
-        except httpx.RequestError as error:
-            self._check_certificate(error)
-            raise self.try_again("connection", f"{type(error).__name__} {error}") from error
-        self._check_status(url, response, answer)
+            async with asyncio.timeout(seconds):
+                reply = await self._transport.send(method, url, content, headers, _MAX_RESPONSE_BYTES)
+        except TooLongError:
+            text = f"an answer of more than {_MAX_RESPONSE_BYTES >> 20} MiB"
+            raise self.try_again("malformed answer", text) from None
+        except ClientError as error:  # one for connecting is a TimeoutError, too
+            raise self._failed(error) from None
+        except TimeoutError:
+            raise self.try_again("timeout", f"no complete answer within {seconds:g} s (generator.timeout)") from None
+        except OSError as error:
+            raise self._failed(error) from None
+        if reply.headers.get("Content-Encoding", "identity") != "identity":
+            raise self.try_again("malformed answer", "a compressed answer, which was not asked for")
+        self._check_status(url, reply)
         try:
-            return expected.model_validate_json(answer)
+            return expected.model_validate_json(reply.body)
         except ValidationError:  # which quotes the answer without taking out the key
-            text = f"malformed answer to {self._path(url)}{self._excerpt(answer)}"
+            text = f"malformed answer to {self._path(url)}{self._excerpt(reply.body)}"
             raise self.try_again("malformed answer", text) from None
 
     def try_again(self, cause: RetryCause, what: str, retry_after: float = 0.0) -> TryAgainError:
@@ -142,58 +141,51 @@ class Connection:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._transport.close()
         self._key.close()
 
-    async def _send(self, method: str, url: str, content: bytes | None) -> tuple[httpx.Response, bytes]:
-        headers = {"Content-Type": "application/json"} if content else {}
-        answer = bytearray()
-        async with self._client.stream(method, url, content=content, headers=headers) as response:
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise self.try_again("malformed answer", "a compressed answer, which was not asked for")
-            async for chunk in response.aiter_bytes():
-                answer += chunk
-                if len(answer) > _MAX_RESPONSE_BYTES:
-                    raise self.try_again("malformed answer", f"an answer of more than {_MAX_RESPONSE_BYTES >> 20} MiB")
-        return response, bytes(answer)
-
-    def _check_status(self, url: str, response: httpx.Response, answer: bytes) -> None:
-        status = response.status_code
-        said = f"status {status}{self._excerpt(answer)}"
+    def _check_status(self, url: str, reply: Reply) -> None:
+        if 200 <= (status := reply.status) < 300:
+            return
+        location = reply.headers.get("Location")
+        said = f"status {status}{self._excerpt(reply.body)}"
         if status in (408, 429) or status >= 500:
             cause: RetryCause = "overloaded" if status in (429, 503) else "server error"
-            raise self.try_again(cause, said, _retry_after(response))
+            raise self.try_again(cause, said, _retry_after(reply))
         if status in (400, 413, 422):
-            text = self.hide(answer[:_MOST_READ_OF_AN_ERROR].decode(errors="replace"))
+            text = self.hide(reply.body[:_MOST_READ_OF_AN_ERROR].decode(errors="replace"))
             raise RequestRefusedError(f"{self.name} refused the request with {said}", said=text)
         if status in (404, 405):
             raise NotThereError(
                 f"{self.name} has no {self._path(url)}, {said}. Check the endpoint's URL and the model's name."
             )
-        if response.has_redirect_location:
-            place = self.hide(response.headers["location"][:300])
+        if status in (301, 302, 303, 307, 308) and location is not None:
+            place = self.hide(location[:300])
             raise EngineError(
                 f"{self.name} leads from {self._path(url)} to {place!r}: give that place as the endpoint."
             )
-        if not response.is_success:
-            raise EngineError(
-                f"{self.name} answered {self._path(url)} with {said}. Check the endpoint's URL, the model's name and "
-                "the API key (generator.api_key_env names the environment variable that holds it)."
-            )
+        raise EngineError(
+            f"{self.name} answered {self._path(url)} with {said}. Check the endpoint's URL, the model's name and the "
+            "API key (generator.api_key_env names the environment variable that holds it)."
+        )
 
-    def _check_certificate(self, error: httpx.RequestError) -> None:
-        """Raises :class:`~streamdocs.errors.EngineError` where it is of TLS, and no second try could mend it."""
-        for cause in _causes(error):
+    def _failed(self, error: Exception) -> EngineError:
+        """What to say where no answer came; not to be chained, for aiohttp's errors hold what was sent.
+
+        That is :class:`~streamdocs_server.engines.base.TryAgainError` but where it is of TLS, and no second try could
+        mend it.
+        """
+        # Of aiohttp's own errors, some are called so and say nothing.
+        for cause in (each for each in _causes(error) if not isinstance(each, ClientError)):
             if isinstance(cause, ssl.SSLCertVerificationError):
                 whose = self._trust.variable if self._trust else None
                 trusted = (
                     f"those that {whose} names" if whose else "public ones; SSL_CERT_FILE may name a file of others"
                 )
-                raise EngineError(
-                    f"{self.name}: {cause.verify_message}. Trusted certificates are {trusted}."
-                ) from error
+                return EngineError(f"{self.name}: {cause.verify_message}. Trusted certificates are {trusted}.")
             if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-                raise EngineError(f"{self.name} does not speak TLS: is its URL one of http://?") from error
+                return EngineError(f"{self.name} does not speak TLS: is its URL one of http://?")
+        return self.try_again("connection", f"{type(error).__name__} {error}")
 
     def _path(self, url: str) -> str:
         return url.removeprefix(self.url)
@@ -204,11 +196,11 @@ class Connection:
         return f": {text[:300]!r}" if text else ""
 
 
-def _parse(url: str) -> httpx.URL:
+def _parse(url: str) -> URL:
     try:
-        parsed = httpx.URL(url)
-        usable = parsed.scheme in ("http", "https") and parsed.host and not (parsed.userinfo or parsed.query)
-    except httpx.InvalidURL:
+        parsed = parse_url(url)
+        usable = parsed.scheme in ("http", "https") and not (parsed.user or parsed.password or parsed.query_string)
+    except ValueError:
         usable = False
     if not usable:
         # Not shown, for there may be a password in it.
@@ -227,7 +219,7 @@ def _places(url: str, path: str) -> tuple[str, tuple[str, ...]]:
 
 def _api_key(variable: str) -> str:
     key = os.environ.get(variable, "").strip()
-    # A character that no header may hold would have httpx quote the whole key in its error.
+    # A character that no header may hold would have the client quote the whole key in its error.
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigError(f"Environment variable {variable} must hold the endpoint's API key; it is unset or no key.")
     return key
@@ -239,9 +231,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _retry_after(reply: Reply) -> float:
     """Seconds that the server asks to wait, given as a number or a date (past: negative); 0 if it does not."""
-    value = response.headers.get("retry-after", "")
+    value = reply.headers.get("Retry-After", "")
     if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)
     try:

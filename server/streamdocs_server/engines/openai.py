@@ -4,10 +4,9 @@ import logging
 import re
 from typing import Any, NamedTuple
 
-import httpx
-
 from streamdocs.errors import EngineError, some
 from streamdocs.recipes import Request
+from streamdocs_server._base.http import Transport
 from streamdocs_server.engines.answers import Chat, Choice, Count, Models, PromptDetails, Usage
 from streamdocs_server.engines.base import Answer, Completion, RequestRefusedError, Sampling, TryAgainError
 from streamdocs_server.engines.connection import Connection, NotThereError
@@ -61,7 +60,7 @@ class OpenAIEndpoint:
         sampling: Sampling = _DEFAULT_SAMPLING,
         api_key_env: str | None = None,
         timeout: float = 600.0,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self._http = Connection(url, api_key_env=api_key_env, timeout=timeout, transport=transport)
         self.url = self._http.url

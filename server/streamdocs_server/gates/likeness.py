@@ -34,8 +34,8 @@ def is_another_language(words: Words, source: Source) -> bool:
         return True
     if shared(words, source) > _SURELY_SAME or min(len(words.short), len(theirs.short)) < _LEAST_SHORT:
         return False
-    short = [word for word in words.listed[:_LOOKED_AT] if word in words.short]
-    return sum(word in theirs.short for word in short) < _SAME_LANGUAGE * len(short)
+    looked_at, both = words.listed[:_LOOKED_AT], words.short & theirs.short
+    return _count(looked_at, both) < _SAME_LANGUAGE * _count(looked_at, words.short)
 
 
 def is_off_topic(words: Words, source: Source, least: float) -> bool:
@@ -46,3 +46,7 @@ def is_off_topic(words: Words, source: Source, least: float) -> bool:
 def shared(words: Words, source: Source) -> float:
     """Share of what a text is about that its document has, too; 1 where it is about nothing."""
     return len(words.stems & source.words.stems) / len(words.stems) if words.stems else 1.0
+
+
+def _count(listed: list[str], wanted: set[str]) -> int:
+    return sum(map(wanted.__contains__, listed))

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 NGRAM = 10
+_ALL_KNOWN = b"\1" * NGRAM
 #: Letters of a word that are compared: inflected, it is still the same.
 _STEM = 5
 #: Odd, one for each word of a sequence.
@@ -149,7 +150,9 @@ def shares_more(some: Words, others: Words, than: float) -> bool:
 
 
 def _sequences(known: bytes | bytearray) -> int:
-    """How many ten words in a row are known, each by itself: mostly few, without a look at any sequence."""
+    """How many ten words in a row are known, each by itself: mostly none, without a look at any sequence."""
+    if _ALL_KNOWN not in known:
+        return 0
     return sum(len(run) - NGRAM + 1 for run in known.split(b"\0") if len(run) >= NGRAM)
 
 

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from streamdocs.generations.encoding import Buffer, TextRecord, TokenRecord, is_of_another
 from streamdocs.recipes.keys import Key
 from streamdocs.store import Store, Table
+from streamdocs_server._base.together import Together
+
+Entries = Mapping[Table, Mapping[bytes, bytes]]
 
 log = logging.getLogger(__name__)
 
@@ -23,22 +26,17 @@ class Committer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: list[tuple[Mapping[Table, Mapping[bytes, bytes]], asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._writes = Together(self._write)
 
-    async def add(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> None:
+    async def add(self, entries: Entries) -> None:
         """Write entries whose keys are not there yet; returns when they are durable.
 
         Raises:
             StoreError: They could not be written.
         """
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((entries, done))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write())
-        await done
+        await self._writes.do(entries)
 
-    async def replace(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> None:
+    async def replace(self, entries: Entries) -> None:
         """Write entries, also in the place of others; as ``add``."""
         await asyncio.to_thread(self._store.replace, entries)
 
@@ -57,21 +55,12 @@ class Committer:
 
     async def flush(self) -> None:
         """Wait until all that was given is written, also what nobody waits for any more."""
-        if self._writing is not None:
-            await self._writing
+        await self._writes.flush()
 
-    async def _write(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            merged: dict[Table, dict[bytes, bytes]] = {}
-            for entries, _ in group:
-                for table, values in entries.items():
-                    merged.setdefault(table, {}).update(values)
-            failed: Exception | None = None
-            try:
-                await asyncio.to_thread(self._store.add_all, merged)
-            except Exception as error:
-                failed = error
-            for _, done in group:
-                if not done.done():
-                    done.set_exception(failed) if failed else done.set_result(None)
+    def _write(self, group: list[Entries]) -> Sequence[None]:
+        merged: dict[Table, dict[bytes, bytes]] = {}
+        for entries in group:
+            for table, values in entries.items():
+                merged.setdefault(table, {}).update(values)
+        self._store.add_all(merged)
+        return [None] * len(group)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import accumulate, zip_longest
+from itertools import accumulate, islice, zip_longest
 from typing import NamedTuple, TypeVar
 
+from streamdocs._base.arrays import Tokens
 from streamdocs.generations.encoding import (
     TextRecord,
     decode_text,
@@ -25,6 +26,7 @@ from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
 from streamdocs.store import Store, Table
 from streamdocs.streams import GenerationScope
+from streamdocs_server._base.together import Together
 from streamdocs_server.engines import Completion
 from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
@@ -103,12 +105,12 @@ class Resolver:
         tokens = self.committer.find("tokens", key, where, decode_tokens)
         if tokens:
             return Resolved({}, tally(text, tokens.lengths), new)
-        encoded = self.scope.corpus.tokenizer.encode_batch([each or "" for each in text.texts])
+        encoded = await self._encoded.do(text)
         return Resolved({where: encode_tokens(key, encoded)}, tally(text, list(map(len, encoded))), new)
 
     async def _replace(self, key: Key, where: bytes, text: TextRecord) -> None:
         """Keep texts, and their tokens with them, also where the store has some of them."""
-        encoded = self.scope.corpus.tokenizer.encode_batch([each or "" for each in text.texts])
+        encoded = await self._encoded.do(text)
         records: dict[Table, dict[bytes, bytes]] = {
             "texts": {key.digest: encode_text(key, text)},
             "tokens": {where: encode_tokens(key, encoded)},
@@ -119,6 +121,16 @@ class Resolver:
     def committer(self) -> Committer:
         """What writes, for many items together."""
         return Committer(self.store)
+
+    @cached_property
+    def _encoded(self) -> Together[TextRecord, list[Tokens]]:
+        """What makes tokens, of many items together and beside the event loop."""
+        return Together(self._encode)
+
+    def _encode(self, records: list[TextRecord]) -> list[list[Tokens]]:
+        texts = [text or "" for record in records for text in record.texts]
+        tokens = iter(self.scope.corpus.tokenizer.encode_batch(texts))
+        return [list(islice(tokens, len(record.texts))) for record in records]
 
     def _texts(self, document: int, round: int) -> TextRecord | None:
         key = self.scope.key(document, round)

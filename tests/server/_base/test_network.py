@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from yarl import URL
 
-from servers import request
+from servers import Mocked, request
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.writers import GeneratorSection
 from streamdocs_server._base.network import CA_VARIABLES, is_loopback, past_proxies, proxy_of, trust
@@ -68,8 +69,8 @@ def clean(monkeypatch):
 def test_the_proxy_of_an_url(monkeypatch, variables, url, variable):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    found = proxy_of(httpx.URL(url))
-    assert (found and (found.variable, str(found.proxy.url))) == (variable and (variable, DEAD))
+    found = proxy_of(URL(url))
+    assert (found and (found.variable, str(found.url))) == (variable and (variable, DEAD))
 
 
 @pytest.mark.parametrize("value", ["ftp://proxy:1", "http://", "http://user:geheim@:1", "socks5://proxy:1"])
@@ -130,7 +131,7 @@ def test_a_certificate_that_is_not_trusted_names_the_variable(monkeypatch, varia
         raise httpx.ConnectError("certificate verify failed") from reason
 
     def ask() -> str:
-        endpoint = OpenAIEndpoint(url="https://gpu-7", transport=httpx.MockTransport(untrusted))
+        endpoint = OpenAIEndpoint(url="https://gpu-7", transport=Mocked(untrusted))
         with pytest.raises(EngineError, match="local issuer") as caught:
             asyncio.run(endpoint.identify())
         assert not isinstance(caught.value, TryAgainError)
@@ -176,3 +177,43 @@ def test_a_server_that_is_started_here_asks_itself_without_a_proxy(monkeypatch, 
 )
 def test_what_nobody_else_can_reach(host, local):
     assert is_loopback(host) == local
+
+
+async def _socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A SOCKS proxy that wants a name and a password, and answers in the place of every server."""
+    _, methods = await reader.readexactly(2)
+    await reader.readexactly(methods)
+    writer.write(b"\x05\x02")
+    told = [await reader.readexactly(length) for length in (2, 4, 1, 6)]  # "name", "geheim"
+    writer.write(b"\x01\x00" if (told[1], told[3]) == (b"name", b"geheim") else b"\x01\x01")
+    head = await reader.readexactly(5)  # by its name: the proxy looks it up
+    host = await reader.readexactly(head[4] + 2)
+    writer.write(b"\x05\x00\x00\x01" + bytes(6))
+    await reader.readuntil(b"\r\n\r\n")
+    body = b'{"data": [{"id": "%s"}]}' % host[:-2]
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_a_socks_proxy(monkeypatch, scheme: str):
+    pytest.importorskip("aiohttp_socks")
+
+    async def identify(proxy: str) -> tuple[str, str]:
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        endpoint = OpenAIEndpoint(url="http://gpu-7.invalid:30000")
+        try:
+            return await endpoint.identify()
+        finally:
+            await endpoint.close()
+
+    async def work() -> None:
+        server = await asyncio.start_server(_socks, "127.0.0.1", 0)
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert await identify(f"{scheme}://name:geheim@{place}") == ("gpu-7.invalid", "")
+        for wrong in (f"{scheme}://name:falsch@{place}", f"{scheme}://127.0.0.1:9"):
+            with pytest.raises(TryAgainError, match=r"through the proxy of ALL_PROXY.*Proxy") as caught:
+                await identify(wrong)
+            assert caught.value.cause == "connection" and "falsch" not in str(caught.value)
+        server.close()
+
+    asyncio.run(work())

@@ -14,6 +14,7 @@ from anyio import CapacityLimiter
 from typer.testing import CliRunner
 
 from conftest import make_loop, make_run
+from servers import Played
 from streamdocs import Stitch
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
@@ -33,11 +34,11 @@ KEY = "sk-canary-4f1d9c"
 def key(monkeypatch, caplog):
     monkeypatch.setenv("ENGINE_KEY", KEY)
     caplog.set_level(logging.DEBUG)
-    for name in ("httpx", "httpcore", "asyncio", "streamdocs", "streamdocs_server"):
+    for name in ("aiohttp.client", "aiohttp.internal", "asyncio", "streamdocs", "streamdocs_server"):
         caplog.set_level(logging.DEBUG, logger=name)
 
 
-class Echo(httpx.AsyncBaseTransport):
+class Echo(Played):
     """Quotes the key in every place of an answer, and fails in turn in every way."""
 
     def __init__(self, name: str = "m") -> None:
@@ -91,7 +92,6 @@ def test_a_whole_run_with_a_server_that_quotes_it(small_corpus, store, caplog):
     with store.read() as snapshot:
         stored = [part for table in ("notes", "blocks", "windows", "tokens") for part in snapshot.scan(table, b"")]
     assert len(stored) > 100 and not any(KEY.encode() in part for entry in stored for part in entry)
-    assert "HTTP Request: POST http://there" in caplog.text  # httpx does write its lines
     assert KEY not in caplog.text and not any(KEY in each for each in shown)
     assert not any(KEY in repr(vars(record)) for record in caplog.records)
 
@@ -115,6 +115,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(500, f"{self.headers['authorization']} is wrong")
         self.send_header("X-Key", self.headers["authorization"])
+        self.send_header("Set-Cookie", f"{self.headers['authorization']}=1")
         self.end_headers()
         self.wfile.write(b'{"error": "%s"}' % self.headers["authorization"].encode())
 
@@ -123,13 +124,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def test_over_a_real_socket(caplog):
-    """Which httpcore writes about: here it has the key in the status line and in a header."""
+    """Here it has the key in the status line and in headers; aiohttp, which logs next to nothing, is helped to."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         endpoint = OpenAIEndpoint(url=f"http://127.0.0.1:{server.server_port}", api_key_env="ENGINE_KEY")
 
         async def ask() -> None:
             try:
+                logging.getLogger("aiohttp.internal").warning("Illegal cookie name %r", f"Bearer {KEY}")
                 await endpoint.identify()
             finally:
                 await endpoint.close()
@@ -137,7 +139,7 @@ def test_over_a_real_socket(caplog):
         with pytest.raises(EngineError) as caught:
             asyncio.run(ask())
         server.shutdown()
-    assert "receive_response_headers.complete" in caplog.text and "***" in caplog.text
+    assert "Illegal cookie name 'Bearer ***'" in caplog.text
     assert KEY not in caplog.text + "".join(traceback.format_exception(caught.value))
 
 

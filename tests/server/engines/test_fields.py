@@ -7,14 +7,14 @@ import httpx
 import pytest
 from anyio import CapacityLimiter
 
-from servers import chat, choice, models, request
+from servers import Mocked, Played, chat, choice, models, request
 from streamdocs.errors import EngineError
 from streamdocs_server.engines import RequestRefusedError, Sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
 
 
-class Picky(httpx.AsyncBaseTransport):
+class Picky(Played):
     """A chat server that refuses some bodies, and answers as many choices as it is asked for."""
 
     def __init__(self, refuses, message, status: int = 400) -> None:
@@ -182,7 +182,7 @@ def test_prompts_that_a_server_cuts_in_silence_are_noticed(counted, says, caplog
         return chat(usage={"prompt_tokens": counted(size), "completion_tokens": 5})
 
     async def work() -> None:
-        endpoint = OpenAIEndpoint(url="http://there", model="m", transport=httpx.MockTransport(respond))
+        endpoint = OpenAIEndpoint(url="http://there", model="m", transport=Mocked(respond))
         for size in (100, 2500, 300, 2600, 900, 2700, 2800, 5000, 100, 4000):
             await endpoint.ask(request("x" * size), 1, 0)
         await endpoint.close()

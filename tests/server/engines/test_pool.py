@@ -9,7 +9,7 @@ import httpx
 import pytest
 from anyio import CapacityLimiter
 
-from servers import FAULTS, chat, choice, models, request
+from servers import FAULTS, Mocked, chat, choice, models, request
 from streamdocs.errors import EngineError
 from streamdocs.recipes import Request
 from streamdocs_server.engines import Answer, RequestRefusedError, Sampling
@@ -68,7 +68,7 @@ class Fleet:
     """A pool over hosts, with a clock that does not run: what it would have slept is kept."""
 
     def __init__(self, *hosts: Host, slots: int = 64, kind: type[OpenAIEndpoint] = OpenAIEndpoint, **options) -> None:
-        transport = [httpx.MockTransport(host.respond) for host in hosts]
+        transport = [Mocked(host.respond) for host in hosts]
         endpoints = [kind(url=f"http://host{i}", transport=each) for i, each in enumerate(transport)]
         self.slept: list[float] = []
         self.slots = CapacityLimiter(slots)
@@ -195,7 +195,7 @@ def test_what_is_waited_for_is_told(monkeypatch, caplog):
         await fleet.pool.close()
 
     asyncio.run(work())
-    assert "waits for a server, 0 s by now: http://host0: ConnectError refused" in caplog.text
+    assert "waits for a server, 0 s by now: http://host0: ClientConnectionError refused" in caplog.text
 
 
 def test_pauses_grow_and_are_bounded(monkeypatch):
@@ -693,7 +693,7 @@ def test_a_document_of_which_nothing_fits_is_refused_and_no_other():
 
 def test_the_system_prompt_takes_room_too():
     async def work() -> Request:
-        transport = httpx.MockTransport(Host(context=1000).respond)
+        transport = Mocked(Host(context=1000).respond)
         sampling = Sampling(system="Be brief. " * 200)
         endpoint = OpenAIEndpoint(url="http://host", transport=transport, sampling=sampling)
         pool = Pool([endpoint], slots=CapacityLimiter(1))

@@ -20,7 +20,7 @@ import yaml
 from anyio import CapacityLimiter
 
 from conftest import make_corpus, make_loop, make_run, make_texts
-from servers import FakeServer, wait_until
+from servers import FakeServer, Mocked, wait_until
 from streamdocs import Stitch
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
@@ -33,6 +33,7 @@ from streamdocs.run import Run
 from streamdocs.store import LmdbStore
 from streamdocs.writers import GeneratorSection
 from streamdocs_server import cli
+from streamdocs_server._base.http import HttpTransport
 from streamdocs_server.engines.base import TryAgainError
 from streamdocs_server.engines.make import make_endpoints, with_options
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
@@ -74,7 +75,7 @@ class Replies:
         return httpx.Response(200, json={"loads": [load, load]})
 
     def endpoint(self, **arguments) -> SGLangEndpoint:
-        return SGLangEndpoint(url="http://engine", transport=httpx.MockTransport(self), **arguments)
+        return SGLangEndpoint(url="http://engine", transport=Mocked(self), **arguments)
 
 
 @pytest.mark.parametrize(("version", "revision"), [("default", ""), (None, ""), ("step-7", "step-7")])
@@ -121,7 +122,7 @@ def test_another_kind_of_server_than_the_run_file_says_is_used_as_it_is(other, c
         return httpx.Response(other.status_code, content=other.content)
 
     async def work() -> None:
-        endpoint = SGLangEndpoint(url="http://engine", transport=httpx.MockTransport(respond))
+        endpoint = SGLangEndpoint(url="http://engine", transport=Mocked(respond))
         for _ in range(3):
             assert await endpoint.identify() == ("a", "")
             assert await endpoint.load() is None and await endpoint.count(request()) is None
@@ -137,7 +138,7 @@ def test_one_that_was_an_sglang_server_and_is_none_any_more_is_refused():
         replies = Replies()
         endpoint = replies.endpoint()
         await endpoint.identify()
-        endpoint._http._client._transport = httpx.MockTransport(lambda _: httpx.Response(404))
+        endpoint._http._transport = Mocked(lambda _: httpx.Response(404))
         with pytest.raises(EngineError, match="has no /model_info"):
             await endpoint.identify()
 
@@ -200,14 +201,14 @@ def test_paths_of_the_run_file_are_relative_to_it(tmp_path):
 
 
 def test_a_supervised_server_is_stopped_before_the_connections_through_which_it_is_watched(tmp_path, caplog):
-    class Lingering(httpx.AsyncHTTPTransport):
-        async def aclose(self) -> None:
+    class Lingering(HttpTransport):
+        async def close(self) -> None:
             await asyncio.sleep(0.5)
-            await super().aclose()
+            await super().close()
 
     async def work() -> None:
         server = FakeServer(tmp_path)
-        endpoint = SGLangEndpoint(url=server.url, server=server.supervisor, transport=Lingering())
+        endpoint = SGLangEndpoint(url=server.url, server=server.supervisor, transport=Lingering(None, None))
         await server.supervisor.start(endpoint)
         await endpoint.close()
         assert server.log.read_text() == "stopped in order\n"
