@@ -80,7 +80,7 @@ class RunFile(Section):
         recipe: What a document becomes in the synthetic stream of a run that has one, beside its web stream.
         streams: Streams by their names, in place of ``recipe`` and ``synthetic_fraction``.
         generator: Who writes.
-        writers: Those who write by their names, in place of it; the first of them writes what names nobody.
+        writers: Those who write by their names, in its place; the first of them writes what names nobody.
         mix: What the trainer reads.
         server: How the server works.
     """
@@ -117,7 +117,7 @@ class RunFile(Section):
     def _has_what_it_needs(self) -> "RunFile":
         if self.streams is not None:
             self._check_streams(self.streams)
-        if self.writers and "generator" in self.model_fields_set and self.generator != GeneratorSection():
+        if self.writers and self.generator != GeneratorSection():
             raise ValueError("writers say what generator does: give the one or the others")
         if not self.synthetic:
             return self
@@ -181,8 +181,7 @@ class RunFile(Section):
         """Those who write; None where the generator's model is not known. ``served``: as of its ``generator``."""
         if self.writers:
             return Writers({name: section.identity for name, section in self.writers.items()})
-        generator = self.generator.generator(served)
-        return Writers.of(generator) if generator else None
+        return Writers.of(found) if (found := self.generator.generator(served)) else None
 
     @property
     def served(self) -> str:
@@ -213,8 +212,7 @@ class RunFile(Section):
             raise ConfigError(f"run file {path} does not hold fields, each with its value, like `corpus: corpus`")
         run = cls._checked(fields, f"run file {path}", folder)
         places: dict[str, Any] = {**_places(run, folder), "generator": run.generator.relative_to(folder)}
-        if run.writers:
-            places["writers"] = {name: each.relative_to(folder) for name, each in run.writers.items()}
+        places["writers"] = run.writers and {name: each.relative_to(folder) for name, each in run.writers.items()}
         if run.store and "://" not in run.store:
             places["store"] = str(folder / run.store)
         if run.streams is not None:
