@@ -78,7 +78,7 @@ def _asked(scope: GenerationScope, document: int, round: int) -> Iterator[tuple[
             fields = {name: source[name] for name in step.inputs if name in source}
             whole = len(fields) == len(step.inputs)
             ordinal = task.ordinal * step.n
-            seed = step_key(step, fields, scope.writers[writer], ordinal, again=False).seed if whole else 0
+            seed = step_key(step, fields, scope.writers[writer], ordinal).seed if whole else 0
             what = f"style {task.style}, step {step.name}, writer {writer or 'default'}"
             yield what, writer, step_request(step, fields, len(numbers) * step.n), seed
 

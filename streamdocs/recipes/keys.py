@@ -109,17 +109,17 @@ class Writers(Mapping[str, Generator]):
         return self[DEFAULT_WRITER]
 
 
-def step_key(step: Step, fields: Mapping[str, str], writer: Generator, ordinal: int, *, again: bool) -> Key:
+def step_key(step: Step, fields: Mapping[str, str], writer: Generator, ordinal: int, sent: int = 0) -> Key:
     """Under which the answer to a step of a program is.
 
     Args:
         step, writer: What is asked of whom.
         fields: What fills its prompt.
         ordinal: Tells those apart that ask the same.
-        again: Whether it was sent back.
+        sent: How often it was sent back.
     """
     filled = text_digest(canonical({name: fields[name] for name in step.inputs}))
-    material = canonical([FORMAT_VERSION, "step", filled, step.request_part, writer.fingerprint, ordinal, again])
+    material = canonical([FORMAT_VERSION, "step", filled, step.request_part, writer.fingerprint, ordinal, sent])
     return Key(digest128(material), xxhash.xxh64_digest(material, FORMAT_VERSION))
 
 

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from anyio import CapacityLimiter
 
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.recipes import Request
-from streamdocs.recipes.keys import RULES
+from streamdocs.recipes.keys import RULES, Key
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs_server.engines import Completion, Engine, RequestRefusedError
 from streamdocs_server.engines.make import make_engine
@@ -65,6 +66,7 @@ class Desk(Mapping[str, Writer]):
     def __init__(self, writers: Sequence[Writer]) -> None:
         self.writers = list(writers)
         self._by_name = {DEFAULT_WRITER: self.writers[0], **{writer.name: writer for writer in writers}}
+        self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         #: Requests that are being asked where each request waits for its turn.
         self.asking = 0
         #: Whether no further request is begun.
@@ -122,6 +124,10 @@ class Desk(Mapping[str, Writer]):
         So the others go on while one of them is down.
         """
         return self[names[0]].slots.total_tokens if len(names) == 1 else _AHEAD
+
+    def lock(self, key: Key) -> asyncio.Lock:
+        """One for all that want the same: the first asks for it, and the others find it."""
+        return self._locks.setdefault(key.digest, asyncio.Lock())
 
     @asynccontextmanager
     async def turn(self, writer: Writer) -> AsyncIterator[None]:

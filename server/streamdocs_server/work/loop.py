@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from weakref import WeakValueDictionary
 
 from streamdocs.errors import EngineError, StoreError
 from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
@@ -59,7 +58,6 @@ class GenerationLoop:
         self._asking = 0
         #: When what is being asked for has to be there (monotonic seconds); None for as long as it takes.
         self._deadline: float | None = None
-        self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._beating = threading.Lock()
         self._stopped = self._useless = False
         self._spent = ""
@@ -245,7 +243,7 @@ class GenerationLoop:
         await asyncio.to_thread(lane.leases.release, number)
 
     async def _resolve(self, lane: Lane, source: int, round: int) -> Resolved:
-        async with self._lock_of(lane, source, round):
+        async with self.desk.lock(lane.scope.key(source, round)):
             whole = lane.scope.recipe.is_plain  # otherwise each step waits for the turn of its own writer
             async with self.desk.default.slots if whole else contextlib.nullcontext():
                 if self._deadline is not None:
@@ -262,10 +260,6 @@ class GenerationLoop:
         else:
             self.statistics.found += 1
         return resolved
-
-    def _lock_of(self, lane: Lane, source: int, round: int) -> asyncio.Lock:
-        """One for all streams that want the same texts: the first of them asks, and the others find them."""
-        return self._locks.setdefault(lane.scope.key(source, round).digest, asyncio.Lock())
 
     async def _beat(self) -> None:
         while True:

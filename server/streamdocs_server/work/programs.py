@@ -37,6 +37,7 @@ class Row:
         values: By name.
         ordinal: Tells it apart from rows that ask the same.
         steps: Digests of the keys of the steps behind it.
+        sent: Names of the verdicts that sent it back.
         cause: Why it ended; "" for one that goes on.
     """
 
@@ -44,6 +45,7 @@ class Row:
     values: Mapping[str, str]
     ordinal: int
     steps: tuple[bytes, ...] = ()
+    sent: tuple[str, ...] = ()
     cause: str = ""
 
 
@@ -141,28 +143,28 @@ class Programs:
                 if at < len(parts[number]) and not slot.cause:
                     before = tail(team.program.join.join(slot.texts))
                     rows.append(Row(number, {**parts[number][at], PREVIOUS: before}, tasks[number].ordinal))
-            for number, found in groupby(await self._steps(item, team, rows, 0), key=lambda row: row.slot):
+            for number, found in groupby(await self._steps(item, team, rows), key=lambda row: row.slot):
                 slots[number].add(team.program, list(found))
         return slots
 
-    async def _steps(self, item: _Item, team: Team, rows: list[Row], start: int, *, again: bool = False) -> list[Row]:
-        """Rows after all steps from one on, in their order; ``again``: up to the verdict that sent them back."""
-        for number, step in [*enumerate(team.program.steps)][start:]:
-            rows = await self._step(item, step, team.writers[number], rows, again=again)
-            if step.back is not None and again:
-                break
+    async def _steps(
+        self, item: _Item, team: Team, rows: list[Row], start: int = 0, stop: int | None = None
+    ) -> list[Row]:
+        """Rows after the steps from ``start`` to before ``stop``, in their order."""
+        names = [step.name for step in team.program.steps]
+        for number, step in [*enumerate(team.program.steps)][start:stop]:
+            rows = await self._step(item, step, team.writers[number], rows)
             if step.back is not None:
-                back = [each.name for each in team.program.steps].index(step.back)
-                rows = _flat(await _all(self._judged(item, team, row, back) for row in rows))
+                again = partial(self._again, item, team, names.index(step.back), number + 1)
+                rows = _flat(await _all(again(row) if row.cause == _REVISE else _same(row) for row in rows))
         return rows
 
-    async def _judged(self, item: _Item, team: Team, row: Row, back: int) -> list[Row]:
-        """A row after its verdict: once more from step ``back`` on, where it was sent there."""
-        if row.cause != _REVISE:
-            return [row]
-        return await self._steps(item, team, [replace(row, cause="")], back, again=True)
+    async def _again(self, item: _Item, team: Team, back: int, stop: int, row: Row) -> list[Row]:
+        """A row that a verdict sent back, after these steps were done once more."""
+        sent = (*row.sent, team.program.steps[stop - 1].name)
+        return await self._steps(item, team, [replace(row, cause="", sent=sent)], back, stop)
 
-    async def _step(self, item: _Item, step: Step, writer: str, rows: list[Row], *, again: bool) -> list[Row]:
+    async def _step(self, item: _Item, step: Step, writer: str, rows: list[Row]) -> list[Row]:
         """Rows after one step, in their order. Those that fill its prompt alike are asked for together."""
         alike: dict[tuple[str, ...], list[int]] = {}
         for at, row in enumerate(rows):
@@ -170,9 +172,7 @@ class Programs:
                 alike.setdefault(tuple(row.values.get(name, "") for name in step.inputs), []).append(at)
         after = [[row] for row in rows]
         found = await _all(
-            self._alike(
-                item, step, writer, dict(zip(step.inputs, filled, strict=True)), [rows[at] for at in those], again
-            )
+            self._alike(item, step, writer, dict(zip(step.inputs, filled, strict=True)), [rows[at] for at in those])
             for filled, those in alike.items()
         )
         for those, made in zip(alike.values(), found, strict=True):
@@ -181,20 +181,19 @@ class Programs:
         return _flat(after)
 
     async def _alike(
-        self, item: _Item, step: Step, name: str, fields: dict[str, str], rows: list[Row], again: bool
+        self, item: _Item, step: Step, name: str, fields: dict[str, str], rows: list[Row]
     ) -> list[list[Row]]:
         """What becomes of each of some rows in a step whose prompt they all fill with ``fields``."""
-        who = self.scope.writers[name]
-        ordinals = [row.ordinal * step.n + number for row in rows for number in range(step.n)]
-        keys = [step_key(step, fields, who, ordinal, again=again) for ordinal in ordinals]
-        records = {key: record for key in keys if (record := self._stored(key))}
-        if missing := [key for key in keys if key not in records]:
-            records |= zip(missing, await self._asked(item, step, name, fields, missing), strict=True)
+        key_of = partial(step_key, step, fields, self.scope.writers[name])
+        asked = [(row, row.ordinal * step.n + number) for row in rows for number in range(step.n)]
+        keys = [key_of(ordinal, len(row.sent)) for row, ordinal in asked]
+        async with self.desk.lock(key_of(0, 0)):  # other programs and streams may want the same
+            records = {key: record for key in keys if (record := self._stored(key))}
+            if missing := [key for key in keys if key not in records]:
+                records |= zip(missing, await self._asked(item, step, name, fields, missing), strict=True)
         after: list[list[Row]] = [[] for _ in rows]
-        for at, (key, ordinal) in enumerate(zip(keys, ordinals, strict=True)):
-            row = rows[at // step.n]
-            row = replace(row, steps=(*row.steps, key.digest))
-            after[at // step.n] += _after(row, step, records[key], ordinal, again=again)
+        for at, (key, (row, ordinal)) in enumerate(zip(keys, asked, strict=True)):
+            after[at // step.n] += _after(replace(row, steps=(*row.steps, key.digest)), step, records[key], ordinal)
         return after
 
     def _stored(self, key: Key) -> TextRecord | None:
@@ -254,19 +253,24 @@ def parts_of(program: Program, source: Mapping[str, str]) -> list[Mapping[str, s
     return [{**source, "document": chunk} for chunk in chunks(source["document"], program.chunk)]
 
 
-def _after(row: Row, step: Step, record: TextRecord, ordinal: int, *, again: bool) -> list[Row]:
+def _after(row: Row, step: Step, record: TextRecord, ordinal: int) -> list[Row]:
     """The rows that an answer makes of one."""
     if cause := next(filter(None, record.causes), None):
         return [replace(row, cause=cause)]
     given = tuple(text or "" for text in record.texts)
     cause = ""
     if step.parser == "verdict" and given[0] != "accept":
-        cause = _REVISE if given[0] == "revise" and step.back and not again else "judged unfit"
+        back = given[0] == "revise" and step.back is not None and step.name not in row.sent
+        cause = _REVISE if back else "judged unfit"
     each = step.most if step.parser == "list" else 1
     return [
         replace(row, values={**row.values, **values}, ordinal=ordinal * each + number, cause=cause)
         for number, values in enumerate(rows_of(step, given))
     ]
+
+
+async def _same(row: Row) -> list[Row]:
+    return [row]
 
 
 def _flat(rows: Iterable[list[Row]]) -> list[Row]:

@@ -96,6 +96,19 @@ JUDGED = Program(
 )
 
 
+TWICE_JUDGED = Program(
+    name="twice",
+    steps=(
+        step("plan", "Plan {document} {first}"),
+        step("first", "Judge {plan}", parser="verdict", back="plan"),
+        step("text", "Write {plan} {second}", n=2),
+        step("second", "Judge {text}", parser="verdict", back="plan"),
+        step("last", "Judge {text} again", parser="verdict"),
+    ),
+    template="{text}",
+)
+
+
 class Reference:
     """What a slot has to be, from the steps in the store and docs/programs.md alone."""
 
@@ -103,9 +116,9 @@ class Reference:
         self.scope, self.snapshot = run.stream().scope, store.read
         self.used: set[bytes] = set()
 
-    def record(self, of, fields, writer, ordinal, again=False):
+    def record(self, of, fields, writer, ordinal, sent=0):
         filled = {name: fields.get(name, "") for name in of.inputs}
-        key = step_key(of, filled, self.scope.writers[writer], ordinal, again=again)
+        key = step_key(of, filled, self.scope.writers[writer], ordinal, sent)
         self.used.add(key.digest)
         with self.snapshot() as snapshot:
             return decode_text(key, snapshot.get("texts", key.digest))
@@ -117,13 +130,13 @@ class Reference:
             return [dict(zip(of.tags, record.texts, strict=True))]
         return [{of.name: record.texts[-1]}]
 
-    def rows(self, program, writers, values, ordinal, number=0, again=False) -> list[dict[str, str] | str]:
+    def rows(self, program, writers, values, ordinal, number=0, sent=()) -> list[dict[str, str] | str]:
         """Rows after the steps from ``number`` on; a cause for one that ended."""
         if number == len(program.steps):
             return [values]
         of, found = program.steps[number], []
         for answer in range(of.n):
-            record = self.record(of, values, writers[number], ordinal * of.n + answer, again)
+            record = self.record(of, values, writers[number], ordinal * of.n + answer, len(sent))
             if record.texts[0] is None:
                 found.append(record.causes[0])
                 continue
@@ -131,13 +144,13 @@ class Reference:
                 after = {**values, **given}
                 each = (ordinal * of.n + answer) * (of.most if of.parser == "list" else 1) + output
                 if of.parser == "verdict" and record.texts[0] != "accept":
-                    if record.texts[0] == "reject" or again:
+                    if record.texts[0] == "reject" or of.back is None or of.name in sent:
                         found.append("judged unfit")
                         continue
                     back = [every.name for every in program.steps].index(of.back)
-                    found += self.rows(program, writers, after, each, back, again=True)
+                    found += self.rows(program, writers, after, each, back, (*sent, of.name))
                 else:
-                    found += self.rows(program, writers, after, each, number + 1, again and of.parser != "verdict")
+                    found += self.rows(program, writers, after, each, number + 1, sent)
         return found
 
     def slot(self, task, source) -> tuple[str | None, str | None]:
@@ -193,6 +206,7 @@ RECIPES = [
     Rephrase(generations=4, per_round=2, styles={TALK: 1, CHUNKED: 1}),
     Stitch(generations=4, per_round=1, styles={JUDGED: 3, TALK: 1}),
     Stitch(generations=2, per_round=1, rounds=5, styles={CHUNKED: 1, JUDGED: 1}),
+    Rephrase(generations=2, styles={TWICE_JUDGED: 1}),
 ]
 
 
