@@ -271,6 +271,21 @@ def test_recipes_that_share_a_step_share_its_texts(few_documents, store):
     assert not engine.asked
 
 
+def test_streams_and_styles_that_share_a_step_ask_for_it_once(few_documents, store):
+    first = Program(name="first", steps=TALK.steps[:2], template="{answer}")
+    second = Program(name="second", steps=TALK.steps[:1], template="{question}")
+    streams = {
+        "web": {"share": "1/3"},
+        "one": {"share": "1/3", "recipe": Rephrase(generations=4, styles={TALK: 1, first: 1})},
+        "two": {"share": "1/3", "recipe": Stitch(generations=2, styles={second: 1})},
+    }
+    run, engine = make_run(few_documents, streams), Scripted()
+    serve(make_loop(run, store, max_lead=10**6, engine=engine))
+    by_step = Counter(name for (name, _), n in engine.asked.items() for _ in range(n))
+    questions = 2 * 2 * DOCUMENTS  # of two slots, with two answers each
+    assert by_step == {"question": questions, "answer": 2 * questions, "pair": 2 * questions}
+
+
 def test_slots_are_dealt_exactly(few_documents):
     recipe = Rephrase(generations=24, styles={TALK: 2, CHUNKED: 1, JUDGED: 1}, writers={"small": 3, "large": 1})
     counts = Counter((task.style, task.team.writers[0]) for task in recipe.tasks)
