@@ -1,6 +1,9 @@
 """Programs: answers of every kind to their steps, documents in chunks, and files that say what a program is."""
 
 import asyncio
+import functools
+import tempfile
+from types import SimpleNamespace
 
 import yaml
 from hypothesis import strategies as st
@@ -8,15 +11,23 @@ from hypothesis import strategies as st
 from fuzz.strategies import changed, damaged, json_values, wild_texts
 from fuzz.target import folder_of, little_memory, target
 from streamdocs.errors import ConfigError
-from streamdocs.recipes import Request
+from streamdocs.generations.encoding import TextRecord
+from streamdocs.recipes import Request, Stitch
+from streamdocs.recipes.keys import Generator, Writers
 from streamdocs.recipes.programs.chunks import chunks, tail
 from streamdocs.recipes.programs.files import load_program
 from streamdocs.recipes.programs.parsing import REMARK, VERDICT, parse
 from streamdocs.recipes.programs.program import Program, Step
 from streamdocs.recipes.programs.styles import STYLES
+from streamdocs.store import LmdbStore
+from streamdocs_server.engines import Answer, Completion
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Cause, Gates, Rejected
 from streamdocs_server.gates.steps import gates_of, judge_step, rows_of
+from streamdocs_server.work.commit import Committer
+from streamdocs_server.work.desk import Desk
+from streamdocs_server.work.programs import Programs
+from streamdocs_server.work.statistics import Statistics
 
 PACKAGED = [step for program in STYLES.values() for step in program.steps]
 STEPS = [
@@ -136,3 +147,62 @@ def program_file(data) -> None:
         assert str(error).startswith(f"program {path}") and "\n" not in str(error)
         return
     assert isinstance(program, Program) and program.digest and program.fanout <= 256
+
+
+class Answering:
+    """An engine whose answers are given, again and again."""
+
+    def __init__(self, texts: list[str], finish: str) -> None:
+        self.texts, self.finish, self.asked = texts, finish, 0
+
+    async def fit(self, request):
+        return request
+
+    async def generate(self, request, seed) -> Answer:
+        self.asked += request.n
+        texts = [self.texts[(seed + number) % len(self.texts)] for number in range(request.n)]
+        return Answer(tuple(Completion(text, self.finish, 1) for text in texts), 1)
+
+    async def close(self) -> None: ...
+
+
+@functools.cache
+def a_store() -> LmdbStore:
+    return LmdbStore(tempfile.mkdtemp())
+
+
+def perform(program: Program, document: str, engine: Answering) -> TextRecord:
+    recipe = Stitch(generations=2, styles={program: 1})
+    writers = Writers.of(Generator(model="answering", system=repr(engine.texts)[:1000]))
+    scope = SimpleNamespace(recipe=recipe, writers=writers, stream="fuzzed")
+    desk, statistics = Desk.of(engine), Statistics()
+    ask = functools.partial(desk.ask, attempts=2, statistics=statistics)
+    work = Programs(scope, Committer(a_store()), desk, ask, Gates(), statistics, frozenset())
+    return asyncio.run(work.write(0, 0, [{"document": document}] * 2, frozenset()))
+
+
+whole = sorted(name for name in STYLES if not name.startswith("template-"))
+
+
+@target(
+    st.tuples(
+        st.sampled_from(whole),
+        documents,
+        st.lists(st.one_of(answers, wild_texts), min_size=1, max_size=6),
+        st.sampled_from(["stop", "length"]),
+    ),
+    share=0.1,
+)
+def program(value) -> None:
+    """Whatever is answered, every slot has a text that can be stored or a cause, and nothing is asked for twice."""
+    name, document, texts, finish = value
+    found = perform(STYLES[name], document, Answering(texts, finish))
+    assert len(found.texts) == len(found.causes) == len(found.steps) == 2
+    for text, cause in zip(found.texts, found.causes, strict=True):
+        assert (text is None) != (cause is None)
+        assert text is None or text.encode()
+    again = Answering(texts, finish)
+    second = perform(STYLES[name], document, again)
+    assert not again.asked and second.texts == found.texts and second.causes == found.causes
+    with a_store().read() as snapshot:
+        assert all(snapshot.get("texts", step) for steps in found.steps for step in steps)
