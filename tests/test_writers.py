@@ -71,13 +71,14 @@ def test_what_cannot_be_is_told_with_its_field(fields, said, tmp_path):
         (PROGRAM, "{document} {later}", r"its prompt has \{later\}, and there is no such thing yet"),
         ({**PROGRAM, "template": "{other}"}, "{document}", r"its template has \{other\}; the steps give text"),
         ({**PROGRAM, "template": "words"}, "{document}", r"no placeholder"),
-        ({**PROGRAM, "chunk": 10}, "{document}", r"chunk=10; at least 200 characters"),
+        ({**PROGRAM, "chunk": 10}, "{document}", r"chunk=10; from 200 to 1,073,741,824 characters"),
         ({"steps": [{"name": "text", "prompt": "mine.txt", "parser": "verdict"}]}, "{document}", r"first step writes"),
         (
             {"steps": [{"name": "text", "prompt": "mine.txt", "n": 64, "parser": "list", "most": 64}]},
             "{document}",
             r"256",
         ),
+        ({**PROGRAM, "least": 10**30}, "{document}", r"least=1000000000000000000000000000000; from 1 to"),
         ({"steps": [{"name": "text", "prompt": "none.txt"}]}, "{document}", r"none\.txt cannot be read"),
     ],
 )

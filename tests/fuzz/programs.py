@@ -196,6 +196,7 @@ whole = sorted(name for name in STYLES if not name.startswith("template-"))
 def program(value) -> None:
     """Whatever is answered, every slot has a text that can be stored or a cause, and nothing is asked for twice."""
     name, document, texts, finish = value
+    document = document.encode(errors="replace").decode()  # as those of a corpus are
     found = perform(STYLES[name], document, Answering(texts, finish))
     assert len(found.texts) == len(found.causes) == len(found.steps) == 2
     for text, cause in zip(found.texts, found.causes, strict=True):

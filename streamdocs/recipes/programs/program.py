@@ -20,7 +20,8 @@ Kind = Literal["rephrase", "thought", "free"]
 
 #: Of the text that was written before a chunk.
 PREVIOUS = "previous"
-MOST_STEPS, MOST_OUTPUTS, MOST_ROWS, MOST_TOKENS, LEAST_CHUNK = 16, 64, 256, 1 << 24, 200
+MOST_STEPS, MOST_OUTPUTS, MOST_ROWS, MOST_TOKENS = 16, 64, 256, 1 << 24
+LEAST_CHUNK, MOST_CHARS = 200, 1 << 30
 _NAME = re.compile(r"[a-z]{1,24}")
 _RESERVED = {"document", "before", "after", PREVIOUS}
 
@@ -144,12 +145,12 @@ class Program:
         check_types(self, "program")
         if not 1 <= len(self.steps) <= MOST_STEPS:
             raise ConfigError(f"program: {len(self.steps)} steps; from 1 to {MOST_STEPS}")
-        if self.chunk is not None and self.chunk < LEAST_CHUNK:
-            raise ConfigError(f"program: chunk={self.chunk}; at least {LEAST_CHUNK} characters")
+        if self.chunk is not None and not LEAST_CHUNK <= self.chunk <= MOST_CHARS:
+            raise ConfigError(f"program: chunk={self.chunk}; from {LEAST_CHUNK} to {MOST_CHARS:,} characters")
         if self.fanout > MOST_ROWS:
             raise ConfigError(f"program: up to {self.fanout} rows of outputs of one source; at most {MOST_ROWS}")
-        if self.least < 1:
-            raise ConfigError(f"program: least={self.least}; at least 1 character")
+        if not 1 <= self.least <= MOST_CHARS:
+            raise ConfigError(f"program: least={self.least}; from 1 to {MOST_CHARS:,} characters")
         texts = [step for step in self.steps if step.parser != "verdict"]
         if not texts or self.steps[0].parser == "verdict":
             raise ConfigError("program: the first step writes; a verdict comes after what it judges")
