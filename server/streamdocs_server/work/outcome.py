@@ -31,9 +31,15 @@ _ADVICE: Mapping[str, str] = {
     "repetition": "the model loops: lower generator.temperature or top_p, or take a larger model",
     "off topic": "the model strays from the document: lower generator.temperature, or preset: small for a small model",
     "another language": "name the language in recipe.prompt, or set server.gates.same_language: false",
-    "too short": "change recipe.prompt, or lower server.gates.min_ratio",
+    "too short": "change recipe.prompt, or lower server.gates.min_ratio or, of a style, `least` (leave out documents "
+    "that have less)",
     "too long": "change recipe.prompt, or raise server.gates.max_ratio",
     "speaks of the text": "change recipe.prompt, or set preset: small for a small model",
+    "not as asked": "the model leaves out the tags that a step's prompt asks for: take a larger model, lower its "
+    "temperature, or give an example in the prompt (`streamdocs prompts show STYLE`)",
+    "judged unfit": "the judge rejects what was written: see its texts, take a larger model for one of the two steps "
+    "(recipe.writers), or mend the judge's prompt",
+    "invalid text": "what comes back cannot be encoded: the server's tokenizer is not its model's",
     "empty": "the model writes nothing: serve it with its own chat template",
 }
 #: Texts that are told apart, and how many there have to be before anything is said of them.

@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import json
 import logging
+import re
+from typing import get_args
 
 import pytest
 import yaml
@@ -21,7 +23,7 @@ from streamdocs.recipes.keys import Generator
 from streamdocs_server.cli import app, serve_run
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
-from streamdocs_server.gates.gates import Gates
+from streamdocs_server.gates.gates import Cause, Gates
 from streamdocs_server.work.again import reopen
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.outcome import Outcome, small_model_warning
@@ -201,6 +203,15 @@ def test_an_outcome_counts_what_it_is_told():
     outcome.add(TextRecord([None], ["empty"]))
     outcome.add(TextRecord([None], ["empty"]))  # not from the first on: others may be accepted again
     assert (outcome.documents, outcome.accepted, outcome.rejected) == (4, 1, {"empty": 3})
+
+
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_every_cause_has_advice(cause):
+    outcome = Outcome()
+    outcome.add(TextRecord([None], [cause]))
+    told, _ = outcome.account()
+    assert re.search(rf"rejected: {cause} 1 \([a-z`].{{15,}}\)", told), told
+    assert cause != "too short" or ("`least`" in told and "min_ratio" in told)
 
 
 def test_the_command_asks_again(small_corpus, tmp_path, monkeypatch):
