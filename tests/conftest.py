@@ -194,7 +194,12 @@ def write_run_file(path: Path, dataset: StreamingMegadocDataset, **mix) -> Path:
     fields = {
         "corpus": str(dataset.corpus.local),
         "store": dataset.store.location,
-        "recipe": {"name": recipe.name, "generations": recipe.generations, "per_round": recipe.per_round},
+        "recipe": {
+            "name": recipe.name,
+            "generations": recipe.generations,
+            "per_round": recipe.per_round,
+            **({"styles": dict(recipe.styles)} if recipe.styles else {}),
+        },
         "generator": {"model": TEMPLATE.model, "revision": TEMPLATE.revision},
         "mix": {
             "synthetic_fraction": str(mixture.fraction),

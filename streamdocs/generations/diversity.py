@@ -3,7 +3,7 @@
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -193,10 +193,9 @@ class Group(NamedTuple):
         """In words."""
         return f"style {self.style} by {self.writer} ({self.stream})"
 
-    @property
-    def is_by_rule(self) -> bool:
-        """Whether they were written without a model, and so are alike by design."""
-        return self.writer == RULES
+    def collapses(self, found: Diversity) -> dict[Collapse, str]:
+        """What of them has collapsed; nothing where they were written by rule, without a model: alike by design."""
+        return {} if self.writer == RULES else found.collapses()
 
 
 class Diversities:
@@ -221,6 +220,14 @@ class Diversities:
         """How different the texts of each group are, in the order of their names."""
         measured = ((group, newest.measure()) for group, newest in sorted(self._groups.copy().items()))
         return {group: found for group, found in measured if found}
+
+
+def diversity_rows(measured: Mapping[Group, Diversity]) -> list[dict[str, Any]]:
+    """How different the texts of each group are, as values for JSON."""
+    return [
+        {**group._asdict(), **asdict(found), "collapsed": [*group.collapses(found)]}
+        for group, found in measured.items()
+    ]
 
 
 def group_of(scope: GenerationScope, round: int, number: int) -> Group:

@@ -1,5 +1,6 @@
 """How different generations are: counted by hand, of the newest thousand alone, and in any script."""
 
+import json
 import random
 import statistics
 
@@ -17,6 +18,7 @@ from streamdocs.generations.diversity import (
     Group,
     Newest,
     Source,
+    diversity_rows,
 )
 
 WORDS = [f"word{number}" for number in range(5000)]
@@ -120,9 +122,14 @@ def test_what_has_collapsed_is_said_from_the_limits_on():
     assert set(measured([DOCUMENT] * FEWEST, Source(DOCUMENT)).collapses()) == {*LIMITS}
 
 
-def test_rules_are_known():
-    assert Group("a", "template-cloze", "template").is_by_rule and not Group("a", "easy", "small").is_by_rule
-    assert str(Group("a", "easy", "small")) == "style easy by small (a)"
+def test_what_rules_write_is_alike_by_design():
+    found = measured([DOCUMENT] * FEWEST, Source(DOCUMENT))
+    rule, model = Group("a", "template-cloze", "template"), Group("a", "easy", "small")
+    assert rule.collapses(found) == {} and set(model.collapses(found)) == {*LIMITS}
+    assert str(model) == "style easy by small (a)"
+    rows = diversity_rows({rule: found, model: found})
+    assert [row["collapsed"] for row in rows] == [[], [*LIMITS]] and rows[0]["writer"] == "template"
+    assert rows[1]["alike"] == 1 and json.dumps(rows)
 
 
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=30), st.text(max_size=200))

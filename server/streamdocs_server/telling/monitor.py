@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from streamdocs.errors import ConfigError
+from streamdocs.generations.diversity import diversity_rows
 from streamdocs_server._base.network import is_loopback
 from streamdocs_server.engines.member import Member
 from streamdocs_server.telling.door import Guard, Server, read_token
@@ -139,10 +140,7 @@ class Monitor(Collector):
                 }
                 for writer in loop.desk.writers
             },
-            "diversity": [
-                {**group._asdict(), **asdict(found), "collapsed": [*found.collapses()]}
-                for group, found in done.outcome.diversities.measure().items()
-            ],
+            "diversity": diversity_rows(done.outcome.diversities.measure()),
             "corrections": [
                 {"stream": stream, "style": style, **asdict(each)}
                 for (stream, style), each in done.outcome.corrections.copy().items()

@@ -143,7 +143,7 @@ class Outcome:
     def compare(self, scope: GenerationScope, round: int, texts: Iterable[str | None], document: str) -> None:
         """Hold the texts of an item against its document and against others, and warn where a style collapses."""
         for group, newest in self.diversities.add(scope, round, texts, document).items():
-            if newest.added - self._looked[group] >= _LOOK and not group.is_by_rule:
+            if newest.added - self._looked[group] >= _LOOK:
                 self._looked[group] = newest.added
                 self._warn(group, newest)
 
@@ -184,7 +184,7 @@ class Outcome:
             parts.append(f"{distinct:.0%} of them distinct")
             odd |= self.accepted >= _ENOUGH and distinct < _FEW_DISTINCT
         for group, found in self.diversities.measure().items():
-            if not group.is_by_rule and (collapses := found.collapses()):
+            if collapses := group.collapses(found):
                 parts.append(f"{group} has collapsed: {', '.join(collapses.values())}")
                 odd = True
         parts += [f"{style} ({stream}): {each}" for (stream, style), each in self.corrections.items()]
@@ -196,7 +196,7 @@ class Outcome:
         """Say what has collapsed, once until a thousand texts came without."""
         found = newest.measure()
         assert found  # it has texts
-        for cause, told in found.collapses().items():
+        for cause, told in group.collapses(found).items():
             before = self._said.get((group, cause))
             self._said[group, cause] = newest.added
             if before is None or newest.added - before > NEWEST:
