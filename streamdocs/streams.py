@@ -155,7 +155,7 @@ class GenerationScope:
         """How a generation of a round comes to be, and who writes it."""
         if self.recipe.is_plain:
             return Author(self.recipe.name, self.generator.model)
-        task = self.recipe.tasks_of_round(round)[number]
+        task = self.recipe.tasks[self.recipe.slots_of_round(round)[number]]
         names = dict.fromkeys(name or self.generator.model for name in task.team.writers)
         return Author(task.style, " + ".join(names))
 

@@ -76,14 +76,14 @@ def make_corpus(folder: Path, texts: list[str], **options) -> Path:
 
 
 def make_run(
-    corpus: Path, recipe, *, seed: int = 17, fraction="0.75", length: int = 64, window: int = 32, **more
+    corpus: Path, recipe, *, seed: int = 17, fraction="0.75", length: int = 64, window: int = 32, by=TEMPLATE, **more
 ) -> Run:
-    """A run as the dataset makes it; ``recipe`` may be a mapping of streams."""
+    """A run as the dataset makes it, written ``by`` a generator; ``recipe`` may be a mapping of streams."""
     mix = {"max_seq_len": length, "window": window, "shuffle_seed": seed, **more}
     if isinstance(recipe, dict):
-        return Run.of(RunFile(corpus=str(corpus), store="nowhere", streams=recipe, mix=mix), TEMPLATE)
+        return Run.of(RunFile(corpus=str(corpus), store="nowhere", streams=recipe, mix=mix), by)
     mix["synthetic_fraction"] = fraction
-    return Run.of(RunFile(corpus=str(corpus), store="nowhere", recipe=recipe, mix=mix), TEMPLATE)
+    return Run.of(RunFile(corpus=str(corpus), store="nowhere", recipe=recipe, mix=mix), by)
 
 
 def make_loop(
@@ -194,7 +194,12 @@ def write_run_file(path: Path, dataset: StreamingMegadocDataset, **mix) -> Path:
     fields = {
         "corpus": str(dataset.corpus.local),
         "store": dataset.store.location,
-        "recipe": {"name": recipe.name, "generations": recipe.generations, "per_round": recipe.per_round},
+        "recipe": {
+            "name": recipe.name,
+            "generations": recipe.generations,
+            "per_round": recipe.per_round,
+            **({"styles": dict(recipe.styles)} if recipe.styles else {}),
+        },
         "generator": {"model": TEMPLATE.model, "revision": TEMPLATE.revision},
         "mix": {
             "synthetic_fraction": str(mixture.fraction),

@@ -3,11 +3,24 @@
 import doctest
 import re
 import runpy
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from streamdocs.generations.diversity import (
+    COPIED,
+    DISTINCT,
+    FEWEST,
+    LIMITS,
+    NEAR,
+    NEWEST,
+    OPENING,
+    OPENING_UNSPACED,
+    SEQUENCES,
+    Diversity,
+)
 from streamdocs.recipes.programs.files import load_program
 from streamdocs.recipes.programs.styles import AIMS, STYLES
 from streamdocs.sections import Section
@@ -66,6 +79,24 @@ def test_the_style_of_the_page_is_one(tmp_path):
     assert load_program(tmp_path / "debate.yaml").fanout == 3
 
 
+def test_the_page_of_diversity_has_the_measures_and_limits():
+    page = (DOCS / "diversity.md").read_text()
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", page, re.MULTILINE)
+    remedies, limits, measures = rows[-len(LIMITS) :], rows[-2 * len(LIMITS) : -len(LIMITS)], rows[: -2 * len(LIMITS)]
+    named = [name for names, _ in measures for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(named) == sorted(field.name for field in fields(Diversity))
+    assert [name for name, _ in limits] == [name for name, _ in remedies] == [f"`{name}`" for name in LIMITS]
+    assert [float(re.search(r"([\d.]+) %", said)[1]) / 100 for _, said in limits] == list(LIMITS.values())
+    for said in (
+        f"newest {NEWEST:,} accepted texts",
+        f"newest {SEQUENCES:,} sequences of {DISTINCT} words",
+        f"{NEAR * 100:g} % of the sequences of {COPIED} words",
+        f"same {OPENING} words ({OPENING_UNSPACED} characters",
+        f"fewer than {FEWEST} texts",
+    ):
+        assert said in page, said
+
+
 def test_the_examples_are_what_python_says():
     path = DOCS / "worked-example.md"
     # Without its fences, which would be taken for output; with as many lines.
@@ -77,7 +108,7 @@ def test_the_examples_are_what_python_says():
 
 
 def test_lines_fit_a_screen():
-    pages = ("architecture.md", "glossary.md", "programs.md", "styles.md", "worked-example.md")
+    pages = ("architecture.md", "diversity.md", "glossary.md", "programs.md", "styles.md", "worked-example.md")
     long = {f"{page}:{number}": line for page in pages for number, line in lines_of(page) if len(line) > 120}
     assert long == {}
 

@@ -10,6 +10,7 @@ import numpy as np
 from streamdocs._base.arrays import Ints
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
+from streamdocs.generations.diversity import Group, group_of
 from streamdocs.reading.assembly import Assembler, Section
 from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
@@ -95,6 +96,22 @@ class Audit:
         times, counts = np.unique(sources.tokens[generated] // sources.length[generated], return_counts=True)
         return dict(zip(times.tolist(), counts.tolist(), strict=True))
 
+    def authors(self) -> list[dict[str, Any]]:
+        """Generations that were read, and what was read of them, by stream, style and writer."""
+        sources, corpora = self.sources(), len(self.run.corpora)
+        generated = sources.round != WEB
+        columns = [column[generated] for column in (sources.origin, sources.round, sources.number)]
+        shape = tuple(int(column.max(initial=0)) + 1 for column in columns)
+        slots, of = np.unique(np.ravel_multi_index(columns, shape), return_inverse=True)
+        tokens = np.bincount(of, sources.tokens[generated], len(slots))  # exact: below 2**53
+        found: dict[Group, Counter[str]] = {}
+        for slot, count, read in zip(slots.tolist(), np.bincount(of).tolist(), tokens.tolist(), strict=True):
+            origin, round, number = map(int, np.unravel_index(slot, shape))
+            scope = self.run.stream(self.run.mixture.shares[origin - corpora].name).scope
+            counts = found.setdefault(group_of(scope, round, number), Counter())
+            counts.update(generations=count, tokens=int(read))
+        return [{**group._asdict(), **counts} for group, counts in sorted(found.items())]
+
     def windows(self) -> list[dict[str, Any]]:
         """By window, what was read of generations: how many, of how many documents, and each how often on average."""
         source = np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
@@ -137,6 +154,7 @@ class Audit:
             "web_passes": passes,
             "tokens": {f"{stream} {kind}": tokens for (stream, kind), tokens in sorted(self.tokens.items())},
             "reuse": self.reuse(),
+            "authors": self.authors(),
             "windows": self.windows(),
         }
 

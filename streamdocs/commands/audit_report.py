@@ -8,19 +8,31 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from streamdocs._base.console import plain_console
+from streamdocs._base.console import plain_console, printable
 from streamdocs._base.unfinished import write_whole
 from streamdocs.commands.audit import WEB, Audit, audit
+from streamdocs.commands.diversity import collapse_lines, diversity_table, stored_diversity
 from streamdocs.commands.inspection import open_run
+from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
+from streamdocs.generations.diversity import diversity_rows
 
 _MOST_POSITIONS = 12
 #: At either end of a run.
 _MOST_WINDOWS = 8
 
 
-def audit_run(run_file: Path, positions: str, document: int | None, as_json: Path | None, plot: Path | None) -> None:
+def audit_run(
+    run_file: Path,
+    positions: str,
+    document: int | None,
+    as_json: Path | None,
+    plot: Path | None,
+    diversity: bool = False,
+) -> None:
     """Account for the sequences of a run at ``positions``, as ``A:B``; either may be left out.
+
+    With ``diversity``, also say how different the newest generations are, and no more where nothing is sealed yet.
 
     Raises:
         ConfigError: These are no positions, not all of them are sealed, or a file cannot be written.
@@ -30,10 +42,32 @@ def audit_run(run_file: Path, positions: str, document: int | None, as_json: Pat
     except ValueError as error:
         raise ConfigError(f"positions {positions!r}: give the first and the one after the last, like 0:4096") from error
     dataset = open_run(run_file)
-    found = audit(dataset, start or 0, stop)
+    told: dict[str, Any] = {}
+    if diversity:
+        measured = stored_diversity(dataset.run, dataset.store) if dataset.store else {}
+        told["diversity"] = diversity_rows(measured)
+        plain_console().print(diversity_table(measured), *collapse_lines(measured), sep="\n", highlight=False)
+    found = None
+    if not diversity or all(ledger.count() for ledger in dataset.ledgers.values()):
+        found = audit(dataset, start or 0, stop)
+        told = {**_account(found, dataset, document), **told, "sources": list(found.rows())}
+    try:
+        if as_json:
+            write_whole(as_json, (json.dumps(told) + "\n").encode())
+        if plot and found:
+            plot_audit(found, plot)
+    except OSError as error:
+        raise ConfigError(f"what --json or --plot names cannot be written: {error}") from error
+
+
+def _account(found: Audit, dataset: StreamingMegadocDataset, document: int | None) -> dict[str, Any]:
+    """Print the account as tables and lines; returns its summary."""
     summary = found.summary()
     console = plain_console()
-    console.print(tokens_table(found), rounds_table(found), windows_table(summary["windows"]))
+    console.print(tokens_table(found), rounds_table(found))
+    if not all(stream.recipe.is_plain for stream in found.run.synthetic):
+        console.print(authors_table(summary["authors"]))
+    console.print(windows_table(summary["windows"]))
     read, asked, (before, after) = summary["sequences"], summary["asked"], summary["web_passes"]
     reuse = ", ".join(f"{count:,} {f'{times}x' if times else 'in part'}" for times, count in found.reuse().items())
     lines = [
@@ -52,13 +86,7 @@ def audit_run(run_file: Path, positions: str, document: int | None, as_json: Pat
     console.print("\n".join(lines), highlight=False)
     if document is not None:
         console.print(document_table(found, document))
-    try:
-        if as_json:
-            write_whole(as_json, (json.dumps({**summary, "sources": list(found.rows())}) + "\n").encode())
-        if plot:
-            plot_audit(found, plot)
-    except OSError as error:
-        raise ConfigError(f"what --json or --plot names cannot be written: {error}") from error
+    return summary
 
 
 def tokens_table(found: Audit) -> Table:
@@ -81,6 +109,16 @@ def rounds_table(found: Audit) -> Table:
         tokens = int(sources.tokens[here].sum())
         counts = (f"{here.sum():,}", f"{tokens:,}", f"{tokens / sources.length[here].sum():.2f}")
         table.add_row("web" if round == WEB else str(round), *counts, f"{positions.min():,}", f"{positions.max():,}")
+    return table
+
+
+def authors_table(authors: list[dict[str, Any]]) -> Table:
+    """What was read of each style and writer."""
+    table = Table("stream", "style", "writer", "generations", "tokens", "share")
+    total = sum(row["tokens"] for row in authors)
+    for row in authors:
+        names = (printable(row[name]) for name in ("stream", "style", "writer"))
+        table.add_row(*names, f"{row['generations']:,}", f"{row['tokens']:,}", f"{row['tokens'] / total:.2%}")
     return table
 
 

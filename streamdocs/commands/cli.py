@@ -48,11 +48,15 @@ def audit(
         Path | None, typer.Option("--json", callback=expanded, help="File for all of it, by generation.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(callback=expanded, help="File for a plot, like audit.png.")] = None,
+    diversity: Annotated[
+        bool,
+        typer.Option("--diversity", help="Also how different the newest generations of each style and writer are."),
+    ] = False,
 ) -> None:
     """Account for what was read: tokens by kind, the exact mixture, passes, and how often each generation."""
     from streamdocs.commands.audit_report import audit_run  # noqa: PLC0415
 
-    audit_run(run_file, positions, document, as_json, plot)
+    audit_run(run_file, positions, document, as_json, plot, diversity)
 
 
 @commands.command()

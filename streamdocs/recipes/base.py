@@ -143,7 +143,7 @@ class Recipe:
             names = [self.name] * self.generations
         else:
             found = [style(each) if isinstance(each, str) else each for each in self.styles]
-            programs = {each.name or each.digest[:8]: each for each in found}
+            programs = {each.style: each for each in found}
             if len(programs) < len(found):
                 raise ConfigError(f"{self.name}: styles: two of them have one name: {', '.join(programs)}")
             weights = dict(zip(programs, self.styles.values(), strict=True))

@@ -1,5 +1,6 @@
 """The audit against explain, sequence by sequence, and the command that prints it."""
 
+import asyncio
 import json
 from collections import Counter, defaultdict
 
@@ -7,11 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import generate, make_dataset, make_run, read_tokens, write_run_file
-from streamdocs import Rephrase, Stitch, Stretch
+from conftest import generate, make_dataset, make_loop, make_run, read_tokens, write_run_file
+from streamdocs import Program, Rephrase, Step, Stitch, Stretch
+from streamdocs._base.console import plain_console
 from streamdocs.commands.audit import audit
 from streamdocs.commands.audit_report import audit_run
+from streamdocs.commands.diversity import collapse_lines, diversity_table, stored_diversity
 from streamdocs.errors import ConfigError
+from streamdocs.generations.diversity import Group, Newest, Source, diversity_rows
+from streamdocs.generations.encoding import decode_text
+from streamdocs.schedule.rounds import Block
 from streamdocs.store import LmdbStore
 
 WINDOWS, SIZE = 5, 32
@@ -20,6 +26,7 @@ RUNS = {
     "stretch": (Stretch(generations=3), "reuse"),
     "rephrase": (Rephrase(generations=2, per_round=1), "reuse"),
     "filled": (Stitch(generations=2), "web"),
+    "styles": (Stitch(generations=6, per_round=2, styles={"easy": 2, "correct": 1}), "reuse"),
 }
 
 
@@ -43,6 +50,7 @@ def test_it_sums_up_what_explain_says(dataset, start, size):
     positions = range(start, min(start + size, WINDOWS * SIZE))
     found = audit(dataset, positions.start, positions.stop)
     kinds, sources, where, windows = Counter(), Counter(), defaultdict(set), defaultdict(Counter)
+    authors, written = Counter(), defaultdict(set)
     for position in positions:
         for segment in dataset.explain(position):
             kinds[segment.kind] += segment.stop - segment.start
@@ -51,6 +59,8 @@ def test_it_sums_up_what_explain_says(dataset, start, size):
                 sources[source] += segment.stop - segment.start
                 where[source].add(position)
                 if segment.generation:
+                    authors[segment.style, segment.writer] += segment.stop - segment.start
+                    written[segment.style, segment.writer].add(source)
                     windows[position // SIZE][source] += segment.stop - segment.start
     here = Counter()
     for (_, kind), tokens in found.tokens.items():
@@ -70,6 +80,16 @@ def test_it_sums_up_what_explain_says(dataset, start, size):
             "times": read.total() / sum(lengths[source] for source in read),
         }
         for window, read in sorted(windows.items())
+    ]
+    assert found.authors() == [
+        {
+            "stream": "synthetic",
+            "style": style,
+            "writer": writer,
+            "generations": len(written[style, writer]),
+            "tokens": n,
+        }
+        for (style, writer), n in sorted(authors.items())
     ]
     total = found.summary()["sequences"]
     assert total["synthetic"] == sum(bool(dataset[position]["synthetic"]) for position in positions)
@@ -120,5 +140,70 @@ def test_the_report(dataset, tmp_path, capsys):
     printed = capsys.readouterr().out
     for expected in ("8:120", f"document {document}", "mixture 3/4: 84 of 112", f"{found.tokens.total():,}"):
         assert expected in printed
+    assert ("correct" in printed) == ("style" in printed) == (not dataset.run.stream().recipe.is_plain)
     with pytest.raises(ConfigError, match="like 0:4096"):
         audit_run(run_file, "8", None, None, None)
+
+
+@pytest.mark.parametrize("recipe", [Rephrase(generations=2), Stitch(generations=3, styles={"easy": 2, "correct": 1})])
+def test_the_store_says_how_different_generations_are_as_their_server_did(
+    recipe, small_corpus, store, tmp_path, capsys
+):
+    loop = make_loop(make_run(small_corpus, recipe), store, max_in_flight=1)
+    asyncio.run(asyncio.wait_for(loop.run(), 60))
+    dataset = make_dataset(small_corpus, store, recipe=recipe)
+    run_file, as_json = write_run_file(tmp_path / "run.yaml", dataset), tmp_path / "audit.json"
+    capsys.readouterr()
+    audit_run(run_file, ":", None, as_json, None, diversity=True)  # though nothing is sealed yet
+    (rows,) = json.loads(as_json.read_text()).values()
+    told = diversity_rows(loop.statistics.outcome.diversities.measure())
+    assert [row["style"] for row in rows] == sorted(recipe.styles or [recipe.name])
+    for row, other in zip(rows, told, strict=True):
+        for name, value in row.items():
+            # Which of two openings is named, and which sequences are the newest, hangs on the order of some answers.
+            assert value == (pytest.approx(other[name]) if name not in ("opening", "distinct") else value), name
+    printed = capsys.readouterr().out.splitlines()
+    assert max(map(len, printed)) <= 80 and "repeated" in " ".join(printed)
+    for row in rows:
+        assert any(row["style"] in line and f" {row['alike']:.1%} " in line for line in printed)
+    dataset.ledger.manifest(0)
+    audit_run(run_file, ":", None, as_json, None, diversity=True)
+    both = json.loads(as_json.read_text())
+    assert both["diversity"] == rows and both["positions"] == [0, SIZE] and both["authors"]
+
+
+def test_what_has_collapsed_is_printed(capsys):
+    text = "\x1b[31mThe same text again and again."
+    sound, alike = Newest(), Newest()
+    for number in range(200):
+        sound.add(f"{number} texts of {number * 7} words", Source("A document."))
+        alike.add(text, Source("A document."))
+    measured = {
+        Group("one", "easy", "x" * 60): sound.measure(),
+        Group("two", "hard", "small"): alike.measure(),
+        Group("two", "template-facts", "template"): alike.measure(),
+    }
+    plain_console().print(diversity_table(measured), *collapse_lines(measured), sep="\n", highlight=False)
+    printed = capsys.readouterr().out
+    assert "style hard by small (two) has collapsed: 99.5% were there before" in " ".join(printed.split())
+    assert printed.count("collapsed") == 1 and "\x1b" not in printed
+
+
+def test_of_many_generations_the_newest_are_measured(large_corpus, store):
+    first, second = (
+        Program(name=name, steps=(Step(name="text", prompt="{document}"),)) for name in ("first", "second")
+    )
+    run = make_run(large_corpus, Rephrase(generations=3, per_round=1, styles={first: 2, second: 1}))
+    generate(run, store, blocks=63 + 63 + 10)  # two rounds of 1,000 documents, and some of a third
+    assert [run.stream().scope.author(round, 0).style for round in range(3)] == ["first", "second", "first"]
+    newest = [(0, number) for number in range(10, 63)] + [(2, number) for number in range(10)]
+    scope, expected = run.stream().scope, Newest()
+    for round, place in newest:
+        for document in scope.generation_order.sources_of(Block(round, place)).tolist():
+            with store.read() as snapshot:
+                key = scope.key(document, round)
+                (text,) = decode_text(key, snapshot.get("texts", key.digest)).texts
+            expected.add(text, Source(scope.sources.text(document)))
+    measured = {group.style: found for group, found in stored_diversity(run, store).items()}
+    assert [(style, found.texts) for style, found in measured.items()] == [("first", 1000), ("second", 1000)]
+    assert measured["first"] == expected.measure()

@@ -4,7 +4,8 @@ import json
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -12,6 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from streamdocs.errors import ConfigError
+from streamdocs.generations.diversity import diversity_rows
 from streamdocs_server._base.network import is_loopback
 from streamdocs_server.engines.member import Member
 from streamdocs_server.telling.door import Guard, Server, read_token
@@ -19,6 +21,34 @@ from streamdocs_server.telling.view import waits_for
 from streamdocs_server.work.loop import GenerationLoop
 
 log = logging.getLogger(__name__)
+
+#: What is said of each stream and each writer, and the fields of Diversity and of Corrections: as metrics.
+_STREAM = {name: f"The {name} of a stream" for name in ("watermark", "rounds_done", "lead")}
+_WRITER = {
+    "up": "Whether a writer can write",
+    "owes": "Requests that a writer has, or that wait for it",
+    "answers": "Requests that a writer has answered",
+    "completion_tokens": "Tokens that a writer has generated, rejected generations included",
+}
+_DIVERSITY = {
+    "texts": "Newest texts that are looked at",
+    "repeated": "Share of them of which an earlier one is the same",
+    "copied": "Share of them that are near-copies of their documents",
+    "alike": "Share of them that begin with the same words",
+    "distinct": "Share of their newest sequences of three words that differ",
+    "length_mean": "Mean of their lengths in characters",
+    "length_spread": "Standard deviation of their lengths",
+    "length_p10": "Length below which a tenth of them are",
+    "length_p50": "Length below which half of them are",
+    "length_p90": "Length below which nine tenths of them are",
+}
+_CORRECTIONS = {
+    "texts": "Texts that a later step wrote anew",
+    "unchanged": "Of those, the ones that came back as they were",
+    "words": "Words that they had before",
+    "dropped": "Of those, the ones that are not in the text after",
+    "added": "Words of the text after that were not in the one before",
+}
 
 
 class Monitor(Collector):
@@ -110,6 +140,11 @@ class Monitor(Collector):
                 }
                 for writer in loop.desk.writers
             },
+            "diversity": diversity_rows(done.outcome.diversities.measure()),
+            "corrections": [
+                {"stream": stream, "style": style, **asdict(each)}
+                for (stream, style), each in done.outcome.corrections.copy().items()
+            ],
             "endpoints": [
                 {
                     "url": member.endpoint.url,
@@ -153,24 +188,13 @@ class Monitor(Collector):
         for name, text in gauges.items():
             if status[name] is not None:  # no lead without a trainer
                 yield GaugeMetricFamily(f"streamdocs_{name}", text, value=status[name])
-        by_stream = {"stream_watermark": "watermark", "stream_rounds_done": "rounds_done", "stream_lead": "lead"}
-        for name, field in by_stream.items():
-            gauge = GaugeMetricFamily(f"streamdocs_{name}", f"The {field} of a stream", labels=["stream"])
-            for stream, said in status["streams"].items():
-                if said[field] is not None:
-                    gauge.add_metric([stream], said[field])
-            yield gauge
-        by_writer = {
-            "writer_up": "Whether a writer can write",
-            "writer_owes": "Requests that a writer has, or that wait for it",
-            "writer_answers": "Requests that a writer has answered",
-            "writer_completion_tokens": "Tokens that a writer has generated, rejected generations included",
-        }
-        for name, text in by_writer.items():
-            gauge = GaugeMetricFamily(f"streamdocs_{name}", text, labels=["writer"])
-            for writer, said in status["writers"].items():
-                gauge.add_metric([writer], said[name.removeprefix("writer_")])
-            yield gauge
+        streams = [{"stream": stream, **said} for stream, said in status["streams"].items()]
+        writers = [{"writer": writer, **said} for writer, said in status["writers"].items()]
+        yield from _labelled(GaugeMetricFamily, "stream", _STREAM, ["stream"], streams)
+        yield from _labelled(GaugeMetricFamily, "writer", _WRITER, ["writer"], writers)
+        group = ["stream", "style", "writer"]
+        yield from _labelled(GaugeMetricFamily, "diversity", _DIVERSITY, group, status["diversity"])
+        yield from _labelled(CounterMetricFamily, "corrections", _CORRECTIONS, group[:2], status["corrections"])
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(f"streamdocs_{name}", text, value=value)
         for name, (text, causes) in by_cause.items():
@@ -199,3 +223,19 @@ class Monitor(Collector):
             status, content = "404 Not Found", {"error": "there are /metrics, /health and /status"}
         start_response(status, [("Content-Type", "application/json")])
         return [json.dumps(content, indent=2).encode() + b"\n"]
+
+
+def _labelled(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    of: str,
+    texts: Mapping[str, str],
+    labels: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+) -> Iterator[Metric]:
+    """A metric for each field of some rows, None left out; the values of other fields are its labels."""
+    for name, text in texts.items():
+        metric = kind(f"streamdocs_{of}_{name}", text, labels=labels)
+        for row in rows:
+            if row[name] is not None:
+                metric.add_metric([row[label] for label in labels], row[name])
+        yield metric

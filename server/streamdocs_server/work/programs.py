@@ -68,13 +68,14 @@ class _Slot:
     steps: list[bytes] = field(default_factory=list)
     cause: str = ""
 
-    def add(self, program: Program, rows: list[Row]) -> None:
-        """Add what the rows of a chunk came to; without one that came to the end, the slot is rejected."""
+    def add(self, program: Program, rows: list[Row]) -> list[Mapping[str, str]]:
+        """Add what the rows of a chunk came to, and return it; without any, the slot is rejected."""
         self.steps += dict.fromkeys(digest for row in rows for digest in row.steps)
         if whole := [row.values for row in rows if not row.cause]:
             self.texts.append(program.text(whole))
         else:
             self.cause = rows[0].cause
+        return whole
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ class Programs:
                     before = tail(team.program.join.join(slot.texts))
                     rows.append(Row(number, {**parts[number][at], PREVIOUS: before}, tasks[number].ordinal))
             for number, found in groupby(await self._steps(item, team, rows), key=lambda row: row.slot):
-                slots[number].add(team.program, list(found))
+                whole = slots[number].add(team.program, list(found))
+                self.statistics.outcome.correct(self.scope.stream, team.program, whole)
         return slots
 
     async def _steps(

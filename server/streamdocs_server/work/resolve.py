@@ -83,6 +83,9 @@ class Resolver:
         work = self._generate if self.scope.recipe.is_plain else self._perform
         new = await work(document, round, stored)
         self.statistics.outcome.add(new)
+        if any(new.texts):
+            source = await self._read(document, partial(self.scope.sources.text, document))
+            self.statistics.outcome.compare(self.scope, round, new.texts, source)
         return new, True
 
     async def resolve(self, document: int, round: int, text: TextRecord, new: bool) -> Resolved:

@@ -59,14 +59,17 @@ def parse(step: Step, text: str) -> Parsed:
 
 
 def _verdict(step: Step, text: str) -> Parsed:
-    said: Literal["accept", "reject", "revise"] | None = None
-    remark = ""
+    """One verdict and its remark; who says more than one, as by repeating the choice, has not decided."""
+    words, remark = set[str](), ""
     for tag, inside in _elements(text, (VERDICT, REMARK)):
         if tag == REMARK:
             remark = remark or inside
-        elif said is None and (word := _WORD.search(inside)):
-            said = word[1].lower()  # type: ignore[assignment]
-    return Parsed(({step.name: remark},), said) if said else _NOTHING
+        else:
+            words |= {word[1].lower() for word in _WORD.finditer(inside)}
+    if len(words) != 1:
+        return _NOTHING
+    (said,) = words
+    return Parsed(({step.name: remark},), said)  # type: ignore[arg-type]
 
 
 def _elements(text: str, tags: tuple[str, ...]) -> Iterator[tuple[str, str]]:

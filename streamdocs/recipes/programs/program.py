@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, JsonValue
@@ -212,6 +213,18 @@ class Program:
     def digest(self) -> str:
         """32 hexadecimal digits of that."""
         return fingerprint(self.request_part)
+
+    @property
+    def style(self) -> str:
+        """What it is called where it is counted: its name, or the beginning of its digest."""
+        return self.name or self.digest[:8]
+
+    @cached_property
+    def rewrites(self) -> tuple[tuple[str, str], ...]:
+        """Names of two outputs, the second of which is the first written anew."""
+        written = [step for step in self.steps if step.parser == "text" and step.kind == "rephrase"]
+        pairs = combinations(written, 2)
+        return tuple((before.name, after.name) for before, after in pairs if before.name in after.inputs)
 
     def text(self, rows: Sequence[Mapping[str, str]]) -> str:
         """The training text of some rows of outputs."""

@@ -97,14 +97,18 @@ def test_a_record_has_the_first_of_each_of_its_tags(text: str, expected: dict[st
         ("<remark>The year is wrong.</remark>\n<verdict>revise</verdict>", "revise", "The year is wrong."),
         ("< Verdict >**REJECTED**, for it is made up.</verdict><remark> x </remark>", "reject", "x"),
         ("I would accept it.\n<verdict>Revised, please</verdict>", "revise", ""),
-        ("<verdict>none yet</verdict><verdict>accept</verdict><verdict>reject</verdict>", "accept", ""),
+        ("<verdict>none yet</verdict><verdict>accept</verdict><verdict>Accepted.</verdict>", "accept", ""),
+        ("<verdict>accept</verdict><verdict>reject</verdict>", None, ""),
+        ("<verdict>accept, revise or reject</verdict>", None, ""),
+        ("<verdict>accept|revise|reject</verdict>\n<verdict>accept</verdict>", None, ""),
+        ("<verdict>accept</verdict> rather than reject", "accept", ""),
         ("accept", None, ""),
         ("<verdict>unacceptable</verdict>", None, ""),
         ("<verdict></verdict>", None, ""),
         ("<verdict>accept", None, ""),
     ],
 )
-def test_a_verdict_is_the_first_of_its_words(text: str, verdict: str | None, remark: str):
+def test_a_verdict_is_one_of_its_words(text: str, verdict: str | None, remark: str):
     expected = Parsed(({"fit": remark},), verdict) if verdict else NOTHING  # type: ignore[arg-type]
     assert parse(VERDICT, text) == expected
 

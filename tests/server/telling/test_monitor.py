@@ -151,6 +151,34 @@ def show_prompts(*arguments: object) -> str:
     return result.stdout
 
 
+def test_styles_and_writers_are_told_apart(small_corpus, store):
+    run = make_run(small_corpus, Stitch(generations=4, styles={"easy": 1, "correct": 1}))
+    loop = make_loop(run, store)
+    asyncio.run(loop.run())
+    monitor = Monitor(loop, 0)
+    monitor.start()
+    try:
+        status, families = monitor.status(), list(monitor.collect())
+    finally:
+        monitor.close()
+    assert [(each["stream"], each["style"], each["writer"]) for each in status["diversity"]] == [
+        ("synthetic", "correct", "template"),
+        ("synthetic", "easy", "template"),
+    ]
+    values = {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
+    for each in status["diversity"]:
+        group = (each["stream"], each["style"], each["writer"])
+        assert 0 < each["texts"] <= 200 and isinstance(each["opening"], str)
+        for name in ("texts", "repeated", "copied", "alike", "distinct", "length_mean", "length_spread", "length_p50"):
+            assert values.get((f"streamdocs_diversity_{name}", *group)) == each[name], name
+    assert sum(each["texts"] for each in status["diversity"]) == status["generations_written"]
+    (corrected,) = status["corrections"]
+    assert corrected["texts"] >= status["diversity"][0]["texts"]
+    for name in ("texts", "unchanged", "words", "dropped", "added"):
+        assert values[f"streamdocs_corrections_{name}_total", "synthetic", "correct"] == corrected[name]
+    assert json.dumps(status)
+
+
 def test_prompts_shown_are_those_that_are_sent(small_corpus, store, run_file):
     bodies = []
 
@@ -194,7 +222,7 @@ def test_prompts_of_every_recipe(run_file):
     shown = show_prompts(run_file, "--recipe", "all")
     for recipe, count in (("rephrase", 1), ("stitch", 1), ("stretch", 4)):
         assert shown.count(f"--- {recipe}, document 0, round 0: model m, n ") == count
-    assert shown.count("[system]\nBe brief.") == 6 and "Document 0" in shown
+    assert shown.count("[system]\nBe brief.") == 15 and "Document 0" in shown
 
 
 WRONG_OPTIONS = [

@@ -2,8 +2,12 @@
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import logging
+import random
+import re
+from typing import get_args
 
 import pytest
 import yaml
@@ -18,13 +22,14 @@ from streamdocs.generations.progress import read_tallies, total
 from streamdocs.generations.records import StoreShelf
 from streamdocs.generations.rejected import MOST_CHARS, MOST_TEXTS, RejectedText, keep_rejected, read_rejected
 from streamdocs.recipes.keys import Generator
+from streamdocs.recipes.programs.styles import STYLES
 from streamdocs_server.cli import app, serve_run
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
-from streamdocs_server.gates.gates import Gates
+from streamdocs_server.gates.gates import Cause, Gates
 from streamdocs_server.work.again import reopen
 from streamdocs_server.work.desk import Desk
-from streamdocs_server.work.outcome import Outcome, small_model_warning
+from streamdocs_server.work.outcome import Corrections, Outcome, small_model_warning
 from streamdocs_server.work.resolve import Resolver
 
 
@@ -32,6 +37,7 @@ def serve(loop) -> None:
     asyncio.run(asyncio.wait_for(loop.run(), 60))
 
 
+WORDS = [f"word{number}" for number in range(5000)]
 GATES = Gates(min_shared=0, same_language=False, min_ratio=None, max_copied=1)
 
 
@@ -93,11 +99,59 @@ def test_the_closing_account_tells_what_is_odd(small_corpus, store, caplog):
     def say(text, number):
         return "" if number else f"As everybody knows, and as was said before: {text}"
 
-    serve(make_loop(make_run(small_corpus, Stitch(generations=4)), store, engine=Saying(say)))
+    run = make_run(small_corpus, Stitch(generations=4), by=Generator(model="small"))
+    serve(make_loop(run, store, engine=Saying(say)))
     (told,) = [each for each in caplog.records if "generations of 100 documents accepted" in each.getMessage()]
     assert told.levelname == "WARNING"
-    for expected in ("25% of 400", "100% of them distinct", "100% begin with the same words", "empty 300"):
+    collapsed = 'style stitch by small (synthetic) has collapsed: 100.0% begin with "as everybody knows, and as was"'
+    for expected in ("25% of 400", "100% of them distinct", collapsed, "empty 300"):
         assert expected in told.getMessage()
+
+
+def test_a_style_that_collapses_is_named_once_until_it_has_recovered(small_corpus, caplog):
+    styles = {"easy": 1, "faq": 1, "template-facts": 1}
+    scope = make_run(small_corpus, Stitch(generations=3, styles=styles), by=Generator(model="small")).stream().scope
+    assert [scope.author(0, number).style for number in range(3)] == [*styles]
+    outcome, count = Outcome(), itertools.count()
+
+    def told(texts: int, begins: str) -> list[str]:
+        caplog.clear()
+        for number in itertools.islice(count, texts):
+            text = " ".join(random.Random(number).choices(WORDS, k=50))
+            outcome.compare(scope, 0, [text, begins + text, f"Facts of every document alike: {text}"], "A document.")
+        return [each.getMessage() for each in caplog.records]
+
+    assert told(240, "") == []
+    (warning,) = told(1500, "Here are some frequently asked questions: ")
+    assert warning.startswith("style faq by small (synthetic) has collapsed: of its newest ")
+    assert 'begin with "here are some frequently asked questions:"; have its prompt' in warning
+    assert told(1000, "") == told(1000, "") == []  # its newest thousand are sound
+    assert len(told(1000, "Here are some frequently asked questions: ")) == 1
+    account, odd = outcome.account()
+    assert not odd and account == "nothing had to be asked for"
+    outcome.add(TextRecord(["A text."], [None]))
+    account, odd = outcome.account()
+    assert odd and "style faq by small (synthetic) has collapsed: " in account and "easy" not in account
+
+
+def test_a_text_that_was_corrected_is_held_against_what_it_was():
+    outcome, program = Outcome(), STYLES["correct"]
+    assert program.rewrites == (("draft", "corrected"),)
+    assert not any(STYLES[name].rewrites for name in STYLES if name != "correct")
+    rows = [
+        {"draft": "one two two three", "critique": "None.", "corrected": "one two two three"},
+        {"draft": "one two two three", "critique": "It is four.", "corrected": "three two one one four"},
+    ]
+    outcome.correct("a", program, rows)
+    outcome.correct("b", program, rows[1:])
+    outcome.correct("b", STYLES["easy"], [{"text": "one"}])
+    assert outcome.corrections == {
+        ("a", "correct"): Corrections(texts=2, unchanged=1, words=8, dropped=1, added=2),
+        ("b", "correct"): Corrections(texts=1, unchanged=0, words=4, dropped=1, added=2),
+    }
+    outcome.add(TextRecord(["A text."], [None]))
+    told, _ = outcome.account()
+    assert "correct (a): 12% of the words changed, 1 of 2 texts unchanged; correct (b): 25% of" in told
 
 
 @pytest.mark.parametrize("distinct", [True, False])
@@ -201,6 +255,15 @@ def test_an_outcome_counts_what_it_is_told():
     outcome.add(TextRecord([None], ["empty"]))
     outcome.add(TextRecord([None], ["empty"]))  # not from the first on: others may be accepted again
     assert (outcome.documents, outcome.accepted, outcome.rejected) == (4, 1, {"empty": 3})
+
+
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_every_cause_has_advice(cause):
+    outcome = Outcome()
+    outcome.add(TextRecord([None], [cause]))
+    told, _ = outcome.account()
+    assert re.search(rf"rejected: {cause} 1 \([a-z`].{{15,}}\)", told), told
+    assert cause != "too short" or ("`least`" in told and "min_ratio" in told)
 
 
 def test_the_command_asks_again(small_corpus, tmp_path, monkeypatch):

@@ -286,6 +286,29 @@ def test_streams_and_styles_that_share_a_step_ask_for_it_once(few_documents, sto
     assert by_step == {"question": questions, "answer": 2 * questions, "pair": 2 * questions}
 
 
+def test_what_a_step_changes_of_an_earlier_one_is_counted(few_documents, store):
+    steps = (
+        step("draft", "Write {document}", kind="rephrase"),
+        step("critique", "Judge {draft}"),
+        step("last", "Mend {draft} {critique} {document}", kind="rephrase"),
+        step("judge", "Judge {last}", parser="verdict"),
+    )
+    mended = Program(name="mended", steps=steps, template="{last}", chunk=200)
+    run = make_run(few_documents, Stitch(generations=3, styles={mended: 2, TALK: 1}))
+    engine = Scripted(("accept", "reject"))
+    loop = make_loop(run, store, max_lead=10**6, engine=engine)
+    serve(loop)
+    check(run, store)
+    # "draft" and a digest become "last" and another, whole chunk by whole chunk: the rejected ones come to nothing.
+    with store.read() as snapshot:
+        keys = [run.stream().scope.key(document, 0) for document in range(len(run.corpus.documents))]
+        records = [decode_text(key, snapshot.get("texts", key.digest)) for key in keys]
+    kept = sum(text.count("last ") for record in records for text in record.texts if text)
+    ((stream, style), found) = loop.statistics.outcome.corrections.popitem()
+    assert (stream, style) == ("synthetic", "mended") and found.texts >= kept > 0 and not found.unchanged
+    assert found.words == found.dropped == found.added == 2 * found.texts
+
+
 def test_slots_are_dealt_exactly(few_documents):
     recipe = Rephrase(generations=24, styles={TALK: 2, CHUNKED: 1, JUDGED: 1}, writers={"small": 3, "large": 1})
     counts = Counter((task.style, task.team.writers[0]) for task in recipe.tasks)
