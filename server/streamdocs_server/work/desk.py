@@ -76,11 +76,13 @@ class Desk(Mapping[str, Writer]):
     def of(cls, engine: Engine, slots: CapacityLimiter | None = None) -> "Desk":
         """One engine that writes all."""
         slots = slots or CapacityLimiter(256)
-        rules = Writer(RULES, TemplateEngine, CapacityLimiter(slots.total_tokens))
-        return cls([Writer(DEFAULT_WRITER, lambda: engine, slots, _engine=engine, _known=True), rules])
+        return cls([Writer(DEFAULT_WRITER, lambda: engine, slots, _engine=engine, _known=True)])
 
     def __getitem__(self, name: str) -> Writer:
-        """The writer of a name."""
+        """The writer of a name; that of rules is there where it is asked for."""
+        if name == RULES and name not in self._by_name:
+            self._by_name[name] = Writer(RULES, TemplateEngine, CapacityLimiter(self.default.slots.total_tokens))
+            self.writers.append(self._by_name[name])
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -259,7 +261,7 @@ def make_desk(file: RunFile) -> Desk:
                 name, partial(make_engine, section, slots, file.server.failure_budget), slots, section.model
             )
             made.append(writer)
-    if RULES in used and RULES not in sections:
+    if not made:  # all is written by rules
         made.append(Writer(RULES, TemplateEngine, CapacityLimiter(file.server.max_in_flight)))
     if missing := sorted(used - {DEFAULT_WRITER, RULES, *sections}):
         raise ConfigError(f"writer {missing[0]!r}: the writers of this run are {', '.join(filter(None, sections))}")

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
+from streamdocs._base.hashing import digest128
 from streamdocs.generations.encoding import TextRecord, decode_text, encode_text
 from streamdocs.generations.rejected import RejectedText
 from streamdocs.recipes import Request
@@ -99,14 +100,14 @@ class Programs:
     again: Set[str]
 
     async def write(
-        self, document: int, round: int, sources: Sequence[Mapping[str, str]], earlier: Set[str]
+        self, document: int, round: int, sources: Sequence[Mapping[str, str]], earlier: Set[bytes]
     ) -> TextRecord:
         """The texts of an item.
 
         Args:
             document, round: The item.
             sources: What the program of each slot reads.
-            earlier: Texts that units have together with these.
+            earlier: Digests (``text_id``) of texts that units have together with these.
 
         Raises:
             EngineError: A writer cannot be used, and no other goes on.
@@ -118,14 +119,16 @@ class Programs:
             teams.setdefault(task.team, []).append(number)
         found = await _all(self._team(item, numbers, tasks, sources) for numbers in teams.values())
         slots = {number: slot for part in found for number, slot in part.items()}
-        texts: list[str | None] = []
+        texts, seen = list[str | None](), {*earlier}
         for number in range(len(tasks)):
             slot, program = slots[number], tasks[number].team.program
             text = program.join.join(slot.texts)
             if not slot.cause and len(text) < min(program.least, sum(map(len, sources[number].values())) // 2):
                 slot.cause = "too short"
-            if not slot.cause and self.gates.distinct and text in [*earlier, *texts]:
+            same = text_id(text)
+            if not slot.cause and self.gates.distinct and same in seen:
                 slot.cause = "duplicate"
+            seen.add(same)
             texts.append(None if slot.cause else text)
         steps = [slots[number].steps for number in range(len(tasks))]
         causes = [slots[number].cause or None for number in range(len(tasks))]
@@ -241,6 +244,11 @@ class Programs:
 
 #: In place of a cause: the row is sent back.
 _REVISE = "revise"
+
+
+def text_id(text: str) -> bytes:
+    """What tells a text from others of its document."""
+    return digest128(text.encode())
 
 
 def step_request(step: Step, fields: Mapping[str, str], n: int) -> Request:

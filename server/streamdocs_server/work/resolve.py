@@ -32,12 +32,16 @@ from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
 from streamdocs_server.work.commit import Committer
 from streamdocs_server.work.desk import Asked, Desk, Judge, another_seed
-from streamdocs_server.work.programs import Programs
+from streamdocs_server.work.programs import Programs, text_id
 from streamdocs_server.work.statistics import Statistics, tally
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+
+#: Items of which the digests of their texts are remembered.
+_MOST_REMEMBERED = 1 << 16
 
 
 class Resolved(NamedTuple):
@@ -70,6 +74,7 @@ class Resolver:
     statistics: Statistics = field(default_factory=Statistics)
     again: Set[str] = frozenset()
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _lately: dict[bytes, frozenset[bytes]] = field(default_factory=dict, init=False)
 
     async def write(self, document: int, round: int) -> tuple[TextRecord, bool]:
         """The texts of an item, and whether they are new: of the engine, and not of the store.
@@ -105,6 +110,7 @@ class Resolver:
             if found is None and self._is_anothers(key):  # two keys of one digest: only the first has anything
                 return Resolved({}, Tally(items=1), new)
             text = found or text
+            self._remember(key.digest, text)
         tokens = self.committer.find("tokens", key, where, decode_tokens)
         if tokens:
             return Resolved({}, tally(text, tokens.lengths), new)
@@ -166,7 +172,7 @@ class Resolver:
         causes: list[str | None] = list(known.causes) if known else [None] * total
         before = known.attempts if known else 0
         cut, attempts = known.cut if known else 0, 0
-        seen = {*self._earlier(document, round), *filter(None, texts)} if self.gates.distinct else set()
+        seen = self._earlier(document, round) | {text_id(each) for each in texts if each}
         first = 0
         for whole, seed in asked:
             slots = [slot for slot in range(first, first + whole.n) if not texts[slot]]
@@ -185,8 +191,7 @@ class Resolver:
     async def _perform(self, document: int, round: int, known: TextRecord | None) -> TextRecord:
         """The same where programs write: what was accepted is found again, step by step."""
         sources = await self._read(document, partial(sources_of, self.scope, document, round))
-        earlier = self._earlier(document, round) if self.gates.distinct else set()
-        record = await self._programs.write(document, round, sources, earlier)
+        record = await self._programs.write(document, round, sources, self._earlier(document, round))
         return replace(record, attempts=record.attempts + known.attempts) if known else record
 
     @cached_property
@@ -196,11 +201,22 @@ class Resolver:
     async def _ask(self, writer: Writer, request: Request, seed: int, judge: Judge[_T]) -> Asked[_T]:
         return await self.desk.ask(writer, request, seed, judge, attempts=self.attempts, statistics=self.statistics)
 
-    def _earlier(self, document: int, round: int) -> set[str]:
-        """Texts of the rounds before, as far back as units draw on them together with this one."""
+    def _earlier(self, document: int, round: int) -> set[bytes]:
+        """Digests of the texts of the rounds before, as far back as units draw on them together with this one."""
         rounds = range(max(0, round - self.scope.recipe.cycle + 1), round)
-        found = (self._texts(document, each) for each in rounds)
-        return {text for record in found if record for text in record.texts if text}
+        return {digest for each in rounds for digest in self._said(document, each)}
+
+    def _said(self, document: int, round: int) -> frozenset[bytes]:
+        """Digests of the texts of an item: remembered of those that this server wrote lately, read of others."""
+        key = self.scope.key(document, round).digest
+        if key not in self._lately and (record := self._texts(document, round)):
+            self._remember(key, record)
+        return self._lately.get(key, frozenset())
+
+    def _remember(self, key: bytes, record: TextRecord) -> None:
+        self._lately[key] = frozenset(text_id(text) for text in record.texts if text)
+        if len(self._lately) > _MOST_REMEMBERED:
+            del self._lately[next(iter(self._lately))]
 
     async def _read(self, document: int, make: Callable[[], _T]) -> _T:
         """What ``make`` makes of a document, which may have to be downloaded."""
@@ -210,13 +226,14 @@ class Resolver:
             return await _in_thread(make)
 
     def _judge(
-        self, document: int, round: int, seen: set[str], completion: Completion, request: Request
+        self, document: int, round: int, seen: set[bytes], completion: Completion, request: Request
     ) -> str | Rejected:
         """What the gates say, and whether the document has the same text already; what is accepted is ``seen``."""
         verdict = self.gates.check(completion.text, completion.finish_reason, request, reasoned=completion.reasoned)
         if isinstance(verdict, Accepted):
-            if verdict.text not in seen:
-                seen |= {verdict.text} if self.gates.distinct else set()
+            same = text_id(verdict.text)
+            if same not in seen or not self.gates.distinct:
+                seen.add(same)
                 return verdict.text
             verdict = Rejected("duplicate")
         rejected = RejectedText(document, round, verdict.cause, completion.text)
