@@ -39,11 +39,12 @@ from streamdocs.config import RunFile
 from streamdocs.corpus import prepare_corpus
 from streamdocs.corpus.tokenizing.tokenizer import CorpusTokenizer
 from streamdocs.run import Run
-from streamdocs.sections import GeneratorSection
 from streamdocs.store import LmdbStore
+from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.make import make_endpoints
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.statistics import Statistics
@@ -123,12 +124,13 @@ async def _measure(folder: Path, port: int, n: int, parts: defaultdict[str, floa
     )
     slots, counts = CapacityLimiter(IN_FLIGHT), Statistics()
     pool = Pool(make_endpoints(section), slots=slots)
+    desk = Desk.of(pool, slots)
     store = LmdbStore(tempfile.mkdtemp(dir=folder))
     try:
         model, revision = await pool.model()
         run = Run.of(file, file.generator.generator((model, revision)))
-        lanes = make_lanes(run, store, pool, Gates(), "benchmark:1", counts, max_lead=1 << 40)
-        loop = GenerationLoop(lanes, store, "benchmark:1", counts, slots=slots)
+        lanes = make_lanes(run, store, desk, Gates(), "benchmark:1", counts, max_lead=1 << 40)
+        loop = GenerationLoop(lanes, store, "benchmark:1", counts, desk=desk)
         parts.clear()
         parts["tokenizer"] -= others()
         wall, cpu = time.perf_counter(), time.process_time()
