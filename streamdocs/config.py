@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlparse
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
@@ -13,7 +12,7 @@ from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import Recipe
-from streamdocs.recipes.keys import Generator, Writers
+from streamdocs.recipes.keys import RULES, Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB, exact_fraction
 from streamdocs.sections import (
     FilePath,
@@ -23,6 +22,7 @@ from streamdocs.sections import (
     Section,
     ServerSection,
     StreamSection,
+    places_of,
     with_short_prompt,
 )
 from streamdocs.writers import GeneratorSection, WriterSection
@@ -54,16 +54,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping) and not isinstance(value, str):
         return {name: _plain(each) for name, each in value.items()}
     return str(value) if isinstance(value, os.PathLike | Fraction) else value
-
-
-def _places(fields: "RunFile | StreamSection", folder: Path) -> dict[str, str]:
-    """Where the corpus of some fields is, and its remote location, taken from ``folder`` where they are relative."""
-    found = {}
-    if fields.corpus:
-        found["corpus"] = str(folder / fields.corpus)
-    if fields.remote and not urlparse(fields.remote).scheme:  # as streaming tells a location from a path
-        found["remote"] = str(folder / fields.remote)
-    return found
 
 
 class RunFile(Section):
@@ -117,6 +107,8 @@ class RunFile(Section):
     def _has_what_it_needs(self) -> "RunFile":
         if self.streams is not None:
             self._check_streams(self.streams)
+        if RULES in (self.writers or {}):
+            raise ValueError(f"writers.{RULES}: rules that write without a model have that name: take another")
         if self.writers and self.generator != GeneratorSection():
             raise ValueError("writers say what generator does: give the one or the others")
         if not self.synthetic:
@@ -211,13 +203,13 @@ class RunFile(Section):
         if not isinstance(fields, dict):
             raise ConfigError(f"run file {path} does not hold fields, each with its value, like `corpus: corpus`")
         run = cls._checked(fields, f"run file {path}", folder)
-        places: dict[str, Any] = {**_places(run, folder), "generator": run.generator.relative_to(folder)}
+        places: dict[str, Any] = {**places_of(run, folder), "generator": run.generator.relative_to(folder)}
         places["writers"] = run.writers and {name: each.relative_to(folder) for name, each in run.writers.items()}
         if run.store and "://" not in run.store:
             places["store"] = str(folder / run.store)
         if run.streams is not None:
             streams = run.streams.items()
-            places["streams"] = {name: each.model_copy(update=_places(each, folder)) for name, each in streams}
+            places["streams"] = {name: each.model_copy(update=places_of(each, folder)) for name, each in streams}
         return run.model_copy(update=places)
 
     @classmethod

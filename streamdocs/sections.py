@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlparse
 
 from pydantic import (
     AfterValidator,
@@ -21,7 +22,7 @@ from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults
 from streamdocs.corpus.columns.conditions import Where
 from streamdocs.recipes import RECIPES, Recipe
-from streamdocs.recipes.programs.files import load_program
+from streamdocs.recipes.programs.files import find_program
 from streamdocs.recipes.programs.styles import STYLES
 from streamdocs.recipes.prompts import PACKAGED, load_prompt
 from streamdocs.schedule.mixture import WhenBehind, exact_fraction
@@ -65,7 +66,10 @@ def _make_recipe(value: Any, info: ValidationInfo) -> Any:
         packaged = prompt in PACKAGED and not ((info.context or Path()) / prompt).exists()
         fields["prompt"] = load_prompt(prompt if packaged else (info.context or Path()) / prompt)
     if isinstance(fields.get("styles"), dict):
-        fields["styles"] = {_style(each, info.context): weight for each, weight in fields["styles"].items()}
+        styles = {_style(each, info.context): weight for each, weight in fields["styles"].items()}
+        if len(styles) < len(fields["styles"]) or any(isinstance(each, bool) for each in styles.values()):
+            raise ValueError("styles: each has one name, and a whole number")
+        fields["styles"] = styles
     try:
         return TypeAdapter(RECIPES[name]).validate_python(fields)
     except ValidationError as error:
@@ -74,9 +78,7 @@ def _make_recipe(value: Any, info: ValidationInfo) -> Any:
 
 def _style(name: Any, folder: Path | None) -> Any:
     """A packaged style by its name, or the program in a file."""
-    return (
-        load_program((folder or Path()) / expand_path(name)) if isinstance(name, str) and name not in STYLES else name
-    )
+    return name if not isinstance(name, str) or name in STYLES else find_program(name, folder or Path())
 
 
 RecipeFields = Annotated[InstanceOf[Recipe] | None, BeforeValidator(_make_recipe)]
@@ -210,3 +212,13 @@ def with_short_prompt(fields: Any) -> Any:
     if recipe.get("styles") or RECIPES[recipe["name"]].default_styles:  # which have prompts of their own
         return fields
     return {**fields, "recipe": {"prompt": f"short-{RECIPES[recipe['name']].kind}", **recipe}}
+
+
+def places_of(fields: Any, folder: Path) -> dict[str, str]:
+    """Where the corpus of some fields is, and its remote location, taken from ``folder`` where they are relative."""
+    found = {}
+    if fields.corpus:
+        found["corpus"] = str(folder / fields.corpus)
+    if fields.remote and not urlparse(fields.remote).scheme:  # as streaming tells a location from a path
+        found["remote"] = str(folder / fields.remote)
+    return found

@@ -173,6 +173,16 @@ class GenerationScope:
 
         return not asked(self).isdisjoint(asked(other))
 
+    def shares_steps_with(self, other: "GenerationScope") -> bool:
+        """Whether what a step of a program gives may be wanted by a program of another scope, too."""
+
+        def steps(scope: GenerationScope) -> set[bytes]:
+            teams = [] if scope.recipe.is_plain else [task.team for task in scope.recipe.tasks]
+            pairs = (pair for team in teams for pair in zip(team.program.steps, team.writers, strict=True))
+            return {canonical([step.request_part, scope.writers[name].fingerprint]) for step, name in pairs}
+
+        return not steps(self).isdisjoint(steps(other))
+
     def cut_places(self, text: str, round: int) -> list[int]:
         """The characters of a document at which the generations of a round go in, in the order of their slots."""
         tokens, offsets = self.corpus.tokenizer.encode_offsets(text)

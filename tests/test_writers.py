@@ -37,12 +37,16 @@ def recipe(**fields) -> dict:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        (recipe(styles={"nonsense": 1}), r"nonsense"),
+        (recipe(styles={"esay": 1}), r"style 'esay': it is one of encyclopedia, easy, .*, or the name of a file"),
         (recipe(styles={"faq": 0}), r"styles: faq: 0; a weight is a whole number from 1 on"),
         (recipe(styles={"faq": "many"}), r"styles"),
+        (recipe(styles={"faq": 1}, max_tokens=77), r"max_tokens: that of the styles' steps is taken: leave it out"),
+        (recipe(styles={"faq": True}), r"styles: each has one name, and a whole number"),
+        (recipe(styles={"mine.yaml": 1, "./mine.yaml": 1}), r"styles: each has one name, and a whole number"),
+        ({"writers": {"template": {"engine": "template"}}}, r"rules that write without a model have that name"),
         (recipe(styles={}), r"styles: none is named"),
         (recipe(styles={"faq": 1, "table": 2}), r"4 slots cannot be dealt exactly by weights .*a multiple of 3"),
-        (recipe(styles={"faq": 1}, prompt="mine.txt"), r"give prompt or styles"),
+        (recipe(styles={"faq": 1}, prompt="mine.txt"), r"prompt: that of the styles' steps is taken: leave it out"),
         (recipe(writers={"answer": "small"}), r"'small' names the writer of a step, and the steps are text"),
         (recipe(writers={"small": 3}) | {"writers": {}}, r"writers"),
         (recipe(name="stretch", styles={"faq": 1}), r"style faq reads document"),
@@ -99,6 +103,12 @@ def test_a_recipe_that_names_nobody_is_told_to_server_and_trainer(tmp_path, smal
         make_desk(file)
     with pytest.raises(ConfigError, match=r"writer 'nobody': the writers of this run are .*small, large"):
         Run.of(file, file.who_writes())
+
+
+@pytest.mark.parametrize("option", ["--endpoint=http://there", "--model-name=m", "--tokens-per-second=9"])
+def test_options_of_the_one_generator_are_refused_where_there_are_writers(option, tmp_path):
+    told = CliRunner().invoke(app, ["serve", str(write(tmp_path, {"writers": TWO})), option])
+    assert told.exit_code == 1 and "the run file has writers, small, large: say it there" in told.output
 
 
 def test_the_first_writer_writes_what_names_nobody_and_only_who_is_asked_is_begun(tmp_path):

@@ -30,12 +30,12 @@ from streamdocs_server.gates.gates import Gates
 from streamdocs_server.show_prompts import show_prompts
 from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.telling.view import View
-from streamdocs_server.work.again import reopen
 from streamdocs_server.work.desk import make_desk
 from streamdocs_server.work.lane import make_lanes
 from streamdocs_server.work.leases import server_name
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.outcome import Outcome
+from streamdocs_server.work.retire import reopen
 from streamdocs_server.work.statistics import Budget, Statistics
 
 
@@ -82,7 +82,10 @@ def serve(
             "server_arguments": None if sglang_arguments is None else tuple(shlex.split(sglang_arguments)),
             "tokens_per_second": tokens_per_second,
         }
-        generator = with_options(run.generator, {name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        if run.writers and given:
+            raise ConfigError(f"{', '.join(given)}: the run file has writers, {', '.join(run.writers)}: say it there")
+        generator = with_options(run.generator, given)
         asyncio.run(serve_run(run.model_copy(update={"generator": generator}), again or ()))
     except StreamdocsError as error:
         error_exit(error)

@@ -19,8 +19,8 @@ from streamdocs.streams import GenerationScope, SyntheticStream
 from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.make import make_sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
-from streamdocs_server.work.programs import parts_of, step_request
 from streamdocs_server.work.resolve import requests, sources_of
+from streamdocs_server.work.rows import parts_of, step_request
 
 
 def show_prompts(

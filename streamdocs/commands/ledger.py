@@ -50,8 +50,8 @@ def open_run(run_file: Path, generator: Generator | None = None) -> tuple[Run, S
         raise ConfigError(f"{run_file}: nothing is written or sealed where synthetic_fraction is 0")
     store = open_store(file.store, must_exist=generator is None)
     known = None if registered_generators(store) else generator
-    generator = file.generator.generator() or known or wait_for_generator(store, 5, file.generator.sampling)
-    return Run.of(file, generator), store
+    who = file.who_writes() or known or wait_for_generator(store, 5, file.generator.sampling)
+    return Run.of(file, who), store
 
 
 def open_ledgers(run_file: Path, stream: str | None, generator: Generator | None = None) -> list[Ledger]:

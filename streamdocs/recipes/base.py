@@ -9,7 +9,7 @@ always uses the newest ``generations`` there are.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What the three recipes have in common.
+    """What all recipes have in common.
 
     Args:
         generations: Generations a unit draws on, G.
@@ -113,9 +113,10 @@ class Recipe:
             self._check_programs()
 
     def _check_programs(self) -> None:
-        said = {each.name: each.default_factory for each in fields(self) if each.name == "prompt"}
-        if self.styles and self.prompt != said["prompt"]():  # type: ignore[operator]
-            raise ConfigError(f"{self.name}: styles have prompts of their own: give prompt or styles")
+        for each in fields(self) if self.styles else ():
+            default = each.default if each.default_factory is MISSING else each.default_factory()
+            if each.name in ("prompt", "max_tokens") and getattr(self, each.name) != default:
+                raise ConfigError(f"{self.name}: {each.name}: that of the styles' steps is taken: leave it out")
         for task in self.tasks:
             program = task.team.program
             if not program.reads or not program.reads <= {*self.fields}:
@@ -149,6 +150,11 @@ class Recipe:
             weights = dict(zip(programs, self.styles.values(), strict=True))
             names = deal(weights, self.generations, f"{self.name}: styles")
         return make_tasks([(name, programs[name]) for name in names], self.writers or {})
+
+    @property
+    def steps(self) -> list[Step]:
+        """Every step of its programs; none where there is one prompt for all."""
+        return [] if self.is_plain else [step for task in self.tasks for step in task.team.program.steps]
 
     def tasks_of_round(self, round: int) -> list[Task]:
         """Those of the slots that a round fills."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,19 @@ def test_an_example_from_start_to_end(name, corpus, tmp_path):
     }
     programs = {stream.name for stream in dataset.run.synthetic if not stream.recipe.is_plain}
     assert all(bool(each.steps) == (each.stream in programs) for each in written)
+    commands = (
+        ["generations", run_file, "--limit", 2],
+        ["ledger", "verify", run_file],
+        ["audit", run_file, "--diversity"],
+    )
+    for command in commands:
+        told = subprocess.run(
+            [Path(sys.executable).parent / "streamdocs", *map(str, command)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 0, (command, told.stderr)
     found = audit(dataset).summary()
     assert found["asked"] == sum(bool(sample["synthetic"]) for sample in samples)
 

@@ -5,12 +5,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from streamdocs.generations.encoding import Buffer, TextRecord, TokenRecord, is_of_another
+from streamdocs.generations.encoding import Buffer, TextRecord, TokenRecord, encode_text, is_of_another
 from streamdocs.recipes.keys import Key
 from streamdocs.store import Store, Table
 from streamdocs_server._base.together import Together
 
+#: What is written: bytes by key, and texts, which are packed on the way.
 Entries = Mapping[Table, Mapping[bytes, bytes]]
+Texts = Mapping[Key, TextRecord]
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +36,15 @@ class Committer:
         Raises:
             StoreError: They could not be written.
         """
-        await self._writes.do(entries)
+        await self._writes.do(lambda: entries)
 
-    async def replace(self, entries: Entries) -> None:
-        """Write entries, also in the place of others; as ``add``."""
-        await asyncio.to_thread(self._store.replace, entries)
+    async def add_texts(self, texts: Texts) -> None:
+        """The same of texts, under their keys."""
+        await self._writes.do(lambda: _packed(texts))
+
+    async def replace(self, entries: Entries, texts: Texts) -> None:
+        """Write both, also in the place of others; as ``add``."""
+        await asyncio.to_thread(lambda: self._store.replace({**entries, **_packed(texts)}))
 
     def find(
         self, table: Table, key: Key, where: bytes, decode: Callable[[Key, Buffer | None], _Record | None]
@@ -57,10 +63,14 @@ class Committer:
         """Wait until all that was given is written, also what nobody waits for any more."""
         await self._writes.flush()
 
-    def _write(self, group: list[Entries]) -> Sequence[None]:
+    def _write(self, group: list[Callable[[], Entries]]) -> Sequence[None]:
         merged: dict[Table, dict[bytes, bytes]] = {}
         for entries in group:
-            for table, values in entries.items():
+            for table, values in entries().items():
                 merged.setdefault(table, {}).update(values)
         self._store.add_all(merged)
         return [None] * len(group)
+
+
+def _packed(texts: Texts) -> Entries:
+    return {"texts": {key.digest: encode_text(key, record) for key, record in texts.items()}}

@@ -166,7 +166,8 @@ class Desk(Mapping[str, Writer]):
         """Make the engine of a writer anew after a pause, once for all who wait for it."""
         engine = writer.engine
         if not writer.fault:
-            log.warning("writer %s is down, and others go on: %s", writer.name, fault)
+            text = "writer %s is down, and tried again every %d s while others go on. It said: %s"
+            log.warning(text, writer.name or "default", _PAUSE_SECONDS, fault)
         writer.fault = fault
         await asyncio.sleep(_PAUSE_SECONDS)
         if writer.engine is engine:

@@ -13,6 +13,7 @@ from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope, SyntheticStream
 from streamdocs_server.gates.gates import Gates
+from streamdocs_server.gates.steps import gates_of
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.leases import Leases
 from streamdocs_server.work.resolve import Resolver
@@ -39,6 +40,8 @@ def make_lanes(
     """
     lanes = []
     for stream in run.synthetic:
+        for step in stream.recipe.steps:
+            gates_of(gates, step)
         resolver = Resolver(stream.scope, store, desk, gates, attempts, statistics, again)
         beside = [other.scope for other in run.synthetic if other is not stream]
         lanes.append(Lane(stream, store, resolver, server, max_lead, beside))

@@ -7,47 +7,26 @@ from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
-from streamdocs._base.hashing import digest128
-from streamdocs.generations.encoding import TextRecord, decode_text, encode_text
+from streamdocs.generations.encoding import TextRecord, decode_text
 from streamdocs.generations.rejected import RejectedText
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key, step_key
-from streamdocs.recipes.programs.chunks import chunks, tail
-from streamdocs.recipes.programs.program import PREVIOUS, Program, Step
+from streamdocs.recipes.programs.chunks import tail
+from streamdocs.recipes.programs.program import PREVIOUS, Step
 from streamdocs.recipes.programs.tasks import Task, Team
 from streamdocs.streams import GenerationScope
 from streamdocs_server.engines import Completion
 from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Gates, Rejected
-from streamdocs_server.gates.steps import Given, gates_of, judge_step, rows_of
+from streamdocs_server.gates.steps import Given, gates_of, judge_step
 from streamdocs_server.work.commit import Committer
 from streamdocs_server.work.desk import Asked, Desk, Judge, another_seed
+from streamdocs_server.work.rows import REVISE, Row, Slot, after_answer, parts_of, step_request, text_id
 from streamdocs_server.work.statistics import Statistics
 
 _T = TypeVar("_T")
 
 Ask = Callable[[Writer, Request, int, Judge[Given]], Awaitable[Asked[Given]]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a slot has so far: the fields of its source, and what steps gave.
-
-    Args:
-        slot: Which of the round.
-        values: By name.
-        ordinal: Tells it apart from rows that ask the same.
-        steps: Digests of the keys of the steps behind it.
-        sent: Names of the verdicts that sent it back.
-        cause: Why it ended; "" for one that goes on.
-    """
-
-    slot: int
-    values: Mapping[str, str]
-    ordinal: int
-    steps: tuple[bytes, ...] = ()
-    sent: tuple[str, ...] = ()
-    cause: str = ""
 
 
 @dataclass
@@ -59,24 +38,6 @@ class _Item:
     seen: set[tuple[str, str]] = field(default_factory=set)
     attempts: int = 0
     cut: int = 0
-
-
-@dataclass
-class _Slot:
-    """The text of a slot as far as it is, chunk by chunk."""
-
-    texts: list[str] = field(default_factory=list)
-    steps: list[bytes] = field(default_factory=list)
-    cause: str = ""
-
-    def add(self, program: Program, rows: list[Row]) -> list[Mapping[str, str]]:
-        """Add what the rows of a chunk came to, and return it; without any, the slot is rejected."""
-        self.steps += dict.fromkeys(digest for row in rows for digest in row.steps)
-        if whole := [row.values for row in rows if not row.cause]:
-            self.texts.append(program.text(whole))
-        else:
-            self.cause = rows[0].cause
-        return whole
 
 
 @dataclass(frozen=True)
@@ -100,7 +61,12 @@ class Programs:
     again: Set[str]
 
     async def write(
-        self, document: int, round: int, sources: Sequence[Mapping[str, str]], earlier: Set[bytes]
+        self,
+        document: int,
+        round: int,
+        sources: Sequence[Mapping[str, str]],
+        earlier: Set[bytes],
+        known: TextRecord | None = None,
     ) -> TextRecord:
         """The texts of an item.
 
@@ -108,21 +74,26 @@ class Programs:
             document, round: The item.
             sources: What the program of each slot reads.
             earlier: Digests (``text_id``) of texts that units have together with these.
+            known: The item as it is stored; only slots that were rejected for a cause of ``again`` are written anew.
 
         Raises:
             EngineError: A writer cannot be used, and no other goes on.
         """
         item = _Item(document, round)
         tasks = self.scope.recipe.tasks_of_round(round)
-        teams: dict[Team, list[int]] = {}
+        slots = {number: Slot.of(known, number, self.again) for number in range(len(tasks))}
+        teams: dict[Team, dict[int, Slot]] = {}
         for number, task in enumerate(tasks):
-            teams.setdefault(task.team, []).append(number)
-        found = await _all(self._team(item, numbers, tasks, sources) for numbers in teams.values())
-        slots = {number: slot for part in found for number, slot in part.items()}
+            if not slots[number].is_done:
+                teams.setdefault(task.team, {})[number] = slots[number]
+        await _all(self._team(item, those, tasks, sources) for those in teams.values())
         texts, seen = list[str | None](), {*earlier}
         for number in range(len(tasks)):
             slot, program = slots[number], tasks[number].team.program
             text = program.join.join(slot.texts)
+            if slot.is_done:
+                texts.append(None if slot.cause else text)
+                continue
             if not slot.cause and len(text) < min(program.least, sum(map(len, sources[number].values())) // 2):
                 slot.cause = "too short"
             same = text_id(text)
@@ -135,22 +106,21 @@ class Programs:
         return TextRecord(texts, causes, item.attempts, item.cut, steps)
 
     async def _team(
-        self, item: _Item, numbers: list[int], tasks: Sequence[Task], sources: Sequence[Mapping[str, str]]
-    ) -> dict[int, _Slot]:
-        """The slots of one team, by number: chunk by chunk, each step for all of them together."""
-        team = tasks[numbers[0]].team
-        slots = {number: _Slot() for number in numbers}
-        parts = {number: parts_of(team.program, sources[number]) for number in numbers}
+        self, item: _Item, slots: dict[int, Slot], tasks: Sequence[Task], sources: Sequence[Mapping[str, str]]
+    ) -> None:
+        """Write the slots of one team, by number: chunk by chunk, each step for all of them together."""
+        team = tasks[next(iter(slots))].team
+        parts = {number: parts_of(team.program, sources[number]) for number in slots}
         for at in range(max(map(len, parts.values()))):
             rows = []
             for number, slot in slots.items():
                 if at < len(parts[number]) and not slot.cause:
                     before = tail(team.program.join.join(slot.texts))
-                    rows.append(Row(number, {**parts[number][at], PREVIOUS: before}, tasks[number].ordinal))
+                    values = {**parts[number][at], PREVIOUS: before}
+                    rows.append(Row(number, values, tasks[number].ordinal, sent=slot.sent))
             for number, found in groupby(await self._steps(item, team, rows), key=lambda row: row.slot):
                 whole = slots[number].add(team.program, list(found))
                 self.statistics.outcome.correct(self.scope.stream, team.program, whole)
-        return slots
 
     async def _steps(
         self, item: _Item, team: Team, rows: list[Row], start: int = 0, stop: int | None = None
@@ -158,10 +128,10 @@ class Programs:
         """Rows after the steps from ``start`` to before ``stop``, in their order."""
         names = [step.name for step in team.program.steps]
         for number, step in [*enumerate(team.program.steps)][start:stop]:
-            rows = await self._step(item, step, team.writers[number], rows)
+            rows = await self._step(item, team, number, rows)
             if step.back is not None:
                 again = partial(self._again, item, team, names.index(step.back), number + 1)
-                rows = _flat(await _all(again(row) if row.cause == _REVISE else _same(row) for row in rows))
+                rows = _flat(await _all(again(row) if row.cause == REVISE else _same(row) for row in rows))
         return rows
 
     async def _again(self, item: _Item, team: Team, back: int, stop: int, row: Row) -> list[Row]:
@@ -169,15 +139,19 @@ class Programs:
         sent = (*row.sent, team.program.steps[stop - 1].name)
         return await self._steps(item, team, [replace(row, cause="", sent=sent)], back, stop)
 
-    async def _step(self, item: _Item, step: Step, writer: str, rows: list[Row]) -> list[Row]:
+    async def _step(self, item: _Item, team: Team, number: int, rows: list[Row]) -> list[Row]:
         """Rows after one step, in their order. Those that fill its prompt alike are asked for together."""
+        step, writer = team.program.steps[number], team.writers[number]
+        is_read = step.parser == "text" and step.name in team.program.read_names
         alike: dict[tuple[str, ...], list[int]] = {}
         for at, row in enumerate(rows):
             if not row.cause:
                 alike.setdefault(tuple(row.values.get(name, "") for name in step.inputs), []).append(at)
         after = [[row] for row in rows]
         found = await _all(
-            self._alike(item, step, writer, dict(zip(step.inputs, filled, strict=True)), [rows[at] for at in those])
+            self._alike(
+                item, step, writer, dict(zip(step.inputs, filled, strict=True)), [rows[at] for at in those], is_read
+            )
             for filled, those in alike.items()
         )
         for those, made in zip(alike.values(), found, strict=True):
@@ -186,7 +160,7 @@ class Programs:
         return _flat(after)
 
     async def _alike(
-        self, item: _Item, step: Step, name: str, fields: dict[str, str], rows: list[Row]
+        self, item: _Item, step: Step, name: str, fields: dict[str, str], rows: list[Row], is_read: bool
     ) -> list[list[Row]]:
         """What becomes of each of some rows in a step whose prompt they all fill with ``fields``."""
         key_of = partial(step_key, step, fields, self.scope.writers[name])
@@ -195,10 +169,12 @@ class Programs:
         async with self.desk.lock(key_of(0, 0)):  # other programs and streams may want the same
             records = {key: record for key in keys if (record := self._stored(key))}
             if missing := [key for key in keys if key not in records]:
-                records |= zip(missing, await self._asked(item, step, name, fields, missing), strict=True)
+                records |= zip(missing, await self._asked(item, step, name, fields, missing, is_read), strict=True)
         after: list[list[Row]] = [[] for _ in rows]
         for at, (key, (row, ordinal)) in enumerate(zip(keys, asked, strict=True)):
-            after[at // step.n] += _after(replace(row, steps=(*row.steps, key.digest)), step, records[key], ordinal)
+            after[at // step.n] += after_answer(
+                replace(row, steps=(*row.steps, key.digest)), step, records[key], ordinal
+            )
         return after
 
     def _stored(self, key: Key) -> TextRecord | None:
@@ -207,31 +183,33 @@ class Programs:
         return record if record and self.again.isdisjoint(record.causes) else None
 
     async def _asked(
-        self, item: _Item, step: Step, name: str, fields: dict[str, str], keys: list[Key]
+        self, item: _Item, step: Step, name: str, fields: dict[str, str], keys: list[Key], is_read: bool
     ) -> list[TextRecord]:
         """What a step gives under some keys, once that is stored; what another server stored meanwhile comes first."""
         known = [self.committer.find("texts", key, key.digest, decode_text) for key in keys]
         before = max((record.attempts for record in known if record), default=0)
         request = step_request(step, fields, len(keys))
-        writer, judge = self.desk[name], partial(self._judge, item, gates_of(self.gates, step))
+        writer, judge = self.desk[name], partial(self._judge, item, gates_of(self.gates, step), is_read)
         async with self.desk.turn(writer):
             asked = await self.ask(writer, request, another_seed(keys[0].seed, before), judge)
             item.attempts, item.cut = max(item.attempts, asked.attempts), max(item.cut, asked.cut)
             made = [TextRecord([*given], [None] * len(given), asked.attempts, asked.cut) for given in asked.accepted]
             made += [TextRecord([None], [cause], before + asked.attempts, asked.cut) for cause in asked.causes]
-            entries = {key.digest: encode_text(key, record) for key, record in zip(keys, made, strict=True)}
-            if any(known):  # which are asked for again
-                await self.committer.replace({"texts": entries})
-            else:
-                await self.committer.add({"texts": entries})
+            texts = dict(zip(keys, made, strict=True))
+            old = [key for key, record in zip(keys, known, strict=True) if record]  # to be asked for again
+            if old:
+                await self.committer.replace({}, {key: texts.pop(key) for key in old})
+            await self.committer.add_texts(texts)
         found = (self.committer.find("texts", key, key.digest, decode_text) for key in keys)
         return [stored or record for stored, record in zip(found, made, strict=True)]
 
-    def _judge(self, item: _Item, gates: Gates, completion: Completion, request: Request) -> Given | Rejected:
-        """What an answer gives; a text that the item has already is none."""
+    def _judge(
+        self, item: _Item, gates: Gates, is_read: bool, completion: Completion, request: Request
+    ) -> Given | Rejected:
+        """What an answer gives; a text to be read that the item has already is none."""
         step = request.step
         given = judge_step(gates, completion.text, completion.finish_reason, request, reasoned=completion.reasoned)
-        if not isinstance(given, Rejected) and step and step.kind != "free" and gates.distinct:
+        if not isinstance(given, Rejected) and is_read and step and step.kind != "free" and gates.distinct:
             same = (step.name, given[0])
             if same in item.seen:
                 given = Rejected("duplicate")
@@ -240,43 +218,6 @@ class Programs:
             text = RejectedText(item.document, item.round, given.cause, completion.text)
             self.statistics.outcome.reject(text, self.scope.stream)
         return given
-
-
-#: In place of a cause: the row is sent back.
-_REVISE = "revise"
-
-
-def text_id(text: str) -> bytes:
-    """What tells a text from others of its document."""
-    return digest128(text.encode())
-
-
-def step_request(step: Step, fields: Mapping[str, str], n: int) -> Request:
-    """What a step asks for."""
-    return Request(kind=step.kind, template=step.prompt, fields=fields, n=n, max_tokens=step.max_tokens, step=step)
-
-
-def parts_of(program: Program, source: Mapping[str, str]) -> list[Mapping[str, str]]:
-    """What the steps read at once of a source: all of it, or chunk by chunk."""
-    if program.chunk is None:
-        return [source]
-    return [{**source, "document": chunk} for chunk in chunks(source["document"], program.chunk)]
-
-
-def _after(row: Row, step: Step, record: TextRecord, ordinal: int) -> list[Row]:
-    """The rows that an answer makes of one."""
-    if cause := next(filter(None, record.causes), None):
-        return [replace(row, cause=cause)]
-    given = tuple(text or "" for text in record.texts)
-    cause = ""
-    if step.parser == "verdict" and given[0] != "accept":
-        back = given[0] == "revise" and step.back is not None and step.name not in row.sent
-        cause = _REVISE if back else "judged unfit"
-    each = step.most if step.parser == "list" else 1
-    return [
-        replace(row, values={**row.values, **values}, ordinal=ordinal * each + number, cause=cause)
-        for number, values in enumerate(rows_of(step, given))
-    ]
 
 
 async def _same(row: Row) -> list[Row]:

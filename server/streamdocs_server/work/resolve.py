@@ -15,7 +15,6 @@ from streamdocs.generations.encoding import (
     TextRecord,
     decode_text,
     decode_tokens,
-    encode_text,
     encode_tokens,
     is_of_another,
 )
@@ -24,7 +23,7 @@ from streamdocs.generations.records import token_key
 from streamdocs.generations.rejected import RejectedText
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
-from streamdocs.store import Store, Table
+from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
 from streamdocs_server._base.together import Together
 from streamdocs_server.engines import Completion
@@ -32,7 +31,8 @@ from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
 from streamdocs_server.work.commit import Committer
 from streamdocs_server.work.desk import Asked, Desk, Judge, another_seed
-from streamdocs_server.work.programs import Programs, text_id
+from streamdocs_server.work.programs import Programs
+from streamdocs_server.work.rows import text_id
 from streamdocs_server.work.statistics import Statistics, tally
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Resolver:
         if new and self.again:
             await self._replace(key, where, text)
         elif new:
-            await self.committer.add({"texts": {key.digest: encode_text(key, text)}})
+            await self.committer.add_texts({key: text})
             # Tokens are those of the text that everybody will find: another server may have been faster.
             found = self.committer.find("texts", key, key.digest, decode_text)
             if found is None and self._is_anothers(key):  # two keys of one digest: only the first has anything
@@ -120,11 +120,7 @@ class Resolver:
     async def _replace(self, key: Key, where: bytes, text: TextRecord) -> None:
         """Keep texts, and their tokens with them, also where the store has some of them."""
         encoded = await self._encoded.do(text)
-        records: dict[Table, dict[bytes, bytes]] = {
-            "texts": {key.digest: encode_text(key, text)},
-            "tokens": {where: encode_tokens(key, encoded)},
-        }
-        await self.committer.replace(records)
+        await self.committer.replace({"tokens": {where: encode_tokens(key, encoded)}}, {key: text})
 
     @cached_property
     def committer(self) -> Committer:
@@ -161,7 +157,7 @@ class Resolver:
         decode = self.scope.corpus.tokenizer.decode
         texts = [decode(each) if len(each) else None for each in whole]
         record = TextRecord(texts, [None if text else "lost with its text" for text in texts], 0, 0)
-        await self.committer.add({"texts": {key.digest: encode_text(key, record)}})
+        await self.committer.add_texts({key: record})
         return record
 
     async def _generate(self, document: int, round: int, known: TextRecord | None) -> TextRecord:
@@ -191,7 +187,7 @@ class Resolver:
     async def _perform(self, document: int, round: int, known: TextRecord | None) -> TextRecord:
         """The same where programs write: what was accepted is found again, step by step."""
         sources = await self._read(document, partial(sources_of, self.scope, document, round))
-        record = await self._programs.write(document, round, sources, self._earlier(document, round))
+        record = await self._programs.write(document, round, sources, self._earlier(document, round), known)
         return replace(record, attempts=record.attempts + known.attempts) if known else record
 
     @cached_property

@@ -1,14 +1,16 @@
-"""Retirement: rounds that newer ones replaced, and that no unread window or checkpoint refers to, leave the store."""
+"""What leaves the store: rounds that newer ones replaced and nobody refers to, and rejections to be asked for again."""
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import msgpack
 
+from streamdocs.errors import ConfigError
 from streamdocs.generations.encoding import decode_text
 from streamdocs.generations.heartbeat import is_only_scope
-from streamdocs.generations.progress import read_retired, read_watermark, retired_key
+from streamdocs.generations.progress import Tally, read_retired, read_watermark, retired_key
 from streamdocs.generations.records import token_keys
 from streamdocs.ledger.windows import windows_in_use
 from streamdocs.store import Store
@@ -106,7 +108,7 @@ class Retirer:
 
     def _steps(self, sources: list[int], round: int) -> list[bytes]:
         """The keys of what steps of programs gave for the items of a round."""
-        if self._scope.recipe.is_plain:
+        if self._scope.recipe.is_plain or any(self._scope.shares_steps_with(other) for other in self._beside):
             return []
         with self._store.read() as snapshot:
             keys = [self._scope.key(source, round) for source in sources]
@@ -124,3 +126,32 @@ class Retirer:
 
 def _replace_by(number: int) -> Callable[[bytes | None], bytes]:
     return lambda _: msgpack.packb(number)
+
+
+def reopen(store: Store, scopes: Sequence[GenerationScope], causes: Collection[str]) -> frozenset[str]:
+    """Make unresolved again what holds a generation that was rejected for one of some causes, or for any: ``all``.
+
+    What was accepted stays. Rounds that retired do, too. Of all servers of a store, only the one that is told to will
+    ask again for what is reopened.
+
+    Returns:
+        The causes.
+
+    Raises:
+        ConfigError: Nothing was rejected for one of them.
+    """
+    found: dict[bytes, Counter[str]] = {}
+    for scope in scopes:
+        retired = Retirer(store, scope).retired_rounds
+        with store.read() as snapshot:
+            for key, value in snapshot.scan("blocks", scope.id):
+                rejected = Tally.unpack(value).rejected
+                if rejected and scope.generation_order.block(int.from_bytes(key[-8:], "big")).round >= retired:
+                    found[key] = rejected
+    known = sum(found.values(), Counter[str]())
+    sought = frozenset(known if "all" in causes else causes)
+    if unknown := sorted(sought - known.keys()):
+        there = ", ".join(f"{cause!r} ({count:,})" for cause, count in known.most_common()) or "nothing"
+        raise ConfigError(f"--again {unknown[0]!r}: nothing was rejected for that. There is {there}")
+    store.delete("blocks", [key for key, rejected in found.items() if not sought.isdisjoint(rejected)])
+    return sought

@@ -57,4 +57,6 @@ def _with_prompt(step: Any, folder: Path) -> Any:
         return step
     name = expand_path(step["prompt"])
     packaged = name in PACKAGED and not (folder / name).exists()
+    if isinstance(step.get("tags"), str):
+        step = {**step, "tags": [step["tags"]]}
     return {**step, "prompt": load_prompt(name if packaged else folder / name)}

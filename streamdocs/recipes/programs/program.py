@@ -1,5 +1,6 @@
 """What a program is: steps that a writer is asked for one after another, and the text that is made of their outputs."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,7 +114,8 @@ class Step:
     def request_part(self) -> list[Any]:
         """All of it that can change the text of an answer, or what is read from it; without its writer."""
         sampling = [self.temperature, self.top_p]
-        return [digest128(self.prompt.encode()), self.parser, list(self.tags), self.most, self.max_tokens, sampling]
+        most = self.most if self.parser == "list" else 1
+        return [digest128(self.prompt.encode()), self.parser, list(self.tags), most, self.max_tokens, sampling]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +150,6 @@ class Program:
             raise ConfigError(f"program: {len(self.steps)} steps; from 1 to {MOST_STEPS}")
         if self.chunk is not None and not LEAST_CHUNK <= self.chunk <= MOST_CHARS:
             raise ConfigError(f"program: chunk={self.chunk}; from {LEAST_CHUNK} to {MOST_CHARS:,} characters")
-        if self.fanout > MOST_ROWS:
-            raise ConfigError(f"program: up to {self.fanout} rows of outputs of one source; at most {MOST_ROWS}")
         if not 1 <= self.least <= MOST_CHARS:
             raise ConfigError(f"program: least={self.least}; from 1 to {MOST_CHARS:,} characters")
         texts = [step for step in self.steps if step.parser != "verdict"]
@@ -158,6 +158,8 @@ class Program:
         if not self.template:
             object.__setattr__(self, "template", "\n\n".join(f"{{{name}}}" for name in texts[-1].outputs))
         self._check_names()
+        if self.fanout > MOST_ROWS:
+            raise ConfigError(f"program: up to {self.fanout} rows of outputs of one source; at most {MOST_ROWS}")
 
     def _check_names(self) -> None:
         """Raise ConfigError where a step or the template reads what is not there."""
@@ -191,11 +193,18 @@ class Program:
         return {name for step in self.steps for name in step.inputs} & _RESERVED - {PREVIOUS}
 
     @property
+    def read_names(self) -> set[str]:
+        """Names of the outputs that training reads."""
+        return placeholders(self.template)
+
+    @property
     def fanout(self) -> int:
-        """Most rows of outputs of one chunk."""
-        product = 1
-        for step in self.steps:
+        """Most rows of outputs of one chunk, those with them that a verdict sends back."""
+        names, product = [step.name for step in self.steps], 1
+        for number, step in enumerate(self.steps):
             product *= step.fanout
+            if step.back is not None:
+                product *= math.prod(each.fanout for each in self.steps[names.index(step.back) : number])
         return product
 
     @property

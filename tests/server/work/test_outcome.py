@@ -27,10 +27,10 @@ from streamdocs_server.cli import app, serve_run
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Cause, Gates
-from streamdocs_server.work.again import reopen
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.outcome import Corrections, Outcome, small_model_warning
 from streamdocs_server.work.resolve import Resolver
+from streamdocs_server.work.retire import reopen
 
 
 def serve(loop) -> None:

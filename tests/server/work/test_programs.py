@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from anyio import CapacityLimiter
 from conftest import OPEN_GATES, TEMPLATE, make_corpus, make_loop, make_run, make_texts
 from streamdocs import Answer, Append, Correct, Judge, Program, Rephrase, Step, Stitch, Template, Think
 from streamdocs.config import RunFile
-from streamdocs.errors import EngineError
+from streamdocs.errors import ConfigError, EngineError
 from streamdocs.generations.encoding import decode_text
 from streamdocs.generations.progress import read_retired, read_tallies, total
 from streamdocs.recipes.keys import Generator, Writers, step_key
@@ -23,6 +24,7 @@ from streamdocs_server.engines import Answer as Said
 from streamdocs_server.engines import Completion
 from streamdocs_server.engines.writer import Writer
 from streamdocs_server.work.desk import Desk
+from streamdocs_server.work.retire import reopen
 
 LARGE = Generator(model="large")
 DOCUMENTS = 30
@@ -263,6 +265,70 @@ def test_what_ends_between_two_steps_asks_for_nothing_twice(recipe, every, few_d
     assert sum(asked.values()) == len(reference.used)
 
 
+class Critic(Scripted):
+    """Whose critiques and verdicts are all the same."""
+
+    def say(self, request, told: str) -> str:
+        if request.step.name == "critique":
+            return "Nothing."
+        return (
+            super().say(request, told) + " and so on" * 30
+            if request.step.parser == "text"
+            else "<verdict>accept</verdict>"
+        )
+
+
+@pytest.mark.parametrize("recipe", [Correct(generations=2), Judge(generations=4, per_round=2)])
+def test_only_what_training_reads_has_to_differ(recipe, few_documents, store):
+    run, engine = make_run(few_documents, recipe), Critic()
+    serve(make_loop(run, store, max_lead=10**6, engine=engine))
+    held = total(read_tallies(store, run.stream().scope).values())
+    assert held.generations == DOCUMENTS * recipe.generations and not held.rejected
+
+
+def test_a_slot_that_is_asked_for_again_is_written_anew(few_documents, store):
+    run = make_run(few_documents, Stitch(generations=2, styles={JUDGED: 1}))
+    serve(make_loop(run, store, engine=Scripted(("accept", "reject"))))
+    before = total(read_tallies(store, run.stream().scope).values())
+    assert 0 < before.rejected["judged unfit"] < 2 * DOCUMENTS
+    kept = texts_of(run, store)
+    for verdict, left in (("reject", before.rejected["judged unfit"]), ("accept", 0)):
+        causes = reopen(store, [run.stream().scope], ["judged unfit"])
+        loop = make_loop(run, store, engine=(engine := Scripted((verdict,))))
+        loop.lanes[0].resolver = replace(loop.lanes[0].resolver, again=causes)
+        serve(loop)
+        after = total(read_tallies(store, run.stream().scope).values())
+        assert after.rejected["judged unfit"] == left
+        assert sum(n for (name, _), n in engine.asked.items() if name == "text") == before.rejected["judged unfit"]
+    assert all(texts_of(run, store)[at] == text for at, text in kept.items() if text)
+    assert all(texts_of(run, store).values())
+
+
+def texts_of(run, store) -> dict[tuple[int, int], str | None]:
+    found = {}
+    for document in range(DOCUMENTS):
+        key = run.stream().scope.key(document, 0)
+        with store.read() as snapshot:
+            record = decode_text(key, snapshot.get("texts", key.digest))
+        found.update({(document, number): text for number, text in enumerate(record.texts)})
+    return found
+
+
+def test_gates_of_a_step_that_cannot_be_are_told_before_anything_is_asked(few_documents, store):
+    second = step("more", "{text}", gates={"min_ratios": 1})
+    program = Program(steps=(step("text", "{document}"), second), name="wrong")
+    with pytest.raises(ConfigError, match=r"step more: gates: .*min_ratios"):
+        make_loop(make_run(few_documents, Rephrase(generations=1, styles={program: 1})), store, engine=Scripted())
+
+
+def test_rows_that_may_be_sent_back_are_counted():
+    listed = step("question", "{document}", parser="list", most=32)
+    verdict = step("verdict", "{question}", parser="verdict", back="question")
+    assert Program(steps=(listed,)).fanout == 32
+    with pytest.raises(ConfigError, match="up to 1024 rows of outputs of one source; at most 256"):
+        Program(steps=(listed, verdict))
+
+
 def test_recipes_that_share_a_step_share_its_texts(few_documents, store):
     first = Program(name="first", steps=TALK.steps[:2], template="{answer}")
     for recipe in (Rephrase(generations=2, styles={TALK: 1}), Rephrase(generations=2, styles={first: 1})):
@@ -283,6 +349,9 @@ def test_streams_and_styles_that_share_a_step_ask_for_it_once(few_documents, sto
     serve(make_loop(run, store, max_lead=10**6, engine=engine))
     by_step = Counter(name for (name, _), n in engine.asked.items() for _ in range(n))
     questions = 2 * 2 * DOCUMENTS  # of two slots, with two answers each
+    one, two = (stream.scope for stream in run.synthetic)
+    assert one.shares_steps_with(two) and not one.shares_with(two)  # so rounds of one retire, and their steps stay
+    assert not one.shares_steps_with(make_run(few_documents, Stitch(generations=2)).stream().scope)
     assert by_step == {"question": questions, "answer": 2 * questions, "pair": 2 * questions}
 
 
