@@ -204,7 +204,8 @@ class RunFile(Section):
             raise ConfigError(f"run file {path} does not hold fields, each with its value, like `corpus: corpus`")
         run = cls._checked(fields, f"run file {path}", folder)
         places: dict[str, Any] = {**places_of(run, folder), "generator": run.generator.relative_to(folder)}
-        places["writers"] = run.writers and {name: each.relative_to(folder) for name, each in run.writers.items()}
+        writers = (run.writers or {}).items()
+        places["writers"] = {name: each.named(name).relative_to(folder) for name, each in writers} or None
         if run.store and "://" not in run.store:
             places["store"] = str(folder / run.store)
         if run.streams is not None:

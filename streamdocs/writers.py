@@ -24,7 +24,7 @@ class GeneratorSection(Section):
         model: Its name; where it is left out, the server asks the endpoint, and the trainer looks into the store.
         model_path: What an SGLang server is started for: a folder, or a hub's name.
         server_arguments: More flags for an SGLang server that is started.
-        server_log: Where its output goes.
+        server_log: Where its output goes; that of one of several writers to ``sglang-NAME.log`` by default.
         sglang_python: Python of the environment that has SGLang; default a ``.venv-sglang`` here or beside this one.
         extra_body: Further fields of a request's body, as ``{chat_template_kwargs: {enable_thinking: false}}``. They
             are part of a generation's identity: other values ask for other generations.
@@ -113,6 +113,14 @@ class WriterSection(GeneratorSection):
                 "model is needed: the name under which its server serves it, which trainers know it by too"
             )
         return self
+
+    def named(self, name: str) -> "WriterSection":
+        """This, with a log of its own where none is named: several may be started on one machine."""
+        return (
+            self
+            if "server_log" in self.model_fields_set
+            else self.model_copy(update={"server_log": f"sglang-{name}.log"})
+        )
 
     @property
     def identity(self) -> Generator:

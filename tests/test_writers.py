@@ -121,6 +121,14 @@ def test_the_first_writer_writes_what_names_nobody_and_only_who_is_asked_is_begu
     assert [writer.name for writer in make_desk(file).writers] == ["template"]
 
 
+def test_servers_that_are_started_for_writers_have_logs_of_their_own(tmp_path):
+    started = {"engine": "sglang", "model_path": "Qwen/Qwen3-8B", "model": "qwen"}
+    writers = {"one": started, "two": started, "three": {**started, "server_log": "mine.log"}}
+    file = RunFile.load(write(tmp_path, {"writers": writers}))
+    logs = [Path(section.server_log) for section in file.sections_of_writers.values()]
+    assert logs == [tmp_path / name for name in ("sglang-one.log", "sglang-two.log", "mine.log")]
+
+
 def test_one_writer_with_a_name_is_that_generator(small_corpus):
     """A run that names its only writer reads what one that has a generator has had written."""
     plain = {"corpus": str(small_corpus), "store": "store", "recipe": Stitch(generations=2)}
