@@ -41,6 +41,17 @@ class _Item:
 
 
 @dataclass(frozen=True)
+class _Work:
+    """One step that is done for an item, and who is asked."""
+
+    item: _Item
+    step: Step
+    writer: str
+    #: Whether training reads the text, so that no other of the item may be the same.
+    is_read: bool
+
+
+@dataclass(frozen=True)
 class Programs:
     """Writes items by the programs of their slots.
 
@@ -141,17 +152,16 @@ class Programs:
 
     async def _step(self, item: _Item, team: Team, number: int, rows: list[Row]) -> list[Row]:
         """Rows after one step, in their order. Those that fill its prompt alike are asked for together."""
-        step, writer = team.program.steps[number], team.writers[number]
-        is_read = step.parser == "text" and step.name in team.program.read_names
+        step = team.program.steps[number]
+        is_read = step.parser == "text" and step.kind != "free" and step.name in team.program.read_names
+        work = _Work(item, step, team.writers[number], is_read)
         alike: dict[tuple[str, ...], list[int]] = {}
         for at, row in enumerate(rows):
             if not row.cause:
                 alike.setdefault(tuple(row.values.get(name, "") for name in step.inputs), []).append(at)
         after = [[row] for row in rows]
         found = await _all(
-            self._alike(
-                item, step, writer, dict(zip(step.inputs, filled, strict=True)), [rows[at] for at in those], is_read
-            )
+            self._alike(work, dict(zip(step.inputs, filled, strict=True)), [rows[at] for at in those])
             for filled, those in alike.items()
         )
         for those, made in zip(alike.values(), found, strict=True):
@@ -159,22 +169,20 @@ class Programs:
                 after[at] = each
         return _flat(after)
 
-    async def _alike(
-        self, item: _Item, step: Step, name: str, fields: dict[str, str], rows: list[Row], is_read: bool
-    ) -> list[list[Row]]:
+    async def _alike(self, work: _Work, fields: dict[str, str], rows: list[Row]) -> list[list[Row]]:
         """What becomes of each of some rows in a step whose prompt they all fill with ``fields``."""
-        key_of = partial(step_key, step, fields, self.scope.writers[name])
+        step = work.step
+        key_of = partial(step_key, step, fields, self.scope.writers[work.writer])
         asked = [(row, row.ordinal * step.n + number) for row in rows for number in range(step.n)]
         keys = [key_of(ordinal, len(row.sent)) for row, ordinal in asked]
         async with self.desk.lock(key_of(0, 0)):  # other programs and streams may want the same
             records = {key: record for key in keys if (record := self._stored(key))}
             if missing := [key for key in keys if key not in records]:
-                records |= zip(missing, await self._asked(item, step, name, fields, missing, is_read), strict=True)
+                records |= zip(missing, await self._asked(work, fields, missing), strict=True)
         after: list[list[Row]] = [[] for _ in rows]
         for at, (key, (row, ordinal)) in enumerate(zip(keys, asked, strict=True)):
-            after[at // step.n] += after_answer(
-                replace(row, steps=(*row.steps, key.digest)), step, records[key], ordinal
-            )
+            passed = replace(row, steps=(*row.steps, key.digest))
+            after[at // step.n] += after_answer(passed, step, records[key], ordinal)
         return after
 
     def _stored(self, key: Key) -> TextRecord | None:
@@ -182,14 +190,12 @@ class Programs:
         record = self.committer.find("texts", key, key.digest, decode_text)
         return record if record and self.again.isdisjoint(record.causes) else None
 
-    async def _asked(
-        self, item: _Item, step: Step, name: str, fields: dict[str, str], keys: list[Key], is_read: bool
-    ) -> list[TextRecord]:
+    async def _asked(self, work: _Work, fields: dict[str, str], keys: list[Key]) -> list[TextRecord]:
         """What a step gives under some keys, once that is stored; what another server stored meanwhile comes first."""
+        item, step, writer = work.item, work.step, self.desk[work.writer]
         known = [self.committer.find("texts", key, key.digest, decode_text) for key in keys]
         before = max((record.attempts for record in known if record), default=0)
-        request = step_request(step, fields, len(keys))
-        writer, judge = self.desk[name], partial(self._judge, item, gates_of(self.gates, step), is_read)
+        request, judge = step_request(step, fields, len(keys)), partial(self._judge, work, gates_of(self.gates, step))
         async with self.desk.turn(writer):
             asked = await self.ask(writer, request, another_seed(keys[0].seed, before), judge)
             item.attempts, item.cut = max(item.attempts, asked.attempts), max(item.cut, asked.cut)
@@ -203,14 +209,12 @@ class Programs:
         found = (self.committer.find("texts", key, key.digest, decode_text) for key in keys)
         return [stored or record for stored, record in zip(found, made, strict=True)]
 
-    def _judge(
-        self, item: _Item, gates: Gates, is_read: bool, completion: Completion, request: Request
-    ) -> Given | Rejected:
+    def _judge(self, work: _Work, gates: Gates, completion: Completion, request: Request) -> Given | Rejected:
         """What an answer gives; a text to be read that the item has already is none."""
-        step = request.step
+        item = work.item
         given = judge_step(gates, completion.text, completion.finish_reason, request, reasoned=completion.reasoned)
-        if not isinstance(given, Rejected) and is_read and step and step.kind != "free" and gates.distinct:
-            same = (step.name, given[0])
+        if not isinstance(given, Rejected) and work.is_read and gates.distinct:
+            same = (work.step.name, given[0])
             if same in item.seen:
                 given = Rejected("duplicate")
             item.seen.add(same)
