@@ -21,7 +21,7 @@ def test_one_run_of_the_sidecar_against_canned_answers(tmp_path, monkeypatch, n:
         assert ours.poll(30)
         port = ours.recv()
         with forked(1) as process:  # of its own, for it times the methods of classes
-            found = process.submit(sidecar.measure, tmp_path, port, n).result(timeout=60)
+            found = process.submit(sidecar.measure, tmp_path, port, n, by_part=True).result(timeout=60)
             plain = process.submit(sidecar.plain, port, n, 8).result(timeout=60)
     finally:
         server.kill()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from streamdocs.generations.encoding import Buffer, TextRecord, TokenRecord, encode_text, is_of_another
@@ -28,7 +29,8 @@ class Committer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._writes = Together(self._write)
+        # Not a method: in a circle of references the store would stay open until the garbage collector comes by.
+        self._writes = Together(partial(_write, store))
 
     async def add(self, entries: Entries) -> None:
         """Write entries whose keys are not there yet; returns when they are durable.
@@ -63,13 +65,14 @@ class Committer:
         """Wait until all that was given is written, also what nobody waits for any more."""
         await self._writes.flush()
 
-    def _write(self, group: list[Callable[[], Entries]]) -> Sequence[None]:
-        merged: dict[Table, dict[bytes, bytes]] = {}
-        for entries in group:
-            for table, values in entries().items():
-                merged.setdefault(table, {}).update(values)
-        self._store.add_all(merged)
-        return [None] * len(group)
+
+def _write(store: Store, group: list[Callable[[], Entries]]) -> Sequence[None]:
+    merged: dict[Table, dict[bytes, bytes]] = {}
+    for entries in group:
+        for table, values in entries().items():
+            merged.setdefault(table, {}).update(values)
+    store.add_all(merged)
+    return [None] * len(group)
 
 
 def _packed(texts: Texts) -> Entries:

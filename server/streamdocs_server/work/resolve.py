@@ -11,6 +11,7 @@ from itertools import accumulate, islice, zip_longest
 from typing import NamedTuple, TypeVar
 
 from streamdocs._base.arrays import Tokens
+from streamdocs.corpus.tokenizing.tokenizer import CorpusTokenizer
 from streamdocs.generations.encoding import (
     TextRecord,
     decode_text,
@@ -27,10 +28,9 @@ from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
 from streamdocs_server._base.together import Together
 from streamdocs_server.engines import Completion
-from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
 from streamdocs_server.work.commit import Committer
-from streamdocs_server.work.desk import Asked, Desk, Judge, another_seed
+from streamdocs_server.work.desk import Desk, another_seed
 from streamdocs_server.work.programs import Programs
 from streamdocs_server.work.rows import text_id
 from streamdocs_server.work.statistics import Statistics, tally
@@ -130,12 +130,7 @@ class Resolver:
     @cached_property
     def _encoded(self) -> Together[TextRecord, list[Tokens]]:
         """What makes tokens, of many items together and beside the event loop."""
-        return Together(self._encode)
-
-    def _encode(self, records: list[TextRecord]) -> list[list[Tokens]]:
-        texts = [text or "" for record in records for text in record.texts]
-        tokens = iter(self.scope.corpus.tokenizer.encode_batch(texts))
-        return [list(islice(tokens, len(record.texts))) for record in records]
+        return Together(partial(_encode, self.scope.corpus.tokenizer))
 
     def _texts(self, document: int, round: int) -> TextRecord | None:
         key = self.scope.key(document, round)
@@ -177,7 +172,8 @@ class Resolver:
             if not slots:
                 continue
             request, judge = replace(whole, n=len(slots)), partial(self._judge, document, round, seen)
-            answer = await self._ask(self.desk.default, request, another_seed(seed, before), judge)
+            told = self.desk.default, request, another_seed(seed, before), judge
+            answer = await self.desk.ask(*told, attempts=self.attempts, statistics=self.statistics)
             accepted = answer.accepted
             for slot, text, cause in zip_longest(slots, accepted, [*[None] * len(accepted), *answer.causes]):
                 texts[slot], causes[slot] = text, cause
@@ -192,10 +188,8 @@ class Resolver:
 
     @cached_property
     def _programs(self) -> Programs:
-        return Programs(self.scope, self.committer, self.desk, self._ask, self.gates, self.statistics, self.again)
-
-    async def _ask(self, writer: Writer, request: Request, seed: int, judge: Judge[_T]) -> Asked[_T]:
-        return await self.desk.ask(writer, request, seed, judge, attempts=self.attempts, statistics=self.statistics)
+        ask = partial(self.desk.ask, attempts=self.attempts, statistics=self.statistics)
+        return Programs(self.scope, self.committer, self.desk, ask, self.gates, self.statistics, self.again)
 
     def _earlier(self, document: int, round: int) -> set[bytes]:
         """Digests of the texts of the rounds before, as far back as units draw on them together with this one."""
@@ -235,6 +229,12 @@ class Resolver:
         rejected = RejectedText(document, round, verdict.cause, completion.text)
         self.statistics.outcome.reject(rejected, self.scope.stream)
         return verdict
+
+
+def _encode(tokenizer: CorpusTokenizer, records: list[TextRecord]) -> list[list[Tokens]]:
+    texts = [text or "" for record in records for text in record.texts]
+    tokens = iter(tokenizer.encode_batch(texts))
+    return [list(islice(tokens, len(record.texts))) for record in records]
 
 
 def requests(scope: GenerationScope, document: int, round: int) -> list[tuple[Request, int]]:

