@@ -148,8 +148,7 @@ class GenerationScope:
     @property
     def writer_names(self) -> list[str]:
         """The names of those who write for it; "" is the default writer."""
-        rounds = range(self.recipe.cycle)
-        return list(dict.fromkeys(name for round in rounds for name in self.recipe.writers_of_round(round)))
+        return self.recipe.writer_names
 
     def author(self, round: int, number: int) -> Author:
         """How a generation of a round comes to be, and who writes it."""

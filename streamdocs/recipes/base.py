@@ -167,6 +167,12 @@ class Recipe:
         return [writer for task in self.tasks_of_round(round) for writer in task.team.writers]
 
     @property
+    def writer_names(self) -> list[str]:
+        """The names of all who write for it, each once."""
+        rounds = range(self.cycle)
+        return list(dict.fromkeys(name for round in rounds for name in self.writers_of_round(round)))
+
+    @property
     def most_tokens(self) -> int:
         """Most new tokens that a slot takes, of each chunk."""
         if self.is_plain:

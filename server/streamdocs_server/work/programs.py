@@ -176,25 +176,31 @@ class Programs:
         asked = [(row, row.ordinal * step.n + number) for row in rows for number in range(step.n)]
         keys = [key_of(ordinal, len(row.sent)) for row, ordinal in asked]
         async with self.desk.lock(key_of(0, 0)):  # other programs and streams may want the same
-            records = {key: record for key in keys if (record := self._stored(key))}
+            known = self._stored(keys)
+            records = {key: record for key, record in known.items() if self.again.isdisjoint(record.causes)}
             if missing := [key for key in keys if key not in records]:
-                records |= zip(missing, await self._asked(work, fields, missing), strict=True)
+                records |= zip(missing, await self._asked(work, fields, missing, known), strict=True)
         after: list[list[Row]] = [[] for _ in rows]
         for at, (key, (row, ordinal)) in enumerate(zip(keys, asked, strict=True)):
             passed = replace(row, steps=(*row.steps, key.digest))
             after[at // step.n] += after_answer(passed, step, records[key], ordinal)
         return after
 
-    def _stored(self, key: Key) -> TextRecord | None:
-        """What a step gave, where that is known and not to be asked for again."""
-        record = self.committer.find("texts", key, key.digest, decode_text)
-        return record if record and self.again.isdisjoint(record.causes) else None
+    def _stored(self, keys: Iterable[Key]) -> dict[Key, TextRecord]:
+        """What the store has of some keys."""
+        found = ((key, self.committer.find("texts", key, key.digest, decode_text)) for key in keys)
+        return {key: record for key, record in found if record}
 
-    async def _asked(self, work: _Work, fields: dict[str, str], keys: list[Key]) -> list[TextRecord]:
-        """What a step gives under some keys, once that is stored; what another server stored meanwhile comes first."""
+    async def _asked(
+        self, work: _Work, fields: dict[str, str], keys: list[Key], known: Mapping[Key, TextRecord]
+    ) -> list[TextRecord]:
+        """What a step gives under some keys, once that is stored; what another server stored meanwhile comes first.
+
+        ``known``: what there is of them, to be asked for again.
+        """
         item, step, writer = work.item, work.step, self.desk[work.writer]
-        known = [self.committer.find("texts", key, key.digest, decode_text) for key in keys]
-        before = max((record.attempts for record in known if record), default=0)
+        old = [key for key in keys if key in known]
+        before = max((known[key].attempts for key in old), default=0)
         request, judge = step_request(step, fields, len(keys)), partial(self._judge, work, gates_of(self.gates, step))
         async with self.desk.turn(writer):
             asked = await self.ask(writer, request, another_seed(keys[0].seed, before), judge)
@@ -202,12 +208,11 @@ class Programs:
             made = [TextRecord([*given], [None] * len(given), asked.attempts, asked.cut) for given in asked.accepted]
             made += [TextRecord([None], [cause], before + asked.attempts, asked.cut) for cause in asked.causes]
             texts = dict(zip(keys, made, strict=True))
-            old = [key for key, record in zip(keys, known, strict=True) if record]  # to be asked for again
             if old:
                 await self.committer.replace({}, {key: texts.pop(key) for key in old})
             await self.committer.add_texts(texts)
-        found = (self.committer.find("texts", key, key.digest, decode_text) for key in keys)
-        return [stored or record for stored, record in zip(found, made, strict=True)]
+        found = self._stored(keys)
+        return [found.get(key, record) for key, record in zip(keys, made, strict=True)]
 
     def _judge(self, work: _Work, gates: Gates, completion: Completion, request: Request) -> Given | Rejected:
         """What an answer gives; a text to be read that the item has already is none."""
