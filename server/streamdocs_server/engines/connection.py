@@ -26,6 +26,7 @@ _CONTROL_SECONDS = 30.0
 _PASTED = re.compile(r"/(?:chat/completions|completions|models)$")
 _VERSION = re.compile(r"/v[0-9]+[a-z0-9]*(?=/|$)")
 _MOST_READ_OF_AN_ERROR = 4096
+_MOST_SAID = 300  # characters
 
 _Body = TypeVar("_Body", bound=BaseModel)
 
@@ -160,7 +161,7 @@ class Connection:
                 f"{self.name} has no {self._path(url)}, {said}. Check the endpoint's URL and the model's name."
             )
         if status in (301, 302, 303, 307, 308) and location is not None:
-            place = self.hide(location[:300])
+            place = self.hide(location)[:_MOST_SAID]
             raise EngineError(
                 f"{self.name} leads from {self._path(url)} to {place!r}: give that place as the endpoint."
             )
@@ -185,7 +186,8 @@ class Connection:
                 return EngineError(f"{self.name}: {cause.verify_message}. Trusted certificates are {trusted}.")
             if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
                 return EngineError(f"{self.name} does not speak TLS: is its URL one of http://?")
-        return self.try_again("connection", f"{type(error).__name__} {error}")
+        said = self.hide(str(error))[:_MOST_SAID]  # aiohttp's may quote all that was sent
+        return self.try_again("connection", f"{type(error).__name__} {said}")
 
     def _path(self, url: str) -> str:
         return url.removeprefix(self.url)
@@ -193,7 +195,7 @@ class Connection:
     def _excerpt(self, answer: bytes) -> str:
         """The start of a server's message as one printable line, after a colon."""
         text = self.hide(answer[:_MOST_READ_OF_AN_ERROR].decode(errors="replace"))
-        return f": {text[:300]!r}" if text else ""
+        return f": {text[:_MOST_SAID]!r}" if text else ""
 
 
 def _parse(url: str) -> URL:

@@ -484,3 +484,22 @@ def test_nobody_listening_is_unavailable():
         port = server.server_port
     with pytest.raises(TryAgainError, match="ClientConnectorError"):
         asyncio.run(OpenAIEndpoint(url=f"http://127.0.0.1:{port}", model="m").ask(request(), 1, 0))
+
+
+@pytest.mark.parametrize("data", [bytes(5000), b"\xff" * 8000, b"HTTP/1.1 200 " + b"y" * 100_000, b"SSH-2.0-x\r\n" * 500])
+def test_what_is_no_http_is_told_in_few_words(data: bytes):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(data)
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            endpoint = OpenAIEndpoint(url=f"http://127.0.0.1:{port}", model="m")
+            with pytest.raises(TryAgainError) as error:
+                await endpoint.ask(request(), 1, 0)
+            assert len(str(error.value)) < 400
+            await endpoint.close()
+
+    asyncio.run(ask())
