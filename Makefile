@@ -27,8 +27,10 @@ exact: .venv/installed
 fuzz: .venv/installed
 	cd tests && PYTHONPATH=.:../server:.. ../$(RUN)/python -m fuzz
 
-faults: .venv/installed
+# Also of real SGLang servers.
+faults: .venv/installed .venv-sglang/installed
 	$(RUN)/python -m tests.faults
+	EXHAUSTIVE=1 $(RUN)/pytest tests/server/engines/test_sglang.py
 
 lint: .venv/installed
 	$(RUN)/ruff format --check .

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from streamdocs.demo.run import BATCHES, DemoError, reference_texts, run_demo
+from streamdocs.demo.run import DemoError, reference_texts, run_demo
+
+BATCHES = 120
 
 
 def test_the_reference_texts_are_some_hundred_distinct_documents():
@@ -23,7 +25,7 @@ def test_another_folder_is_not_overwritten(tmp_path):
 
 @pytest.mark.timeout(960)
 def test_the_demo(tmp_path):
-    run_demo(tmp_path / "demo")
+    run_demo(tmp_path / "demo", BATCHES)
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     assert summary["batches"] == BATCHES
     assert summary["resumed_identically"] is True

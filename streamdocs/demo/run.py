@@ -50,21 +50,25 @@ class DemoError(StreamdocsError):
     """A part of the demo did not do what it should; the message says which log to look at."""
 
 
-def run_demo(out: Path) -> dict[str, Any]:
+def run_demo(out: Path, batches: int = BATCHES) -> dict[str, Any]:
     """Run the demo in ``out``, which must be new or an earlier demo's; what ``summary.json`` says.
+
+    Args:
+        out: Folder for what it makes.
+        batches: How many are trained.
 
     Raises:
         DemoError: Something did not work; nothing is left running.
     """
     started = time.monotonic()
-    demo = prepare(out, RUN, started + DEADLINE)
+    demo = prepare(out, RUN, started + DEADLINE, batches)
     serve = [f"--tokens-per-second={TOKENS_PER_SECOND}"]
     log.info(
         "the template engine is a stand-in without a model; `streamdocs-server run.yaml --endpoint URL` uses a real one"
     )
-    log.info("training %d batches while megadocs are being written; both are killed half-way", BATCHES)
+    log.info("training %d batches while megadocs are being written; both are killed half-way", batches)
     with demo.server(*serve) as server, demo.trainer() as trainer:
-        demo.wait_for_batch(BATCHES // 2 + 13, trainer)
+        demo.wait_for_batch(batches // 2 + 13, trainer)
         kill(trainer, server)
     log.info("killed server and trainer (SIGKILL); starting both again")
     with demo.server(*serve), demo.trainer() as trainer:
@@ -72,7 +76,7 @@ def run_demo(out: Path) -> dict[str, Any]:
     return report(demo.out, time.monotonic() - started)
 
 
-def prepare(out: Path, run: dict[str, Any], deadline: float) -> "Demo":
+def prepare(out: Path, run: dict[str, Any], deadline: float, batches: int = BATCHES) -> "Demo":
     """Make room, and in it a corpus and a run file."""
     out = out.absolute()
     _make_room(out)
@@ -81,7 +85,7 @@ def prepare(out: Path, run: dict[str, Any], deadline: float) -> "Demo":
     log.info("preparing %d documents that come with this Python", len(texts))
     prepare_corpus([str(out / "texts.jsonl")], out / "corpus", train_tokenizer=2048, holdout=0.08, progress=False)
     (out / "run.yaml").write_text(yaml.safe_dump(run, sort_keys=False))
-    return Demo(out, deadline)
+    return Demo(out, deadline, batches)
 
 
 def kill(*processes: "subprocess.Popen[bytes]") -> None:
@@ -98,10 +102,12 @@ class Demo:
     Args:
         out: The folder with everything.
         deadline: When it must be over, as monotonic seconds.
+        batches: How many are trained.
     """
 
     out: Path
     deadline: float
+    batches: int = BATCHES
 
     def server(self, *options: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """The sidecar."""
@@ -111,7 +117,7 @@ class Demo:
     def trainer(self) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """The example with Composer."""
         command = [sys.executable, _example("train_composer.py"), str(self.out / "run.yaml")]
-        command += [f"--batches={BATCHES}", f"--batch-size={BATCH_SIZE}", f"--folder={self.out / 'checkpoints'}"]
+        command += [f"--batches={self.batches}", f"--batch-size={BATCH_SIZE}", f"--folder={self.out / 'checkpoints'}"]
         command += [f"--record={self.out / 'batches.jsonl'}", "--checkpoint-every=40"]
         return _process(command, self.out / "train.log")
 

@@ -20,6 +20,8 @@ from streamdocs.store import LmdbStore
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPE = {"name": "stitch", "generations": 2}
+#: Of most runs: what a worker is started with takes it ten times as long as all its batches.
+NO_WORKERS = "--workers=0"
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +96,13 @@ def test_stopped_in_and_between_epochs_it_reads_what_an_uninterrupted_run_reads(
         return [f"--batches={batches}", f"--folder={folder}", f"--record={folder}.jsonl", "--checkpoint-every=9"]
 
     whole = [*options("whole", 36)]
-    train("train_composer.py", run_file, *whole)
+    train("train_composer.py", run_file, *whole, NO_WORKERS)
     expected = lines_of(tmp_path / "whole.jsonl")
     assert len({line["tokens"] for line in expected}) == 36  # more than one epoch, and no batch twice
     # The learning rate follows max_duration, so the losses differ; what is read must not.
     per_epoch = next(i for i, line in enumerate(expected) if line["metrics"]["time/batch_in_epoch"] == 0 and i)
     for stop in (per_epoch // 2, per_epoch, 2 * per_epoch + 5):
-        train("train_composer.py", run_file, *options("parts", stop))
+        train("train_composer.py", run_file, *options("parts", stop), NO_WORKERS)
     train("train_composer.py", run_file, *options("parts", 36))
     found = {line["batch"]: line["tokens"] for line in lines_of(tmp_path / "parts.jsonl")}
     assert found == {line["batch"]: line["tokens"] for line in expected}
@@ -120,7 +122,7 @@ def test_a_plain_loop_goes_on_after_a_stop(run_file, tmp_path):
         return [line for line in printed.splitlines() if line.startswith("batch ")]
 
     whole = train("train_torch.py", run_file, "--batches=40", f"--checkpoint={tmp_path / 'a.pt'}")
-    options = ["--checkpoint-every=10", f"--checkpoint={tmp_path / 'b.pt'}"]
+    options = ["--checkpoint-every=10", f"--checkpoint={tmp_path / 'b.pt'}", NO_WORKERS]
     parts = [train("train_torch.py", run_file, f"--batches={batches}", *options) for batches in (20, 40)]
     assert losses(whole) == [line for part in parts for line in losses(part)] != []
 
@@ -146,9 +148,10 @@ def test_a_corpus_without_held_out_documents_has_none_to_measure(run_file, monke
 def test_launched_on_ranks_and_resumed_on_others(run_file, tmp_path, name, program, checkpoint, ranks):
     dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=8)
     started = 0
-    for number, batches in zip(ranks, (7, 20), strict=True):  # an epoch has some fifteen
+    for number, batches, workers in zip(ranks, (7, 20), (1, 0), strict=True):  # an epoch has some fifteen
         record = tmp_path / f"{number}.jsonl"
         options = [f"--batches={batches}", f"--batch-size={8 // number}", "--checkpoint-every=7", f"--record={record}"]
+        options += [f"--workers={workers}"]
         train(program, run_file, *options, f"{checkpoint}={tmp_path / 'saved'}", launcher=launcher(name, number))
         found = {(line["batch"], line["rank"]): line["tokens"] for line in lines_of(record)}
         assert found == {

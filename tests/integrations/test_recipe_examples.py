@@ -2,15 +2,16 @@
 
 import asyncio
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from conftest import make_corpus, make_texts
 from streamdocs import RunFile, StreamingMegadocDataset
+from streamdocs.commands import cli
 from streamdocs.commands.audit import audit
+from streamdocs.commands.ledger import app as ledger
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs_server.cli import serve_run
 
@@ -53,19 +54,13 @@ def test_an_example_from_start_to_end(name, corpus, tmp_path):
     }
     programs = {stream.name for stream in dataset.run.synthetic if not stream.recipe.is_plain}
     assert all(bool(each.steps) == (each.stream in programs) for each in written)
-    commands = (
-        ["generations", run_file, "--limit", 2],
-        ["ledger", "verify", run_file],
-        ["audit", run_file, "--diversity"],
-    )
-    for command in commands:
-        told = subprocess.run(
-            [Path(sys.executable).parent / "streamdocs", *map(str, command)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert told.returncode == 0, (command, told.stderr)
+    for command, *arguments in (
+        [cli.commands, "generations", run_file, "--limit", 2],
+        [cli.commands, "audit", run_file, "--diversity"],
+        [ledger, "verify", run_file],
+    ):
+        told = CliRunner().invoke(command, [*map(str, arguments)])
+        assert told.exit_code == 0, (arguments, told.output, told.exception)
     found = audit(dataset).summary()
     assert found["asked"] == sum(bool(sample["synthetic"]) for sample in samples)
 

@@ -44,6 +44,8 @@ from streamdocs_server.work.desk import make_desk
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venv-sglang/bin/python"
 needs_sglang = pytest.mark.skipif(not PYTHON.exists(), reason=f"no SGLang at {PYTHON}: `make sglang` puts it there")
+# Each starts servers of its own, which takes a minute; make faults runs them.
+exhaustive = pytest.mark.skipif("EXHAUSTIVE" not in os.environ, reason="many servers: `make faults` starts them")
 # One server for all of them, so all of them in one of xdist's processes.
 pytestmark = pytest.mark.xdist_group("sglang")
 
@@ -405,6 +407,7 @@ def test_a_killed_scheduler_costs_nothing_but_time(sglang, pool, small_corpus, s
 
 
 @needs_sglang
+@exhaustive
 def test_no_orphan_of_a_killed_sidecar_and_the_next_one_goes_on(tiny_model, small_corpus, tmp_path):
     model = tmp_path / "tiny"
     shutil.copytree(tiny_model, model)  # a path of its own, by which its processes are found
@@ -489,6 +492,7 @@ def test_a_stopped_scheduler_is_noticed_and_nothing_is_lost(sglang, small_corpus
 
 
 @needs_sglang
+@exhaustive
 def test_a_router_with_one_of_two_servers_killed(sglang, tiny_model, small_corpus, store, tmp_path):
     with contextlib.ExitStack() as stack:
         section = GeneratorSection(
