@@ -20,7 +20,7 @@ from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work import loop, retire
 from streamdocs_server.work.desk import Desk
-from streamdocs_server.work.lane import make_lanes
+from streamdocs_server.work.lanes import make_lanes
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.statistics import Statistics
 

@@ -10,11 +10,12 @@ from typing import Any
 from streamdocs._base.hashing import canonical, digest128, fingerprint
 from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
+from streamdocs.documents import Documents
 from streamdocs.errors import ConfigError, FingerprintError
 from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB, Mixture, Share
 from streamdocs.schedule.order import Shuffle
-from streamdocs.streams import Documents, Stream, SyntheticStream, WebStream
+from streamdocs.streams import GenerationScope, Stream, SyntheticStream, WebStream
 
 Who = Generator | Writers | None
 #: Most bytes of JSON that a name takes in a state.
@@ -68,6 +69,7 @@ class Run:
             for name, number, section in numbered
             if section.recipe and self.writers
         ]
+        _check_graphs(self.synthetic)
         self.fingerprint = self._fingerprint(file, shuffle)
 
     @classmethod
@@ -96,6 +98,13 @@ class Run:
     def corpora(self) -> list[Corpus]:
         """Every corpus of the run once, in the order of the streams."""
         return list(dict.fromkeys(stream.corpus for stream in self.streams))
+
+    @property
+    def scopes(self) -> list[GenerationScope]:
+        """All that generations are asked for by: of the synthetic streams, and of the concepts of their graphs."""
+        scopes = [stream.scope for stream in self.synthetic]
+        concepts = {scope.concepts.id: scope.concepts for scope in scopes if scope.concepts}
+        return [*scopes, *concepts.values()]
 
     def stream(self, name: str | None = None) -> SyntheticStream:
         """A synthetic stream, by its name; without one, the only one that there is.
@@ -166,6 +175,19 @@ def ledger_id(fields: Mapping[str, str | int], stream: str) -> bytes:
 def _recipe(stream: SyntheticStream) -> str:
     who = "" if stream.recipe.is_plain else f" {stream.scope.written_by}"
     return f"{stream.recipe.name} {fingerprint(stream.recipe.identity)}{who}"
+
+
+def _check_graphs(streams: list[SyntheticStream]) -> None:
+    """Raise ConfigError where two streams make different graphs of the same concepts."""
+    made: dict[bytes, tuple[str, list[Any]]] = {}
+    for stream in streams:
+        if (concepts := stream.scope.concepts) and (graph := stream.recipe.graph):
+            name, identity = made.setdefault(concepts.id, (stream.name, graph.identity))
+            if identity != graph.identity:
+                raise ConfigError(
+                    f"streams {name} and {stream.name} read the same concepts: give both recipes the same editions, "
+                    "min_documents and max_share"
+                )
 
 
 def _documents(file: RunFile, corpora: Mapping[str, Corpus]) -> dict[str, Documents]:

@@ -1,14 +1,17 @@
 """Streams: what a run reads side by side, each packed by itself: web text, or units made of generations."""
 
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from streamdocs._base.arrays import Int32s, Ints, Tokens
 from streamdocs._base.hashing import canonical, digest128, fingerprint
-from streamdocs.corpus.columns.conditions import Where
 from streamdocs.corpus.reader import Corpus
+from streamdocs.documents import Documents
+from streamdocs.plans.drawing import Drawn, drawn
+from streamdocs.plans.editions import Editions
+from streamdocs.plans.plans import Plans
 from streamdocs.recipes import Recipe, Rephrase
 from streamdocs.recipes.boundaries import TokenBoundaries
 from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Key, Keyring, Writers
@@ -17,76 +20,10 @@ from streamdocs.schedule.mixture import SYNTHETIC, Mixture, WhenBehind
 from streamdocs.schedule.order import Shuffle, SourceOrder
 from streamdocs.schedule.packing import Packer, Units
 from streamdocs.schedule.rounds import GenerationOrder
-from streamdocs.schedule.sources import Sources
+from streamdocs.store import Store
 
-
-class Documents(Sources):
-    """Documents of a corpus, all or some of them, as the sources of a stream; a source is a document's number.
-
-    Args:
-        corpus: Where they are.
-        where: Which; None for all.
-
-    Raises:
-        ConfigError: The condition cannot be, or no document meets it.
-    """
-
-    def __init__(self, corpus: Corpus, where: Where | None = None) -> None:
-        self.corpus = corpus
-        #: int32 (documents,), sorted: which they are; None for all.
-        self.chosen: Int32s | None = None if where is None else corpus.select(where)
-        self._where = where
-        self.shard_sizes = corpus.shard_sizes
-        if self.chosen is not None:
-            ends = np.searchsorted(self.chosen, np.cumsum(corpus.shard_sizes))
-            sizes = np.diff(ends, prepend=0)
-            self.shard_sizes = sizes[sizes > 0]
-
-    @property
-    def identity(self) -> list[Any]:
-        """The corpus, and which documents of it where they are some."""
-        return [self.corpus.digest, *([] if self.chosen is None else [digest128(self.chosen.data)])]
-
-    def is_all_of(self, corpus: Corpus) -> bool:
-        """Whether these are all documents of a corpus."""
-        return self.chosen is None and self.corpus is corpus
-
-    @property
-    def identity_names(self) -> list[str]:
-        """The same in few characters."""
-        return [self.corpus.digest[:16], *(digest.hex()[:16] for digest in self.identity[1:])]
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return int(self.shard_sizes.sum())
-
-    @property
-    def numbers(self) -> Ints:
-        """int64 (documents,): which they are."""
-        return np.arange(len(self)) if self.chosen is None else self.chosen.astype(np.int64)
-
-    def __str__(self) -> str:
-        """How many of which."""
-        where = "" if self._where is None else f" of {len(self.corpus.documents):,} where {self._where}"
-        return f"{len(self):,} documents{where}"
-
-    def digests(self, sources: Ints) -> list[bytes]:
-        """Digests of their texts."""
-        return self.corpus.document_digests(sources)
-
-    def text(self, source: int) -> str:
-        """The document's."""
-        return self.corpus.text(source)
-
-    def tokens(self, sources: Ints | Int32s) -> Ints:
-        """As the corpus counts them."""
-        return self.corpus.tokens_per_document[sources]
-
-    @cached_property
-    def total_tokens(self) -> int:
-        """Of all of them."""
-        every = self.corpus.tokens_per_document
-        return int((every if self.chosen is None else every[self.chosen]).sum())
+#: In place of a stream's name: what is written for the graph, and not read.
+CONCEPTS = "(concepts)"
 
 
 class Author(NamedTuple):
@@ -128,6 +65,14 @@ class GenerationScope:
         parts = [where[0], *asked, self.written_by, how.identity, *where[1:], *other]
         # Keys hold the version, so that what another one has resolved is not there for this one.
         self.id = digest128(canonical([FORMAT_VERSION, *parts]))
+        #: Where items are about walks: who extracts the concepts of the graph, its editions, and which walks they have.
+        self.concepts: GenerationScope | None = None
+        self.editions: Editions | None = None
+        self.plans: Plans | None = None
+        if graph := recipe.graph:
+            its = SourceOrder(sources.shard_sizes, order.shuffle, CONCEPTS, sources.chosen, len(corpus.documents))
+            self.concepts = GenerationScope(sources, graph.concepts, writers, its, CONCEPTS)
+            self.plans = Plans(self.id, sources.numbers, graph.walks)
         #: The same by field, to name those in which two scopes differ.
         self.fields: dict[str, Any] = {
             "corpus": corpus.digest,
@@ -146,6 +91,11 @@ class GenerationScope:
         return self.writers.default
 
     @property
+    def is_read(self) -> bool:
+        """Whether training reads what is written; concepts are for the graph alone."""
+        return self.stream != CONCEPTS
+
+    @property
     def writer_names(self) -> list[str]:
         """The names of those who write for it; "" is the default writer."""
         return self.recipe.writer_names
@@ -158,9 +108,45 @@ class GenerationScope:
         names = dict.fromkeys(name or self.generator.model for name in task.team.writers)
         return Author(task.style, " + ".join(names))
 
+    def attach(self, store: Store) -> None:
+        """From now on, take from a store what was sealed of the graph, where items are about walks through one."""
+        if self.plans and self.concepts and self.recipe.graph:
+            self.plans.attach(store)
+            self.editions = Editions(store, self.concepts.id, self.recipe.graph)
+
+    def text(self, document: int, round: int) -> str:
+        """What the texts of an item may be copies of: its document, or those that are nearest to its walks."""
+        if self.plans is None:
+            return self.sources.text(document)
+        nearest = [number for each in self.walks(document, round) for number in each.walk.documents]
+        return "\n\n".join(map(self.sources.text, dict.fromkeys(nearest)))
+
+    def edition(self, round: int) -> int | None:
+        """The number of the edition that a round's walks are from; None where items are about documents."""
+        if not (self.plans and self.editions):
+            return None
+        found = self.editions.find(self.plans.of_round(round).edition)
+        return found.number if found else None
+
+    def walks(self, document: int, round: int) -> list[Drawn]:
+        """The walks that an item is about, with their documents; none where it is about a document."""
+        return drawn(self.plans, self.editions, document, round) if self.plans and self.editions else []
+
     def key(self, document: int, round: int) -> Key:
         """Under which a round of generations of a document is."""
-        return self.keyring.key(self.corpus.document_digest(document), round)
+        (digest,) = self._source_digests(np.array([document]), np.array([round]))
+        return self.keyring.key(digest, round)
+
+    def key_digests(self, documents: Ints, rounds: Ints) -> list[bytes]:
+        """Those of the keys of many (document, round) items: thousands of keys would set off the garbage collector."""
+        return self.keyring.digests(self._source_digests(documents, rounds), rounds.tolist())
+
+    def key_checks(self, documents: Ints, rounds: Ints) -> list[bytes]:
+        """The same of the checks."""
+        return self.keyring.checks(self._source_digests(documents, rounds), rounds.tolist())
+
+    def _source_digests(self, documents: Ints, rounds: Ints) -> list[bytes]:
+        return self.plans.digests(documents, rounds) if self.plans else self.sources.digests(documents)
 
     def shares_with(self, other: "GenerationScope") -> bool:
         """Whether some generation of this scope may be one of another, too: they ask the same of the same writer."""

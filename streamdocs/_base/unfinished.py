@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def unfinished(path: Path) -> Path:
@@ -40,11 +41,22 @@ def write_whole(path: Path, contents: bytes) -> None:
     Raises:
         OSError: It cannot be written; what was there before stays.
     """
+    with whole_file(path) as file:
+        file.write(contents)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to be written that takes its name when all of it is on the disk, unless something is raised.
+
+    Raises:
+        OSError: It cannot be written; what was there before stays.
+    """
     remove_stale(path.parent, path.name)
     new = unfinished(path)
     try:
         with new.open("xb") as file:
-            file.write(contents)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)

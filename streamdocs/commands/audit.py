@@ -97,20 +97,24 @@ class Audit:
         return dict(zip(times.tolist(), counts.tolist(), strict=True))
 
     def authors(self) -> list[dict[str, Any]]:
-        """Generations that were read, and what was read of them, by stream, style and writer."""
+        """What was read of how many generations, by stream, style and writer; of those about walks by edition, too."""
         sources, corpora = self.sources(), len(self.run.corpora)
         generated = sources.round != WEB
         columns = [column[generated] for column in (sources.origin, sources.round, sources.number)]
         shape = tuple(int(column.max(initial=0)) + 1 for column in columns)
         slots, of = np.unique(np.ravel_multi_index(columns, shape), return_inverse=True)
         tokens = np.bincount(of, sources.tokens[generated], len(slots))  # exact: below 2**53
-        found: dict[Group, Counter[str]] = {}
+        found: dict[tuple[Group, int | None], Counter[str]] = {}
         for slot, count, read in zip(slots.tolist(), np.bincount(of).tolist(), tokens.tolist(), strict=True):
             origin, round, number = map(int, np.unravel_index(slot, shape))
             scope = self.run.stream(self.run.mixture.shares[origin - corpora].name).scope
-            counts = found.setdefault(group_of(scope, round, number), Counter())
+            counts = found.setdefault((group_of(scope, round, number), scope.edition(round)), Counter())
             counts.update(generations=count, tokens=int(read))
-        return [{**group._asdict(), **counts} for group, counts in sorted(found.items())]
+        rows = sorted(found.items(), key=lambda each: (each[0][0], each[0][1] or 0))
+        return [
+            {**group._asdict(), **({"edition": edition} if edition else {}), **counts}
+            for (group, edition), counts in rows
+        ]
 
     def windows(self) -> list[dict[str, Any]]:
         """By window, what was read of generations: how many, of how many documents, and each how often on average."""

@@ -113,11 +113,12 @@ def rounds_table(found: Audit) -> Table:
 
 
 def authors_table(authors: list[dict[str, Any]]) -> Table:
-    """What was read of each style and writer."""
-    table = Table("stream", "style", "writer", "generations", "tokens", "share")
+    """What was read of each style and writer, and of those about walks of each edition of the graph."""
+    columns = ("stream", "style", "writer", *(["edition"] if any("edition" in row for row in authors) else []))
+    table = Table(*columns, "generations", "tokens", "share")
     total = sum(row["tokens"] for row in authors)
     for row in authors:
-        names = (printable(row[name]) for name in ("stream", "style", "writer"))
+        names = (printable(str(row.get(name, ""))) for name in columns)
         table.add_row(*names, f"{row['generations']:,}", f"{row['tokens']:,}", f"{row['tokens'] / total:.2%}")
     return table
 

@@ -77,6 +77,21 @@ def generations(
 
 
 @commands.command()
+def graph(
+    run_file: Annotated[Path, typer.Argument(callback=expanded, help="The run file.")],
+    stream: Annotated[str | None, typer.Option(help="Which stream, of several that have a graph.")] = None,
+    edition: Annotated[int | None, typer.Option(help="Which edition; default the newest.")] = None,
+    walk: Annotated[int, typer.Option(help="Which of its walks to show, with its documents in full.")] = 0,
+    graphml: Annotated[Path | None, typer.Option(callback=expanded, help="File for the edition, as GraphML.")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Of that, the nodes that most documents have.")] = None,
+) -> None:
+    """Show the graph of concepts behind questions over several documents: its size, largest topics, and a walk."""
+    from streamdocs.commands.graph import show_graph  # noqa: PLC0415
+
+    show_graph(run_file, stream, edition, walk, graphml, nodes)
+
+
+@commands.command()
 def demo(
     out: Annotated[Path, typer.Option(callback=expanded, help="Folder for what it makes.")] = Path("demo"),
     sglang: Annotated[bool, typer.Option("--sglang", help="With the SGLang server of `make sglang`.")] = False,

@@ -32,7 +32,7 @@ def stored_diversity(run: Run, store: Store) -> dict[Group, Diversity]:
         with store.read() as snapshot:
             newest = [*_newest(snapshot, stream.scope, gone)]
         for round, document, texts in reversed(newest):
-            found.add(stream.scope, round, texts, stream.scope.sources.text(document))
+            found.add(stream.scope, round, texts, stream.scope.text(document, round))
     return found.measure()
 
 

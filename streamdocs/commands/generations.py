@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import typer
@@ -71,7 +71,7 @@ def show_generations(
         StreamdocsError: The run file, the corpus or the store cannot be read.
     """
     run, store = open_run(run_file)
-    streams = run.synthetic if stream is None else [run.stream(stream)]
+    scopes = run.scopes if stream is None else [run.stream(stream).scope]
 
     def wanted(each: Generation) -> bool:
         return (
@@ -84,18 +84,18 @@ def show_generations(
         )
 
     console = plain_console()
-    found = chain.from_iterable(generations_of(store, each.scope) for each in streams)
-    for each in islice(filter(wanted, found), limit):
-        source = run.stream(each.stream).corpus.text(each.document)
+    found = ((scope, each) for scope in scopes for each in generations_of(store, scope) if wanted(each))
+    for scope, each in islice(found, limit):
+        source = scope.text(each.document, each.round)
         if as_json:
             typer.echo(json.dumps({**asdict(each), "verdict": _verdict(each), "source": source}))
             continue
         number = "" if each.number is None else f", generation {each.number}"
-        name = f"{each.stream}, " if len(run.synthetic) > 1 else ""
+        name = f"{each.stream}, " if len(scopes) > 1 else ""
         console.print(
             f"--- {name}document {each.document}, round {each.round}{number}: {_verdict(each)}", highlight=False
         )
-        for name, text in (("document", source), ("text", each.text)):
+        for name, text in (("document" if scope.plans is None else "documents", source), ("text", each.text)):
             shown = "(not kept)" if text is None else printable(text[:_EXCERPT]) + " …" * (len(text) > _EXCERPT)
             console.print(f"[{name}] {shown}", highlight=False, soft_wrap=True)
 

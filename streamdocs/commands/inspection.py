@@ -94,6 +94,8 @@ def segments_table(dataset: StreamingMegadocDataset, position: int) -> Table:
     for segment in dataset.explain(position):
         text = dataset.corpus.tokenizer.decode(tokens[segment.start : segment.stop])
         document = f"{segment.document} ({stream.corpus.document_digest(segment.document).hex()[:8]})"
+        if walk := segment.walk:
+            document = f"walk {walk.number} of edition {walk.edition}: {', '.join(map(str, walk.documents))}"
         generation = "" if segment.generation is None else "{}/{}".format(*segment.generation)
         who = segment.style or "", segment.writer or ""
         where = (f"{segment.start}:{segment.stop}", segment.kind, *who, document, generation, str(segment.offset))

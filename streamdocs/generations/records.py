@@ -92,9 +92,8 @@ class Records:
         return sorted(self._lost)
 
     def _values(self, documents: Ints, rounds: Ints) -> Values:
-        scope = self._scope
-        digests = scope.keyring.digests(scope.sources.digests(documents), rounds.tolist())
-        return self._snapshot.get_many("tokens", token_keys(scope, digests))
+        digests = self._scope.key_digests(documents, rounds)
+        return self._snapshot.get_many("tokens", token_keys(self._scope, digests))
 
     def _find(self, documents: Ints, rounds: Ints, values: Values | None = None) -> tuple[Found, Ints]:
         """What is known of (document, round) items, as in the cache; ``values`` are their records, if at hand."""
@@ -106,9 +105,8 @@ class Records:
         return self._cache.find(documents, rounds, look)
 
     def _look(self, documents: Ints, rounds: Ints, values: Values) -> Found:
-        scope = self._scope
-        checks = scope.keyring.checks(scope.sources.digests(documents), rounds.tolist())
-        table = read_table(checks, values, scope.recipe.round_size)
+        checks = self._scope.key_checks(documents, rounds)
+        table = read_table(checks, values, self._scope.recipe.round_size)
         found = np.zeros(len(documents), found_dtype(table.lengths.shape[1]))
         faults = found["faults"]
         if self._deep:

@@ -19,7 +19,7 @@ from streamdocs.run import Run
 from streamdocs.schedule.mixture import WindowPlan
 from streamdocs.schedule.packing import DOCUMENT_PARTS, Track, Units
 from streamdocs.store import Snapshot, Store
-from streamdocs.streams import Stream, SyntheticStream, WebStream
+from streamdocs.streams import GenerationScope, Stream, SyntheticStream, WebStream
 
 
 class Segment(NamedTuple):
@@ -32,6 +32,7 @@ class Segment(NamedTuple):
     stream: Name of the stream that the sequence belongs to.
     style, writer: Of a generation: how it was written, and by whom. steps: keys of what the steps of its program gave,
         as far as the store has them.
+    walk: Of a generation that is about a walk through a graph; ``document`` is then the one in whose place it is read.
     """
 
     kind: str
@@ -45,6 +46,21 @@ class Segment(NamedTuple):
     style: str | None = None
     writer: str | None = None
     steps: tuple[str, ...] = ()
+    walk: "WalkSegment | None" = None
+
+
+class WalkSegment(NamedTuple):
+    """A walk that a generation is about.
+
+    edition: Number of the edition of the graph. number: Of the walk in it.
+    topics, concepts: Names, in the order of the walk. documents: The nearest to them, which the prompt had.
+    """
+
+    edition: int
+    number: int
+    topics: tuple[str, ...]
+    concepts: tuple[str, ...]
+    documents: tuple[int, ...]
 
 
 class Section(NamedTuple):
@@ -210,7 +226,7 @@ def _segment(section: Section, piece: int, start: int, stop: int, offset: int) -
 
 
 def with_steps(store: Store | None, run: Run, segments: list[Segment]) -> list[Segment]:
-    """Segments, with the steps behind each generation that a program wrote."""
+    """Segments, with the steps behind each generation that a program wrote, and the walk that it is about."""
     if store is None or all(stream.recipe.is_plain for stream in run.synthetic):
         return segments
     with store.read() as snapshot:
@@ -224,7 +240,17 @@ def _with_steps(snapshot: Snapshot, run: Run, segment: Segment) -> Segment:
     key = scope.key(segment.document, round)
     record = decode_text(key, snapshot.get("texts", key.digest))
     steps = record.steps[number] if record and record.steps else []
-    return segment._replace(steps=tuple(each.hex() for each in steps))
+    return segment._replace(
+        steps=tuple(each.hex() for each in steps), walk=_walk(scope, segment.document, round, number)
+    )
+
+
+def _walk(scope: GenerationScope, document: int, round: int, number: int) -> WalkSegment | None:
+    edition, walks = scope.edition(round), scope.walks(document, round)
+    if edition is None:
+        return None
+    which = walks[number * len(walks) // scope.recipe.round_size]
+    return WalkSegment(edition, which.number, which.walk.topics, which.walk.concepts, which.walk.documents)
 
 
 def _kind(part: int, recipe: Recipe) -> str:

@@ -10,6 +10,7 @@ always uses the newest ``generations`` there are.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -53,6 +54,32 @@ class Request:
     def prompt(self) -> str:
         """The user message that is sent."""
         return fill_prompt(self.template, self.fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphRule:
+    """How a graph of concepts is made, and how many of its walks an item has.
+
+    Args:
+        concepts: What extracts the concepts of a document.
+        editions: Shares of the documents that have to have concepts before an edition is sealed, rising.
+        min_documents: Names that fewer documents have are left out.
+        max_share: And those that more than this share of them have.
+        walks: Of an item in each round.
+        chars: Most characters that prompts show of each document that is nearest to a walk.
+    """
+
+    concepts: "Recipe"
+    editions: tuple[Fraction, ...]
+    min_documents: int
+    max_share: Fraction
+    walks: int
+    chars: int
+
+    @property
+    def identity(self) -> list[Any]:
+        """What decides its editions beside the concepts."""
+        return [list(map(str, self.editions)), self.min_documents, str(self.max_share)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +156,11 @@ class Recipe:
                 raise ConfigError(
                     f"{self.name}: style {task.style} reads chunks, of which only whole documents have any"
                 )
+
+    @property
+    def graph(self) -> GraphRule | None:
+        """The graph through which the walks go that its items are about; None where these are about documents."""
+        return None
 
     @property
     def is_plain(self) -> bool:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from streamdocs._base.console import plain_console
 from streamdocs_server.engines.writer import Writer
-from streamdocs_server.work.lane import Lane
+from streamdocs_server.work.lanes import Lane
 from streamdocs_server.work.loop import GenerationLoop
 
 log = logging.getLogger(__name__)

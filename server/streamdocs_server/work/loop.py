@@ -15,7 +15,7 @@ from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
 from streamdocs_server.work.desk import Desk
-from streamdocs_server.work.lane import Lane
+from streamdocs_server.work.lanes.lane import Lane
 from streamdocs_server.work.outcome import small_model_warning
 from streamdocs_server.work.resolve import Resolved
 from streamdocs_server.work.statistics import Budget, Statistics
@@ -30,7 +30,7 @@ class GenerationLoop:
     """Resolves the blocks of a run until none are left: of all streams, what training comes to first.
 
     Args:
-        lanes: One for each synthetic stream.
+        lanes: Of the run.
         store: Where generations go.
         server: Name of this server.
         statistics: Where its resolvers count.
@@ -89,14 +89,14 @@ class GenerationLoop:
     @property
     def total_items(self) -> int | None:
         """Items in all, None for endless rounds."""
-        totals = [lane.order.total_items for lane in self.lanes]
+        totals = [lane.total_items for lane in self.lanes]
         known = [total for total in totals if total is not None]
         return sum(known) if len(known) == len(totals) else None
 
     @property
     def rounds_done(self) -> int:
         """Rounds that are complete in every stream."""
-        return min(lane.rounds_done for lane in self.lanes)
+        return min(lane.rounds_done for lane in self.lanes if lane.scope.is_read)
 
     @property
     def lead(self) -> int | None:
@@ -132,7 +132,10 @@ class GenerationLoop:
             register_scope(self._store, lane.scope)
             for name in {DEFAULT_WRITER, *lane.scope.writer_names}:
                 register_generator(self._store, lane.scope.writers[name])
-        helpers = [asyncio.create_task(self._beat()), *(asyncio.create_task(self._retire(each)) for each in self.lanes)]
+        helpers = [
+            asyncio.create_task(self._beat()),
+            *(asyncio.create_task(self._keep_up(each)) for each in self.lanes),
+        ]
         blocks: set[asyncio.Task[None]] = set()
         try:
             while True:
@@ -278,12 +281,10 @@ class GenerationLoop:
         for lane in self.lanes:
             keep_rejected(self._store, lane.scope, self.statistics.outcome.take_samples(lane.name))
 
-    async def _retire(self, lane: Lane) -> None:
-        if lane.order.total_items == lane.scope.recipe.cycle * lane.order.sources:
-            await asyncio.Event().wait()  # every round stays in use
+    async def _keep_up(self, lane: Lane) -> None:
         while True:
-            await asyncio.to_thread(lane.retirer.retire)
-            await asyncio.sleep(_BEAT_SECONDS)
+            await asyncio.to_thread(lane.keep_up)
+            await asyncio.sleep(lane.pause)
 
 
 async def _cancel(tasks: set[asyncio.Task[None]]) -> None:

@@ -11,6 +11,7 @@ from itertools import accumulate, islice, zip_longest
 from typing import NamedTuple, TypeVar
 
 from streamdocs._base.arrays import Tokens
+from streamdocs.corpus.reader import Corpus
 from streamdocs.corpus.tokenizing.tokenizer import CorpusTokenizer
 from streamdocs.generations.encoding import (
     TextRecord,
@@ -22,8 +23,10 @@ from streamdocs.generations.encoding import (
 from streamdocs.generations.progress import Tally
 from streamdocs.generations.records import token_key
 from streamdocs.generations.rejected import RejectedText
+from streamdocs.graph.walks import Walk
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
+from streamdocs.recipes.programs.chunks import chunks
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
 from streamdocs_server._base.together import Together
@@ -88,8 +91,8 @@ class Resolver:
         work = self._generate if self.scope.recipe.is_plain else self._perform
         new = await work(document, round, stored)
         self.statistics.outcome.add(new)
-        if any(new.texts):
-            source = await self._read(document, partial(self.scope.sources.text, document))
+        if any(new.texts) and self.scope.is_read:
+            source = await self._read(document, partial(self.scope.text, document, round))
             self.statistics.outcome.compare(self.scope, round, new.texts, source)
         return new, True
 
@@ -111,6 +114,8 @@ class Resolver:
                 return Resolved({}, Tally(items=1), new)
             text = found or text
             self._remember(key.digest, text)
+        if not self.scope.is_read:
+            return Resolved({}, tally(text, [0] * len(text.texts)), new)
         tokens = self.committer.find("tokens", key, where, decode_tokens)
         if tokens:
             return Resolved({}, tally(text, tokens.lengths), new)
@@ -210,7 +215,7 @@ class Resolver:
 
     async def _read(self, document: int, make: Callable[[], _T]) -> _T:
         """What ``make`` makes of a document, which may have to be downloaded."""
-        if self.scope.corpus.is_local(document):
+        if self.scope.plans is None and self.scope.corpus.is_local(document):
             return make()
         async with self._reading:  # one at a time: a shard that many documents wait for is downloaded once
             return await _in_thread(make)
@@ -247,7 +252,18 @@ def requests(scope: GenerationScope, document: int, round: int) -> list[tuple[Re
 
 def sources_of(scope: GenerationScope, document: int, round: int) -> list[dict[str, str]]:
     """What the programs of a round read of a document, by slot."""
-    return scope.recipe.sources(*_text_and_places(scope, document, round))
+    if scope.recipe.graph is None:
+        return scope.recipe.sources(*_text_and_places(scope, document, round))
+    walks = [_fields(scope.corpus, each.walk, scope.recipe.graph.chars) for each in scope.walks(document, round)]
+    return [walks[slot * len(walks) // scope.recipe.round_size] for slot in range(scope.recipe.round_size)]
+
+
+def _fields(corpus: Corpus, walk: Walk, chars: int) -> dict[str, str]:
+    """What prompts can say of a walk: its nodes, and the beginnings of the two documents that are nearest to it."""
+    first, second = [chunks(corpus.text(document), chars)[0] for document in walk.documents] + [""] * (
+        2 - len(walk.documents)
+    )
+    return {"walk": "\n".join([*walk.topics, *walk.concepts]), "first": first, "second": second}
 
 
 def _text_and_places(scope: GenerationScope, document: int, round: int) -> tuple[str, list[int]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import msgpack
+import numpy as np
 
 from streamdocs.errors import ConfigError
 from streamdocs.generations.encoding import decode_text
@@ -100,7 +101,7 @@ class Retirer:
             if self._stopped or self._shared:
                 return False
             some = numbers[start : start + _CHUNK]
-            keys = self._scope.keyring.digests(self._scope.sources.digests(some), [round] * len(some))
+            keys = self._scope.key_digests(some, np.full(len(some), round))
             steps = self._steps(some.tolist(), round)
             self._store.delete("tokens", self._unless_shared(token_keys(self._scope, keys)))
             self._store.delete("texts", self._unless_shared([*steps, *keys]))
