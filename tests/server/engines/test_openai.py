@@ -486,7 +486,9 @@ def test_nobody_listening_is_unavailable():
         asyncio.run(OpenAIEndpoint(url=f"http://127.0.0.1:{port}", model="m").ask(request(), 1, 0))
 
 
-@pytest.mark.parametrize("data", [bytes(5000), b"\xff" * 8000, b"HTTP/1.1 200 " + b"y" * 100_000, b"SSH-2.0-x\r\n" * 500])
+@pytest.mark.parametrize(
+    "data", [bytes(5000), b"\xff" * 8000, b"HTTP/1.1 200 " + b"y" * 100_000, b"SSH-2.0-x\r\n" * 500]
+)
 def test_what_is_no_http_is_told_in_few_words(data: bytes):
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
