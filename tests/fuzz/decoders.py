@@ -12,12 +12,19 @@ from hypothesis import strategies as st
 from conftest import STITCH, TEMPLATE, generate, make_corpus, make_dataset, make_run, make_texts
 from fuzz.strategies import changed, damaged, json_values, packed, to_msgpack, values
 from fuzz.target import folder, folder_of, little_memory, target
+from graphs import numbers_edition
 from streamdocs._base.hashing import digest128
 from streamdocs._base.untrusted import decompress, unpack
 from streamdocs.errors import ConfigError, FingerprintError, LedgerFileError, StoreError
 from streamdocs.generations.encoding import TextRecord, decode_text, decode_tokens, encode_text, encode_tokens
 from streamdocs.generations.heartbeat import Listener, register_generator, registered_generators
 from streamdocs.generations.progress import Tally
+from streamdocs.graph import packing
+from streamdocs.graph.edition import Edition
+from streamdocs.graph.packing import pack_edition, unpack_edition
+from streamdocs.graph.rows import Rows
+from streamdocs.graph.summary import summarise
+from streamdocs.graph.walks import Walks
 from streamdocs.ledger.file import MAGIC, LedgerFile, differences, export_ledger, import_ledger
 from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.ledger.windows import Reseal, read_reseals, window_key, windows_in_use
@@ -98,6 +105,45 @@ def manifest(data: bytes) -> None:
     except ValueError:
         return
     assert 0 <= found.unit_rows < 1 << 62 and found.after.window >= 0
+
+
+EDITION_PARTS = [*pack_edition(numbers_edition())]
+small_numbers = st.lists(st.integers(-2, 9) | st.just((1 << 31) - 1), max_size=9)
+
+
+@st.composite
+def forged_editions(draw) -> list[bytes]:
+    """A graph of a few names that leads anywhere, with the right digest."""
+    arrays = [np.array(draw(small_numbers), "<i4") for _ in range(3)]
+    starts = np.concatenate([[0], np.cumsum(arrays[1], dtype=np.int64)])
+    digest = Edition(("a", "b"), ("c",), arrays[0], Rows(starts, arrays[2])).digest
+    return [frame(to_msgpack(part)) for part in ([1, digest, ["a", "b"], ["c"]], [packing._lean(a) for a in arrays])]
+
+
+@st.composite
+def changed_editions(draw) -> list[bytes]:
+    parts = draw(changed([unpack(decompress(part)) for part in EDITION_PARTS], values))
+    return [frame(to_msgpack(part)) for part in parts] if isinstance(parts, list) else []
+
+
+@target(
+    st.one_of(
+        forged_editions(),
+        changed_editions(),
+        st.tuples(*(st.deferred(lambda part=part: damaged(part)) for part in EDITION_PARTS)),
+        st.lists(bodies, max_size=3),
+    )
+)
+def edition(parts) -> None:
+    """The graph of a stream's concepts, and a walk through it."""
+    try:
+        with little_memory():
+            found = unpack_edition(parts)
+    except ValueError:
+        return
+    assert summarise(found).documents == len(found.documents)
+    if found.topics:
+        assert Walks(found, 1).walk(3).topics
 
 
 RESEAL = [3, STATE, [b"d" * 16], 1_700_000_000, "why"]
