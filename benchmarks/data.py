@@ -24,6 +24,8 @@ RECIPES: dict[str, type[Recipe]] = {"stitch": Stitch, "rephrase": Rephrase, "str
 FRACTION = 0.75
 #: Streams of the run that has four: each recipe's a quarter.
 SHARE = "1/4"
+#: That walks are from, which nobody looks at who reads tokens.
+_EDITION = bytes(16)
 _COMMIT = 8192  # records in a transaction
 WORDS = [
     f"{first}{last}" for first in ("ba", "ko", "lu", "mi", "ne", "ro", "su", "ta") for last in ("den", "far", "gil")
@@ -50,6 +52,10 @@ def fill_store(run: Run, store: LmdbStore, tokens: int, blocks: int | None = Non
 def _fill_scope(run: Run, stream: SyntheticStream, store: LmdbStore, tokens: int, blocks: int | None) -> None:
     rng = np.random.default_rng(1)
     scope, recipe = stream.scope, stream.recipe
+    scope.attach(store)
+    if scope.plans:
+        for round in range(recipe.cycle):
+            scope.plans.seal(round, _EDITION)
     order = scope.generation_order
     noise = rng.integers(10, 900, tokens * 4).astype(run.corpus.dtype)
     total = recipe.cycle * order.blocks_per_round if blocks is None else blocks
@@ -59,7 +65,7 @@ def _fill_scope(run: Run, stream: SyntheticStream, store: LmdbStore, tokens: int
         documents = order.sources_of(block).tolist()
         written = 0
         for document in documents:
-            key = scope.keyring.key(run.corpus.document_digest(document), block.round)
+            key = scope.key(document, block.round)
             sizes = rng.integers(tokens // 2, tokens * 3 // 2, recipe.round_size).tolist()
             begins = rng.integers(0, tokens * 2, recipe.round_size).tolist()
             bodies = [noise[begin : begin + size] for begin, size in zip(begins, sizes, strict=True)]
