@@ -1,6 +1,7 @@
 """Which names are the same name."""
 
 import unicodedata
+from functools import lru_cache
 
 #: So much of a name is looked at: normalising a run of marks takes the square of its length.
 MOST_CHARACTERS = 256
@@ -23,6 +24,7 @@ def normalised(name: str) -> str:
     return " ".join(map(_singular, unicodedata.normalize("NFKC", folded).translate(_WORDS).split()))
 
 
+@lru_cache(1 << 16)
 def _singular(word: str) -> str:
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
