@@ -49,6 +49,8 @@ def _told(program: Program) -> Iterator[str]:
     yield f"least: {program.least:,} characters"
     yield f"template: {program.template!r}"
     yield f"join: {program.join!r}"
+    if program.choose:
+        yield f"choose: {program.choose}"
     for step in program.steps:
         yield f"\n--- step {step.name}: {', '.join(_limits(step))}"
         yield step.prompt.rstrip()
@@ -61,6 +63,7 @@ def _limits(step: Step) -> Iterator[str]:
     yield f"{step.parser}{tags}{most}"
     yield f"kind {step.kind}"
     yield f"max_tokens {step.max_tokens}"
+    yield from (name for name in ("once", "deal") if getattr(step, name))
     for name, default in (("n", 1), ("temperature", None), ("top_p", None), ("writer", None), ("back", None)):
         if (value := getattr(step, name)) != default:
             yield f"{name} {value}"

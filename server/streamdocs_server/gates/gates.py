@@ -34,6 +34,7 @@ Cause = Literal[
     "off topic",
     "duplicate",
     "not as asked",
+    "too few",
     "judged unfit",
 ]
 Share = Annotated[float, Field(ge=0, le=1)]

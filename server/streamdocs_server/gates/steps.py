@@ -48,8 +48,8 @@ def judge_step(
     parsed = parse(step, answer)
     if parsed.fault:
         return Rejected("not as asked")
-    if parsed.verdict:
-        return parsed.verdict, parsed.outputs[0][step.name]
+    if step.parser in ("verdict", "concepts"):  # words and names, and no text to be read
+        return (*([parsed.verdict] if parsed.verdict else []), parsed.outputs[0][step.name])
     checked = [gates.check(each, "stop", request) for row in parsed.outputs for each in row.values()]
     passed = tuple(each.text for each in checked if isinstance(each, Accepted))
     fault = next((each for each in checked if isinstance(each, Rejected)), None)

@@ -44,6 +44,8 @@ _ADVICE: Mapping[str, str] = {
     "speaks of the text": "change recipe.prompt, or set preset: small for a small model",
     "not as asked": "the model leaves out the tags that a step's prompt asks for: take a larger model, lower its "
     "temperature, or give an example in the prompt (`streamdocs prompts show STYLE`)",
+    "too few": "lists have fewer outputs than are asked for: take a larger model, or ask for fewer at once (`most` of "
+    "a step, `questions` of synthllm)",
     "judged unfit": "the judge rejects what was written: see its texts, take a larger model for one of the two steps "
     "(recipe.writers), or mend the judge's prompt",
     "invalid text": "what comes back cannot be encoded: the server's tokenizer is not its model's",

@@ -21,7 +21,7 @@ from streamdocs_server.gates.gates import Gates, Rejected
 from streamdocs_server.gates.steps import Given, gates_of, judge_step
 from streamdocs_server.work.commit import Committer
 from streamdocs_server.work.desk import Asked, Desk, Judge, another_seed
-from streamdocs_server.work.rows import REVISE, Row, Slot, after_answer, parts_of, step_request, text_id
+from streamdocs_server.work.rows import REVISE, Row, Slot, after_answer, parts_of, step_request, text_id, with_choice
 from streamdocs_server.work.statistics import Statistics
 
 _T = TypeVar("_T")
@@ -140,6 +140,8 @@ class Programs:
         names = [step.name for step in team.program.steps]
         for number, step in [*enumerate(team.program.steps)][start:stop]:
             rows = await self._step(item, team, number, rows)
+            if step.name == team.program.choose:
+                rows = [row if row.cause else with_choice(team.program, step, row) for row in rows]
             if step.back is not None:
                 again = partial(self._again, item, team, names.index(step.back), number + 1)
                 rows = _flat(await _all(again(row) if row.cause == REVISE else _same(row) for row in rows))
@@ -174,11 +176,11 @@ class Programs:
         step = work.step
         key_of = partial(step_key, step, fields, self.scope.writers[work.writer])
         asked = [(row, row.ordinal * step.n + number) for row in rows for number in range(step.n)]
-        keys = [key_of(ordinal, len(row.sent)) for row, ordinal in asked]
+        keys = [key_of(step.answer(ordinal), 0 if step.once else len(row.sent)) for row, ordinal in asked]
         async with self.desk.lock(key_of(0, 0)):  # other programs and streams may want the same
-            known = self._stored(keys)
+            known = self._stored(wanted := dict.fromkeys(keys))
             records = {key: record for key, record in known.items() if self.again.isdisjoint(record.causes)}
-            if missing := [key for key in keys if key not in records]:
+            if missing := [key for key in wanted if key not in records]:
                 records |= zip(missing, await self._asked(work, fields, missing, known), strict=True)
         after: list[list[Row]] = [[] for _ in rows]
         for at, (key, (row, ordinal)) in enumerate(zip(keys, asked, strict=True)):

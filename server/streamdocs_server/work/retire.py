@@ -14,7 +14,8 @@ from streamdocs.generations.heartbeat import is_only_scope
 from streamdocs.generations.progress import Tally, read_retired, read_watermark, retired_key
 from streamdocs.generations.records import token_keys
 from streamdocs.ledger.windows import windows_in_use
-from streamdocs.store import Store
+from streamdocs.recipes.keys import Key
+from streamdocs.store import Snapshot, Store
 from streamdocs.streams import GenerationScope
 
 log = logging.getLogger(__name__)
@@ -108,13 +109,17 @@ class Retirer:
         return not self._shared
 
     def _steps(self, sources: list[int], round: int) -> list[bytes]:
-        """The keys of what steps of programs gave for the items of a round."""
+        """The keys of what steps of programs gave for the items of a round, and not also for those that replaced it."""
         if self._scope.recipe.is_plain or any(self._scope.shares_steps_with(other) for other in self._beside):
             return []
+        found: list[bytes] = []
         with self._store.read() as snapshot:
-            keys = [self._scope.key(source, round) for source in sources]
-            records = [decode_text(key, snapshot.get("texts", key.digest)) for key in keys]
-        return [digest for record in records if record for steps in record.steps for digest in steps]
+            for source in sources:
+                rounds = (round, round + self._scope.recipe.cycle)
+                old, new = (_steps(snapshot, self._scope.key(source, each)) for each in rounds)
+                if old and new is not None:  # an item that is lost may have had any of them
+                    found += old - new
+        return found
 
     def _unless_shared(self, keys: list[bytes]) -> Iterator[bytes]:
         """None of them, where another scope uses the store by now: it may have found what is still there.
@@ -123,6 +128,12 @@ class Retirer:
         """
         self._shared = self._shared or not is_only_scope(self._store, self._scope, self._beside)
         yield from () if self._shared else keys
+
+
+def _steps(snapshot: Snapshot, key: Key) -> set[bytes] | None:
+    """The keys of the steps behind an item; None where it is not there."""
+    record = decode_text(key, snapshot.get("texts", key.digest))
+    return {digest for steps in record.steps for digest in steps} if record else None
 
 
 def _replace_by(number: int) -> Callable[[bytes | None], bytes]:

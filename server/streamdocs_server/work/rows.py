@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
-from streamdocs._base.hashing import digest128
+from streamdocs._base.hashing import canonical, digest128, text_digest
 from streamdocs.generations.encoding import TextRecord
 from streamdocs.recipes import Request
 from streamdocs.recipes.programs.chunks import chunks
-from streamdocs.recipes.programs.program import Program, Step
+from streamdocs.recipes.programs.concepts import Concepts
+from streamdocs.recipes.programs.program import CHOSEN, Program, Step
 from streamdocs_server.gates.gates import Cause
 from streamdocs_server.gates.steps import rows_of
 
 #: Causes of slots, whatever their steps gave.
-_OF_SLOTS = frozenset[Cause](("judged unfit", "too short", "duplicate"))
+_OF_SLOTS = frozenset[Cause](("too few", "judged unfit", "too short", "duplicate"))
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,9 @@ def after_answer(row: Row, step: Step, record: TextRecord, ordinal: int) -> list
     if cause := next(filter(None, record.causes), None):
         return [replace(row, cause=cause)]
     given = tuple(text or "" for text in record.texts)
+    if step.deal:
+        dealt = rows_of(step, given)[ordinal % step.most :]
+        return [replace(row, values={**row.values, **dealt[0]}) if dealt else replace(row, cause="too few")]
     cause = ""
     if step.parser == "verdict" and given[0] != "accept":
         back = given[0] == "revise" and step.back is not None and step.name not in row.sent
@@ -104,3 +108,13 @@ def after_answer(row: Row, step: Step, record: TextRecord, ordinal: int) -> list
         replace(row, values={**row.values, **values}, ordinal=ordinal * each + number, cause=cause)
         for number, values in enumerate(rows_of(step, given))
     ]
+
+
+def with_choice(program: Program, step: Step, row: Row) -> Row:
+    """A row with the key concepts that the program chooses for it of what a step gave; the seed is what that read."""
+    concepts = Concepts.read(row.values[step.name])
+    if concepts is None:
+        return replace(row, cause="not as asked")
+    seed = text_digest(canonical({name: row.values[name] for name in step.inputs}))
+    chosen = concepts.choice(program.choice_of(row.ordinal), seed)
+    return replace(row, values={**row.values, CHOSEN: "\n".join(chosen)})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
+from streamdocs.recipes.programs.concepts import LEVEL, SUBJECT, TOPIC, Concepts
 from streamdocs.recipes.programs.program import Step
 
 #: The tags of a verdict, whatever its step is called.
@@ -48,6 +49,8 @@ def parse(step: Step, text: str) -> Parsed:
         return Parsed(({step.name: whole},)) if whole else _NOTHING
     if step.parser == "verdict":
         return _verdict(step, text)
+    if step.parser == "concepts":
+        return _concepts(step, text)
     elements = _elements(text, step.tags)
     if step.parser == "list":
         listed = tuple({step.name: inside} for _, inside in islice(elements, step.most))
@@ -70,6 +73,19 @@ def _verdict(step: Step, text: str) -> Parsed:
         return _NOTHING
     (said,) = words
     return Parsed(({step.name: remark},), said)  # type: ignore[arg-type]
+
+
+def _concepts(step: Step, text: str) -> Parsed:
+    """Level, subject and topics in their plain form; of a topic the first line is its name, each other a concept."""
+    said, topics = {LEVEL: "", SUBJECT: ""}, []
+    for tag, inside in _elements(text, (LEVEL, SUBJECT, TOPIC)):
+        first, *others = inside.splitlines()
+        if tag == TOPIC:
+            topics.append((first, others))
+        else:
+            said[tag] = said[tag] or first
+    found = Concepts.of(said[LEVEL], said[SUBJECT], topics)
+    return Parsed(({step.name: str(found)},)) if found.topics else _NOTHING
 
 
 def _elements(text: str, tags: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -16,16 +16,18 @@ from streamdocs.errors import ConfigError
 from streamdocs.recipes.prompts import fill_prompt, placeholders
 
 #: How a step's answer is read: see ``parsing``.
-Parser = Literal["text", "list", "record", "verdict"]
+Parser = Literal["text", "list", "record", "verdict", "concepts"]
 #: What a text is held against: its document's rewriting, a thought about it, or neither.
 Kind = Literal["rephrase", "thought", "free"]
 
-#: Of the text that was written before a chunk.
-PREVIOUS = "previous"
+#: Of the text that was written before a chunk; and of the key concepts that a program chooses.
+PREVIOUS, CHOSEN = "previous", "chosen"
+#: Of sources: of a document, of what stands around a place in one, and of a walk and its two documents.
+FIELDS = ("document", "before", "after", "walk", "first", "second")
 MOST_STEPS, MOST_OUTPUTS, MOST_ROWS, MOST_TOKENS = 16, 64, 256, 1 << 24
 LEAST_CHUNK, MOST_CHARS = 200, 1 << 30
 _NAME = re.compile(r"[a-z]{1,24}")
-_RESERVED = {"document", "before", "after", PREVIOUS}
+_RESERVED = {*FIELDS[:3], PREVIOUS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +41,14 @@ class Step:
         name: Lower-case letters.
         prompt: Text of the prompt, with placeholders; in a file, the name of a file with it.
         parser: ``text`` is the answer as it is, ``list`` an output for each ``<tag>…</tag>``, ``record`` one text for
-            each of several tags, and ``verdict`` accepts, rejects, or sends back once.
+            each of several tags, ``verdict`` accepts, rejects, or sends back once, and ``concepts`` is what a document
+            is about.
         tags: Of a list one (default the step's name), of a record all.
         kind: What gates hold a text against: a ``rephrase`` its document, a ``thought`` no length, ``free`` nothing.
         n: Answers to each input; each goes on by itself.
         most: Outputs of one list that go on; further ones are left out.
+        once: Whether all that fill the prompt alike share one answer, whatever their slots, rounds and streams.
+        deal: Of a list, whether its outputs are dealt, one to each of ``most`` slots, instead of all going on in each.
         max_tokens: Most new tokens of one answer.
         temperature, top_p: Of this step; default as its writer has it.
         writer: Who is asked; default whoever has the slot.
@@ -63,6 +68,8 @@ class Step:
     kind: Kind = "rephrase"
     n: int = 1
     most: int = 8
+    once: bool = False
+    deal: bool = False
     max_tokens: int = 1024
     temperature: float | None = None
     top_p: float | None = None
@@ -91,6 +98,9 @@ class Step:
             f"top_p={self.top_p}; above 0, up to 1": self.top_p is not None and not 0 < self.top_p <= 1,
             "back: only a verdict sends back": self.back is not None and self.parser != "verdict",
             "n: one verdict for each input": self.parser == "verdict" and self.n != 1,
+            "deal: only a list has outputs to deal": self.deal and self.parser != "list",
+            f"n={self.n}; one answer is shared by several slots": (self.once or self.deal) and self.n != 1,
+            "once, deal: what all share cannot be dealt to them": self.once and self.deal,
         }
         if found := [fault for fault, there in faults.items() if there]:
             raise ConfigError(f"{what}: {found[0]}")
@@ -108,7 +118,11 @@ class Step:
     @property
     def fanout(self) -> int:
         """Most outputs that one input gives."""
-        return self.n * (self.most if self.parser == "list" else 1)
+        return self.n * (self.most if self.parser == "list" and not self.deal else 1)
+
+    def answer(self, ordinal: int) -> int:
+        """The number of the answer that a row goes on with, by its ordinal among those that ask the same."""
+        return 0 if self.once else ordinal // self.most if self.deal else ordinal
 
     @cached_property
     def request_part(self) -> list[Any]:
@@ -129,6 +143,7 @@ class Program:
         chunk: Most characters of a source that are read at once: longer ones are read chunk by chunk, each with the
             end of what was written before it as ``{previous}``. None for the whole of it.
         least: Fewest characters of a training text.
+        choose: Name of a step of key concepts; behind it ``{chosen}`` is two or three of these, one a line.
         name: What it is called where it is counted; no part of a key.
 
     Raises:
@@ -142,6 +157,7 @@ class Program:
     join: str = "\n\n"
     chunk: int | None = None
     least: int = 1
+    choose: str | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -157,6 +173,8 @@ class Program:
             raise ConfigError("program: the first step writes; a verdict comes after what it judges")
         if not self.template:
             object.__setattr__(self, "template", "\n\n".join(f"{{{name}}}" for name in texts[-1].outputs))
+        if self.choose and self.choose not in {step.name for step in self.steps if step.parser == "concepts"}:
+            raise ConfigError(f"program: choose={self.choose!r}; it is the name of a step with the parser concepts")
         self._check_names()
         if self.fanout > MOST_ROWS:
             raise ConfigError(f"program: up to {self.fanout} rows of outputs of one source; at most {MOST_ROWS}")
@@ -164,9 +182,10 @@ class Program:
     def _check_names(self) -> None:
         """Raise ConfigError where a step or the template reads what is not there."""
         outputs = [name for step in self.steps for name in step.outputs]
-        if len(set(outputs)) < len(outputs):
-            raise ConfigError(f"program: two steps give {max(outputs, key=outputs.count)!r}: give one another name")
-        there = {*_RESERVED}
+        given = [*outputs, CHOSEN] if self.choose else outputs
+        if len(set(given)) < len(given):
+            raise ConfigError(f"program: two steps give {max(given, key=given.count)!r}: give one another name")
+        there = {*FIELDS, PREVIOUS} - {*given}
         for number, step in enumerate(self.steps):
             before = [each.name for each in self.steps[:number] if each.parser != "verdict"]
             if step.back is not None and step.back not in before:
@@ -176,7 +195,7 @@ class Program:
                     f"step {step.name}: its prompt has {{{min(unknown)}}}, and there is no such thing yet: "
                     f"{', '.join(sorted(there))}"
                 )
-            there |= {*step.outputs}
+            there |= {*step.outputs, *([CHOSEN] if step.name == self.choose else [])}
         if unknown := placeholders(self.template) - {*outputs}:
             raise ConfigError(f"program: its template has {{{min(unknown)}}}; the steps give {', '.join(outputs)}")
         if not placeholders(self.template):
@@ -190,7 +209,8 @@ class Program:
     @property
     def reads(self) -> set[str]:
         """Of a source's fields, those that some step reads."""
-        return {name for step in self.steps for name in step.inputs} & _RESERVED - {PREVIOUS}
+        inputs = {name for step in self.steps for name in step.inputs}
+        return inputs & {*FIELDS} - {name for step in self.steps for name in step.outputs}
 
     @property
     def read_names(self) -> set[str]:
@@ -215,8 +235,9 @@ class Program:
     @cached_property
     def request_part(self) -> list[Any]:
         """All of it that can change a training text, without its writers."""
-        steps = [[*step.request_part, step.name, step.n, step.back] for step in self.steps]
-        return [steps, self.template, self.join, self.chunk]
+        shared = {step.name: ["once"] * step.once + ["deal"] * step.deal for step in self.steps}
+        steps = [[*step.request_part, step.name, step.n, step.back, *shared[step.name]] for step in self.steps]
+        return [steps, self.template, self.join, self.chunk, *([self.choose] if self.choose else [])]
 
     @cached_property
     def digest(self) -> str:
@@ -227,6 +248,12 @@ class Program:
     def style(self) -> str:
         """What it is called where it is counted: its name, or the beginning of its digest."""
         return self.name or self.digest[:8]
+
+    def choice_of(self, ordinal: int) -> int:
+        """The number of the choice of key concepts of a row: rows that one answer is dealt to have the same one."""
+        names = [step.name for step in self.steps]
+        dealt = (step for step in self.steps[names.index(self.choose or "") :] if step.deal)
+        return ordinal // next((step.most for step in dealt), 1)
 
     @cached_property
     def rewrites(self) -> tuple[tuple[str, str], ...]:

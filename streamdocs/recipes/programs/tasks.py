@@ -92,10 +92,13 @@ def make_tasks(styles: Sequence[tuple[str, Program]], writers: Mapping[str, int 
     by_style = sorted(range(len(styles)), key=lambda slot: (first[styles[slot][0]], slot))
     names = deal(weights, len(styles), "writers") if weights else [DEFAULT_WRITER] * len(styles)
     writer_of = dict(zip(by_style, names, strict=True))
-    teams = [
-        Team(program, tuple(of_step.get(step.name) or step.writer or writer_of[slot] for step in program.steps))
-        for slot, (_, program) in enumerate(styles)
-    ]
+
+    def team_of(program: Program, slot: str) -> Team:
+        # What slots share is no slot's own: with a writer of each it would be asked for as often as there are writers.
+        dealt = {step.name: DEFAULT_WRITER if step.once else slot for step in program.steps}
+        return Team(program, tuple(of_step.get(step.name) or step.writer or dealt[step.name] for step in program.steps))
+
+    teams = [team_of(program, writer_of[slot]) for slot, (_, program) in enumerate(styles)]
     sizes, seen, tasks = Counter(teams), Counter[Team](), list[Task]()
     for (name, _), team in zip(styles, teams, strict=True):
         tasks.append(Task(name, team, seen[team], sizes[team]))

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import hashlib
+import re
 import weakref
 from collections import Counter
 from dataclasses import replace
@@ -14,6 +15,7 @@ from anyio import CapacityLimiter
 
 from conftest import OPEN_GATES, TEMPLATE, generate, make_corpus, make_loop, make_run, make_texts
 from streamdocs import Answer, Append, Correct, Judge, Program, Rephrase, Step, Stitch, Template, Think
+from streamdocs._base.hashing import canonical, permutation, text_digest
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.generations.encoding import decode_text
@@ -68,6 +70,9 @@ class Scripted:
             return "\n".join(f"<{step.tags[0]}>{step.name} {digest} {n}</{step.tags[0]}>" for n in range(3))
         if step.parser == "record":
             return "".join(f"<{tag}>{tag} {digest}</{tag}>" for tag in step.tags)
+        if step.parser == "concepts":
+            topics = (f"<topic>{digest[at]}\n- {digest[: at + 2]}\n- {digest[at]}</topic>" for at in range(4))
+            return "\n".join(topics)
         if step.parser == "verdict":
             verdict = self.verdicts[int(digest, 16) % len(self.verdicts)]
             return f"<verdict>{verdict}</verdict><remark>because {digest}</remark>"
@@ -114,6 +119,46 @@ TWICE_JUDGED = Program(
 )
 
 
+CONCEPTS = step("concepts", "About {document}", parser="concepts", once=True)
+DEALT = Program(
+    name="dealt",
+    steps=(
+        step("question", "Ask about: {document}", parser="list", most=2, deal=True),
+        step("answer", "{question}", n=2),
+    ),
+    template="{question} {answer}",
+)
+SHORT = Program(name="short", steps=(step("question", "Ask of: {document}", parser="list", most=5, deal=True),))
+CHOSEN = Program(
+    name="chosen",
+    steps=(
+        CONCEPTS,
+        step("question", "Ask about {chosen} of {document}", parser="list", most=3, deal=True),
+        step("plan", "Plan {question} {fit}"),
+        step("fit", "Judge {plan}", parser="verdict", back="plan"),
+    ),
+    template="{question} {plan}",
+    choose="concepts",
+    chunk=250,
+)
+LISTED = Program(
+    name="listed",
+    steps=(
+        step("concepts", "Mind {document}", parser="concepts", n=2),
+        step("point", "{chosen}", parser="list", once=True),
+    ),
+    choose="concepts",
+)
+
+#: Of programs without steps that are shared, from before there were any.
+DIGESTS = {
+    "talk": "61cc47ae4da5044a7358d00b9f392fbd",
+    "chunked": "6ddd7160e3993f4ffe3f0b54f4292f91",
+    "judged": "de03944a02ab77a1060ca40126e2325c",
+    "twice": "0d3f4e159bac7a5fc4f9fb6afc34d2a1",
+}
+
+
 class Reference:
     """What a slot has to be, from the steps in the store and docs/programs.md alone."""
 
@@ -123,7 +168,9 @@ class Reference:
 
     def record(self, of, fields, writer, ordinal, sent=0):
         filled = {name: fields.get(name, "") for name in of.inputs}
-        key = step_key(of, filled, self.scope.writers[writer], ordinal, sent)
+        if of.once:
+            ordinal = sent = 0
+        key = step_key(of, filled, self.scope.writers[writer], ordinal // of.most if of.deal else ordinal, sent)
         self.used.add(key.digest)
         with self.snapshot() as snapshot:
             return decode_text(key, snapshot.get("texts", key.digest))
@@ -145,8 +192,16 @@ class Reference:
             if record.texts[0] is None:
                 found.append(record.causes[0])
                 continue
+            if of.deal:
+                dealt = self.outputs(of, record)[ordinal % of.most :]
+                found += (
+                    self.rows(program, writers, {**values, **dealt[0]}, ordinal, number + 1, sent)
+                    if dealt
+                    else ["too few"]
+                )
+                continue
             for output, given in enumerate(self.outputs(of, record)):
-                after = {**values, **given}
+                after = {**values, **given, **self.chosen(program, of, values, given, ordinal * of.n + answer)}
                 each = (ordinal * of.n + answer) * (of.most if of.parser == "list" else 1) + output
                 if of.parser == "verdict" and record.texts[0] != "accept":
                     if record.texts[0] == "reject" or of.back is None or of.name in sent:
@@ -157,6 +212,23 @@ class Reference:
                 else:
                     found += self.rows(program, writers, after, each, number + 1, sent)
         return found
+
+    def chosen(self, program, of, values, given, ordinal) -> dict[str, str]:
+        """Pairs and triples in turn, read off one order of the key concepts after another."""
+        if of.name != program.choose:
+            return {}
+        seed = text_digest(canonical({name: values[name] for name in of.inputs})).hex()
+        names = list(dict.fromkeys(re.findall(r"^- (.*)", given[of.name], re.MULTILINE)))
+        dealt = [each.most for each in program.steps[program.steps.index(of) :] if each.deal]
+        order, orders, chosen = list[str](), 0, names
+        for number in range(ordinal // (dealt or [1])[0] + 1 if len(names) > 2 else 0):
+            chosen = []
+            while len(chosen) < 2 + number % 2:
+                if not order:
+                    order, orders = [names[at] for at in permutation(len(names), "concepts", seed, orders)], orders + 1
+                chosen.append(next(name for name in order if name not in chosen))
+                order.remove(chosen[-1])
+        return {"chosen": "\n".join(chosen)}
 
     def slot(self, task, source) -> tuple[str | None, str | None]:
         program, texts = task.team.program, []
@@ -210,8 +282,11 @@ RECIPES = [
     Rephrase(generations=2, styles={TALK: 1}),
     Rephrase(generations=4, per_round=2, styles={TALK: 1, CHUNKED: 1}),
     Stitch(generations=4, per_round=1, styles={JUDGED: 3, TALK: 1}),
-    Stitch(generations=2, per_round=1, rounds=5, styles={CHUNKED: 1, JUDGED: 1}),
+    Stitch(generations=2, per_round=1, rounds=5, styles={CHOSEN: 1, JUDGED: 1}),
     Rephrase(generations=2, styles={TWICE_JUDGED: 1}),
+    Rephrase(generations=4, per_round=2, styles={DEALT: 1}),
+    Stitch(generations=8, per_round=4, styles={SHORT: 1, CHOSEN: 1}),
+    Rephrase(generations=2, styles={LISTED: 1}),
 ]
 
 
@@ -248,7 +323,7 @@ def test_packaged_recipes_are_what_the_docs_say(recipe, few_documents, store):
     assert held.generations > 0.6 * DOCUMENTS * recipe.generations, held
 
 
-@pytest.mark.parametrize("recipe", RECIPES[1:3])
+@pytest.mark.parametrize("recipe", [*RECIPES[1:3], RECIPES[6]])
 @pytest.mark.parametrize("every", [1, 37])
 def test_what_ends_between_two_steps_asks_for_nothing_twice(recipe, every, few_documents, store):
     run, asked, answered = make_run(few_documents, recipe), Counter(), Counter()
@@ -356,6 +431,56 @@ def test_streams_and_styles_that_share_a_step_ask_for_it_once(few_documents, sto
     assert one.shares_steps_with(two) and not one.shares_with(two)  # so rounds of one retire, and their steps stay
     assert not one.shares_steps_with(make_run(few_documents, Stitch(generations=2)).stream().scope)
     assert by_step == {"question": questions, "answer": 2 * questions, "pair": 2 * questions}
+
+
+def test_what_is_done_once_is_asked_once_by_all_slots_rounds_streams_and_writers(few_documents, store):
+    question = step("question", "Ask about {chosen}", parser="list", deal=True, most=2)
+    first = Program(name="first", steps=(CONCEPTS, question), choose="concepts")
+    second = Program(name="second", steps=(CONCEPTS, step("text", "Write of {concepts}")), template="{text}")
+    weights = {"small": 1, "large": 1}
+    streams = {
+        "web": {"share": "1/3"},
+        "one": {"share": "1/3", "recipe": Rephrase(generations=4, per_round=2, styles={first: 1}, writers=weights)},
+        "two": {"share": "1/3", "recipe": Stitch(generations=2, rounds=3, styles={second: 1})},
+    }
+    writers = Writers({"small": TEMPLATE, "large": LARGE})
+    run, engine = make_run(few_documents, streams, by=writers), Scripted()
+    serve(make_loop(run, store, max_lead=10**6, engine=engine))
+    asked = Counter(name for (name, _), n in engine.asked.items() for _ in range(n))
+    # Of four slots with two writers, two questions each.
+    assert asked["concepts"] == DOCUMENTS and asked["question"] == 2 * DOCUMENTS
+    assert {task.team.writers for task in run.stream("one").recipe.tasks} == {("", "small"), ("", "large")}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: step("text", "{document}", deal=True), "deal: only a list has outputs to deal"),
+        (lambda: step("text", "{document}", once=True, n=2), "n=2; one answer is shared by several slots"),
+        (lambda: step("text", "{document}", parser="list", once=True, deal=True), "once, deal: what all share cannot"),
+        (lambda: step("text", "{document}", parser="concepts", tags=("topic",)), "tags: 1; .* others none"),
+        (
+            lambda: Program(steps=(step("text", "{document}"),), choose="text"),
+            "choose='text'; it is the name of a step",
+        ),
+        (lambda: Program(steps=(CONCEPTS, step("chosen", "x")), choose="concepts"), "two steps give 'chosen'"),
+        (
+            lambda: Program(steps=(CONCEPTS, step("text", "{chosen}"))),
+            r"its prompt has \{chosen\}, and there is no such",
+        ),
+    ],
+)
+def test_steps_that_cannot_be_shared_are_refused(make, said):
+    with pytest.raises(ConfigError, match=said):
+        make()
+
+
+def test_programs_without_shared_steps_have_the_keys_they_had():
+    of_today = {"talk": TALK, "chunked": CHUNKED, "judged": JUDGED, "twice": TWICE_JUDGED}
+    assert {name: program.digest for name, program in of_today.items()} == DIGESTS
+    once = replace(TALK, steps=(replace(TALK.steps[0], n=1, once=True), *TALK.steps[1:]))
+    alone = Program(steps=(CONCEPTS, step("text", "Write of {concepts}")))
+    assert once.digest not in DIGESTS.values() and replace(alone, choose="concepts").digest != alone.digest
 
 
 def test_what_a_step_changes_of_an_earlier_one_is_counted(few_documents, store):

@@ -7,19 +7,10 @@ from dataclasses import replace
 
 from streamdocs.recipes import Request
 from streamdocs.recipes.programs.parsing import REMARK, VERDICT
-from streamdocs.recipes.programs.program import Step
+from streamdocs.recipes.programs.program import CHOSEN, Step
 from streamdocs_server.engines.template.plain import CHARS_PER_TOKEN, pieces_of, rephrases, terms, thoughts
+from streamdocs_server.engines.template.questions import combining, concepts, questions, reply
 
-_QUESTIONS = (
-    "What is {term}, and how does it bear on {other}?",
-    "Why does {term} matter where {other} is concerned?",
-    "How are {term} and {other} connected?",
-    "What would be different about {other} without {term}?",
-    "Which facts about {term} should be known before {other} is looked at?",
-    "In which way does {term} depend on {other}?",
-    "Who would have to know about {term}, and what has {other} to do with it?",
-    "Where do {term} and {other} come together?",
-)
 _REMARKS = ("What is said of {term} is not clear.", "There is more to {term} than this.", "{term} should come first.")
 #: Of a hundred verdicts, those that accept, and those that reject; the others send back where they can.
 _ACCEPTED, _REJECTED = 80, 8
@@ -45,17 +36,23 @@ def answers(request: Request, seed: int) -> list[str]:
     if step.parser == "text" and step.kind == "thought":
         half = len(document) // 2
         return thoughts(replace(request, fields={"before": document[:half], "after": document[half:]}), seed, 4, 6)
+    if step.parser == "text" and step.name == "answer" and "document" not in request.fields:
+        return [reply(document, random.Random(f"{seed}/{index}")) for index in range(request.n)]
     if step.parser == "text" and step.name not in RULES:
         return rephrases(plain, seed)
+    if step.parser == "list":
+        named = request.fields.get(CHOSEN) or request.fields.get("walk")
+        about = named.split("\n") if named else terms(document)
+        return [_list(step, about, random.Random(f"{seed}/{index}")) for index in range(request.n)]
     return [_answer(replace(plain, n=1), step, document, seed, index) for index in range(request.n)]
 
 
 def _answer(plain: Request, step: Step, document: str, seed: int, index: int) -> str:
     rng = random.Random(f"{seed}/{index}")
-    if step.parser == "list":
-        return _list(step, document, rng)
     if step.parser == "verdict":
         return _verdict(step, document, rng)
+    if step.parser == "concepts":
+        return concepts(document)
     if step.parser == "record":
         room = max(plain.max_tokens // len(step.tags) - 16, 1)
         inside = rephrases(replace(plain, n=len(step.tags), max_tokens=room), rng.getrandbits(32))
@@ -64,10 +61,11 @@ def _answer(plain: Request, step: Step, document: str, seed: int, index: int) ->
     return RULES[step.name](document, rng, CHARS_PER_TOKEN * plain.max_tokens) or rephrases(plain, seed + index)[0]
 
 
-def _list(step: Step, document: str, rng: random.Random) -> str:
-    """From one to as many questions as go on, each with its tag."""
+def _list(step: Step, about: list[str], rng: random.Random) -> str:
+    """From one to as many questions as go on, each with its tag; where they are dealt, all of them."""
     [tag] = step.tags
-    return "\n".join(f"<{tag}>{each}</{tag}>" for each in _questions(document, rng, rng.randint(1, step.most)))
+    asked = combining(about, rng, step.most) if step.deal else questions(about, rng, rng.randint(1, step.most))
+    return "\n".join(f"<{tag}>{each}</{tag}>" for each in asked)
 
 
 def _verdict(step: Step, document: str, rng: random.Random) -> str:
@@ -78,20 +76,10 @@ def _verdict(step: Step, document: str, rng: random.Random) -> str:
     return f"<{REMARK}>{remark}</{REMARK}>\n<{VERDICT}>{word}</{VERDICT}>"
 
 
-def _questions(document: str, rng: random.Random, count: int) -> list[str]:
-    """Different ones on terms of a document, as far as it has any."""
-    about = terms(document) or ["this"]
-    pairs = [(term, other) for term in about for other in about if term != other] or [(about[0], about[0])]
-    first = rng.randrange(len(_QUESTIONS))
-    chosen = rng.sample(pairs, min(count, len(pairs)))
-    asked = [_QUESTIONS[(first + number) % len(_QUESTIONS)] for number in range(len(chosen))]
-    return [each.format(term=term, other=other) for each, (term, other) in zip(asked, chosen, strict=True)]
-
-
 def _pairs(document: str, rng: random.Random, room: int) -> str:
     """Up to eight questions, each with a sentence for an answer."""
     some = _sentences(document, rng, room // 2, 0.8)
-    asked = zip(_questions(document, rng, 8), some, strict=False)
+    asked = zip(questions(terms(document), rng, 8), some, strict=False)
     return "\n\n".join(f"Question: {question}\nAnswer: {sentence}" for question, sentence in asked)
 
 
