@@ -20,7 +20,7 @@ from streamdocs.config import RunFile
 from streamdocs.corpus import Condition
 from streamdocs.recipes import RECIPES
 from streamdocs.recipes.keys import Generator
-from streamdocs.sections import BudgetSection, MixSection, Section, ServerSection, StreamSection
+from streamdocs.sections import BudgetSection, DecontaminateSection, MixSection, Section, ServerSection, StreamSection
 from streamdocs.writers import GeneratorSection, WriterSection
 from streamdocs_server.gates.gates import Gates
 
@@ -33,6 +33,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "mix": (MixSection, StreamingMegadocDataset),
     "server": (ServerSection, StreamingMegadocDataset),
     "server.budget": (BudgetSection,),
+    "server.decontaminate": (DecontaminateSection,),
     "server.gates": (Gates,),
     "where": (Condition,),
 }
@@ -76,7 +77,7 @@ def fields(kind: type) -> Iterator[tuple[str, Any, Any]]:
             yield name, Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation, default
         return
     hints = get_type_hints(kind, include_extras=True)
-    for each in dataclasses.fields(kind):
+    for each in (field for field in dataclasses.fields(kind) if field.metadata.get("in_file", True)):
         given = each.default if each.default is not dataclasses.MISSING else ...
         yield each.name, hints[each.name], None if each.default_factory is not dataclasses.MISSING else given
 
@@ -122,7 +123,7 @@ def type_of(name: str, kind: Any) -> str:
     """A type in words."""
     if name in SECTIONS or name == "recipe":
         return f"section, see {'below' if name == 'recipe' else f'[below](#{name})'}"
-    if name in ("gates", "budget"):
+    if name in ("gates", "budget", "decontaminate"):
         return f"section, see [below](#server{name})"
     if name == "streams" or (name == "writers" and "WriterSection" in str(kind)):
         return f"sections by name, see [below](#{name}name)"

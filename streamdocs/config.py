@@ -203,7 +203,8 @@ class RunFile(Section):
         if not isinstance(fields, dict):
             raise ConfigError(f"run file {path} does not hold fields, each with its value, like `corpus: corpus`")
         run = cls._checked(fields, f"run file {path}", folder)
-        places: dict[str, Any] = {**places_of(run, folder), "generator": run.generator.relative_to(folder)}
+        places: dict[str, Any] = {**places_of(run, folder), "server": run.server.relative_to(folder)}
+        places["generator"] = run.generator.relative_to(folder)
         writers = (run.writers or {}).items()
         places["writers"] = {name: each.named(name).relative_to(folder) for name, each in writers} or None
         if run.store and "://" not in run.store:

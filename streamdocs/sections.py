@@ -15,6 +15,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -173,6 +174,32 @@ class BudgetSection(Section):
     hours: float | None = Field(default=None, gt=0)
 
 
+class DecontaminateSection(Section):
+    """Texts that training must not read: what has words in common with one of them is rejected as "contaminated".
+
+    Args:
+        files: Benchmarks, as files, folders or datasets that ``streamdocs prepare`` reads. Every string of a row of 8
+            words or more counts by itself, whatever its field is called.
+        held_out: Whether what the corpora hold out counts too.
+        words: So many in a row are too many; of scripts without spaces, twice as many characters.
+    """
+
+    files: tuple[FilePath, ...] = ()
+    held_out: bool = True
+    words: int = Field(default=13, ge=8, le=100)
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    def relative_to(self, folder: Path) -> "DecontaminateSection":
+        """This, with relative paths taken from ``folder``."""
+        return self.model_copy(
+            update={"files": tuple(each if "://" in each else str(folder / each) for each in self.files)}
+        )
+
+
 class ServerSection(Section):
     """How the server works.
 
@@ -189,6 +216,7 @@ class ServerSection(Section):
         keep_checkpoints: Newest states of the trainer whose generations are kept while rounds retire.
         budget: How much is written in all.
         drain: Seconds that documents in flight have to be finished after SIGINT or SIGTERM; a second one ends them.
+        decontaminate: Texts that training must not read; default none.
     """
 
     max_in_flight: int = Field(default=256, ge=1)
@@ -202,6 +230,12 @@ class ServerSection(Section):
     keep_checkpoints: int = Field(default=2, ge=1)
     budget: BudgetSection = BudgetSection()
     drain: float = Field(default=2.0, ge=0)
+    decontaminate: DecontaminateSection | None = None
+
+    def relative_to(self, folder: Path) -> "ServerSection":
+        """This, with relative paths taken from ``folder``."""
+        found = self.decontaminate and self.decontaminate.relative_to(folder)
+        return self.model_copy(update={"decontaminate": found})
 
 
 def with_short_prompt(fields: Any) -> Any:

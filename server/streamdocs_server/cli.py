@@ -7,6 +7,7 @@ import logging
 import shlex
 import signal
 from collections.abc import Collection
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ from streamdocs.sections import BudgetSection
 from streamdocs.store import Store, open_store
 from streamdocs_server.engines.make import with_options
 from streamdocs_server.gates.gates import Gates
+from streamdocs_server.gates.overlap import load_protected
 from streamdocs_server.show_prompts import show_prompts
 from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.telling.view import View
@@ -132,12 +134,14 @@ def make_gates(file: RunFile) -> Gates:
     """The gates of a run file.
 
     Raises:
-        ConfigError: A limit that is not known or out of range.
+        ConfigError: A limit that is not known or out of range, or texts to compare with that cannot be read.
+        CorpusError: Documents that are held out cannot be read.
     """
     try:
-        return Gates(**file.server.gates)
+        gates = Gates(**file.server.gates)
     except ValidationError as error:
         raise ConfigError(f"server.gates: {faults(error)}") from error
+    return replace(gates, protected=load_protected(file)) if file.server.decontaminate else gates
 
 
 def make_budget(file: RunFile, store: Store, run: Run) -> Budget:

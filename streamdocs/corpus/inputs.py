@@ -14,12 +14,15 @@ from itertools import groupby
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from streamdocs._base.compressed import COMPRESSIONS, READ_ERRORS, open_compressed
 from streamdocs._base.paths import expand_path
-from streamdocs.errors import CorpusError, some
+from streamdocs.errors import ConfigError, CorpusError, some
 
 DATASET_PREFIX = "hf://"
+#: In place of a text field: every string of a row is a text.
+EVERY_STRING = "*"
 
 JSON_KINDS = (".jsonl", ".json", ".ndjson")
 ARROW_KINDS = (".arrow", ".feather")
@@ -129,6 +132,20 @@ def pick_field(fields: dict[str, Any], text_field: str) -> Any:
     raise KeyError(text_field)
 
 
+def parse_address(source: str) -> tuple[str, str, dict[str, str | list[str]]]:
+    """Name, split and options of a dataset. Not as of a form: a + is a +, and what is given twice is a list."""
+    address, _, query = source.removeprefix(DATASET_PREFIX).partition("?")
+    name, _, split = address.partition(":")
+    options: dict[str, str | list[str]] = {}
+    for each in filter(None, query.split("&")):
+        option, given, value = map(unquote, each.partition("="))
+        if not given or option in ("path", "split", "streaming"):
+            raise ConfigError(f"{source}: {each!r} is no OPTION=VALUE of load_dataset; the split is NAME:SPLIT")
+        known = options.get(option, [])
+        options[option] = [*([known] if isinstance(known, str) else known), value] if known else value
+    return name, split or "train", options
+
+
 def _add_folder(root: Path, text_field: str, found: Inputs) -> None:
     left_out = found.left_out
     tables: list[Path] = []
@@ -222,6 +239,8 @@ def _is_metadata(path: Path, text_field: str) -> bool:
         value = json.loads(data) if len(data) <= _MOST_METADATA_BYTES else {text_field: ""}
     except (*READ_ERRORS, ValueError, RecursionError):
         return False
+    if text_field == EVERY_STRING:
+        return isinstance(value, dict)
     rows = value if isinstance(value, list) else [value]
     return not any(isinstance(row, dict) and _has_field(row, text_field) for row in rows)
 

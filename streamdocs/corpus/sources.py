@@ -9,18 +9,19 @@ from functools import partial
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias
-from urllib.parse import unquote
 
 from streamdocs._base.compressed import READ_ERRORS, open_compressed
 from streamdocs.corpus.columns.values import MISSING, OTHER, NoValue, Value, usable
 from streamdocs.corpus.inputs import (
     ARROW_KINDS,
     DATASET_PREFIX,
+    EVERY_STRING,
     JSON_KINDS,
     TEXT_KINDS,
     find_inputs,
     kind_of,
     missing,
+    parse_address,
     pick_field,
 )
 from streamdocs.corpus.tables import Batch, arrow_batches, parquet_batches
@@ -88,6 +89,7 @@ def read_documents(inputs: Sequence[str], *, text_field: str = "text") -> Iterat
     An input is a file (JSON lines, Parquet, Arrow, or one document of plain text), a folder of such files (see
     ``find_inputs``), or a dataset as ``hf://NAME[:SPLIT][?OPTION=VALUE&...]``, the options being arguments of
     ``datasets.load_dataset``; one that is given several times is a list.
+    The text field ``*`` stands for every string of a row, also in lists and objects: each is a ``Document``.
     Raises ``CorpusError`` at once where an input does not exist or has no files of these kinds.
     """
     return chain.from_iterable(read_file(file, text_field) for file in find_inputs(inputs, text_field).files)
@@ -162,15 +164,31 @@ def _no_field(text_field: str, file: str, row: int, names: Iterable[str]) -> Bad
     return BadRow(file, row, f"no text field {text_field!r}", hint=hint, names=found)
 
 
-def _pick(row_fields: object, fields: _Fields, file: str, row: int) -> Row:
+def _pick(row_fields: object, fields: _Fields, file: str, row: int) -> Iterator[Row]:
     if not isinstance(row_fields, dict):
         hint = "`jq -c '.[]'` makes JSON lines of an array" if isinstance(row_fields, list) else ""
-        return BadRow(file, row, "not an object", hint=hint)
+        yield BadRow(file, row, "not an object", hint=hint)
+        return
     try:
-        text = pick_field(row_fields, fields.text)
+        texts = _strings(row_fields) if fields.text == EVERY_STRING else [pick_field(row_fields, fields.text)]
     except KeyError:
-        return _no_field(fields.text, file, row, map(str, row_fields))
-    return _check(text, file, row, tuple(_kept(row_fields, name) for name in fields.keep))
+        yield _no_field(fields.text, file, row, map(str, row_fields))
+        return
+    kept = tuple(_kept(row_fields, name) for name in fields.keep)
+    yield from (_check(text, file, row, kept) for text in texts)
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Every string in a value that is not blank, in their order."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text if text and not text.isspace():
+                yield text
+            case dict() as fields:
+                waiting += reversed(fields.values())
+            case list() | tuple() as values:  # Arrow makes tuples of a map's pairs
+                waiting += reversed(values)
 
 
 def _kept(row_fields: dict[str, Any], name: str) -> Value:
@@ -199,7 +217,7 @@ def _read_json_lines(file: str, fields: _Fields) -> Iterator[Row]:
                 if line is None:
                     yield BadRow(file, row, "too long")
                 elif line.strip():
-                    yield _parse(line, fields, file, row)
+                    yield from _parse(line, fields, file, row)
     except READ_ERRORS as error:
         yield _unreadable(file, row + 1, error)
 
@@ -213,16 +231,15 @@ def _lines(stream: io.BufferedReader) -> Iterator[bytes | None]:
         yield None if too_long else line
 
 
-def _parse(line: bytes, fields: _Fields, file: str, row: int) -> Row:
+def _parse(line: bytes, fields: _Fields, file: str, row: int) -> Iterator[Row]:
     try:
-        text = line.decode("utf-8-sig")
+        value = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        return BadRow(file, row, "invalid UTF-8", hint="`iconv -t utf-8` makes UTF-8 of another encoding")
-    try:
-        value = json.loads(text)
+        yield BadRow(file, row, "invalid UTF-8", hint="`iconv -t utf-8` makes UTF-8 of another encoding")
     except (ValueError, RecursionError):  # the second from deeply nested brackets
-        return BadRow(file, row, "not JSON", hint="`jq -c` makes a line of each value")
-    return _pick(value, fields, file, row)
+        yield BadRow(file, row, "not JSON", hint="`jq -c` makes a line of each value")
+    else:
+        yield from _pick(value, fields, file, row)
 
 
 def _read_table(batches: _Batches, file: str, fields: _Fields) -> Iterator[Row]:
@@ -238,6 +255,11 @@ def _read_table(batches: _Batches, file: str, fields: _Fields) -> Iterator[Row]:
 
 
 def _batch_rows(batch: Batch, fields: _Fields, file: str, row: int) -> Iterator[Row]:
+    if fields.text == EVERY_STRING:
+        batch.rows.validate(full=True)
+        for number, values in enumerate(batch.rows.to_pylist(), row + 1):
+            yield from _pick(values, fields, file, number)
+        return
     texts, *others = (batch.values(name) for name in (fields.text, *fields.keep))
     if texts is None:
         for number in range(row + 1, row + batch.rows.num_rows + 1):
@@ -249,7 +271,7 @@ def _batch_rows(batch: Batch, fields: _Fields, file: str, row: int) -> Iterator[
 
 
 def _read_dataset(source: str, fields: _Fields) -> Iterator[Row]:
-    name, split, options = _parse_address(source)
+    name, split, options = parse_address(source)
     try:
         import datasets  # noqa: PLC0415  (an extra)
     except ImportError as error:
@@ -261,23 +283,9 @@ def _read_dataset(source: str, fields: _Fields) -> Iterator[Row]:
     row = 0
     try:
         for row, value in enumerate(rows, 1):
-            yield _pick(value, fields, source, row)
+            yield from _pick(value, fields, source, row)
     except Exception as error:  # as above
         yield _unreadable(source, row + 1, error)
-
-
-def _parse_address(source: str) -> tuple[str, str, dict[str, str | list[str]]]:
-    """Name, split and options of a dataset. Not as of a form: a + is a +, and what is given twice is a list."""
-    address, _, query = source.removeprefix(DATASET_PREFIX).partition("?")
-    name, _, split = address.partition(":")
-    options: dict[str, str | list[str]] = {}
-    for each in filter(None, query.split("&")):
-        option, given, value = map(unquote, each.partition("="))
-        if not given or option in ("path", "split", "streaming"):
-            raise ConfigError(f"{source}: {each!r} is no OPTION=VALUE of load_dataset; the split is NAME:SPLIT")
-        known = options.get(option, [])
-        options[option] = [*([known] if isinstance(known, str) else known), value] if known else value
-    return name, split or "train", options
 
 
 READERS: dict[str, _Reader] = {

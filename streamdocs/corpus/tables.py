@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from streamdocs.corpus.inputs import EVERY_STRING
+
 
 class Batch(NamedTuple):
     """Some rows of a table, and the names of all its columns, whether they were read or not."""
@@ -53,10 +55,11 @@ def _path(kind: pa.DataType, name: str) -> list[int] | None:
 
 
 def parquet_batches(stream: IO[bytes], columns: Sequence[str]) -> Iterator[Batch]:
-    """The batches of a Parquet file, with those of the columns that it has."""
+    """The batches of a Parquet file, with those of the columns that it has; all of them for ``EVERY_STRING``."""
     with pq.ParquetFile(stream) as table:
         # Small batches: the rows of web text are large.
-        for rows in table.iter_batches(batch_size=256, columns=list(dict.fromkeys(columns))):
+        chosen = None if EVERY_STRING in columns else list(dict.fromkeys(columns))
+        for rows in table.iter_batches(batch_size=256, columns=chosen):
             yield Batch(rows, table.schema_arrow.names)
 
 

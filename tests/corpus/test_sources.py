@@ -324,3 +324,54 @@ def test_datasets_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ConfigError, match="pip install datasets"):
         read("hf://json")
+
+
+def test_every_string_of_a_row(tmp_path):
+    rows = [
+        {"question": "q", "choices": ["a", {"b": "c", "n": 1, "deep": [["d", None, "  ", ""]]}], "answer": "e"},
+        {"n": 1},
+        {"text": "zwei"},
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "[1]\n")
+    found = read(tmp_path / "a.jsonl", text_field="*")
+    assert [(row.row, row.text) for row in found[:-1]] == [
+        (1, "q"),
+        (1, "a"),
+        (1, "c"),
+        (1, "d"),
+        (1, "e"),
+        (3, "zwei"),
+    ]
+    assert found[-1].cause == "not an object"
+    (tmp_path / "b.jsonl").write_text('{"a": ' * 900 + '"deep"' + "}" * 900)
+    assert texts(tmp_path / "b.jsonl", text_field="*") == ["deep"]
+    (tmp_path / "a.txt").write_text("whole")
+    assert texts(tmp_path / "a.txt", text_field="*") == ["whole"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_every_string_of_a_table(tmp_path, kind):
+    columns = {
+        "question": ["q", None],
+        "choices": pa.array([["a", "b"], []], pa.large_list(pa.large_string())),
+        "more": [{"x": "c", "n": 3}, {"x": " ", "n": None}],
+        "pairs": pa.array([[("k", "v")], None], pa.map_(pa.string(), pa.string())),
+        "image": [b"\xff\xfe", b"plain"],
+        "last": ["d", "e"],
+    }
+    table, file = pa.table(columns), tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, file)
+    else:
+        write_arrow(file, table)
+    assert [(row.row, row.text) for row in read(file, text_field="*")] == [
+        *((1, text) for text in ("q", "a", "b", "c", "k", "v", "d")),
+        (2, "e"),
+    ]
+
+
+def test_every_string_of_a_damaged_table(tmp_path):
+    _, *buffers = pa.array([b"fine", b"\xff\xfe"]).buffers()
+    pq.write_table(pa.table({"text": pa.StringArray.from_buffers(2, *buffers)}), tmp_path / "a.parquet")
+    (row,) = read(tmp_path / "a.parquet", text_field="*")
+    assert isinstance(row, UnreadableRest) and "UTF8" in row.error

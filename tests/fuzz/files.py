@@ -272,7 +272,7 @@ def run_file(data: bytes) -> None:
             from streamdocs_server.cli import make_gates
 
             make_gates(run)
-    except ConfigError as error:
+    except (ConfigError, CorpusError) as error:
         assert len(str(error)) < 1 << 16
         return
     from streamdocs.schedule.mixture import Mixture, exact_fraction, plain_shares

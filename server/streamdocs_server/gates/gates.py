@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import pydantic
-from pydantic import Field
+from pydantic import Field, InstanceOf
 
 from streamdocs._base.sentences import last_sentence_end
 from streamdocs.recipes import Request
 from streamdocs_server.gates import chatter, marks
 from streamdocs_server.gates.likeness import is_another_language, is_copy, is_off_topic, repeats_instructions
+from streamdocs_server.gates.overlap import Protected
 from streamdocs_server.gates.repetition import end_before_loop, repeats, repeats_lines
 from streamdocs_server.gates.source import Source, source_of
 from streamdocs_server.gates.words import NGRAM, Words
@@ -36,6 +37,8 @@ Cause = Literal[
     "not as asked",
     "too few",
     "judged unfit",
+    "contaminated",
+    "asked before",
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -78,6 +81,8 @@ class Gates:
     - ``min_shared``: share of a rephrase's words of four letters and more (each once, by their beginnings) that the
       document has, too: below it is off topic. 0 switches off.
     - ``distinct``: whether the generations of a document have to differ from each other; who asks for them compares.
+
+    ``protected`` are texts with which none may have words in common: what overlaps with them is "contaminated".
     """
 
     chat: bool = True
@@ -93,6 +98,7 @@ class Gates:
     same_language: bool = True
     min_shared: Share = 0.15
     distinct: bool = True
+    protected: InstanceOf[Protected] | None = field(default=None, repr=False, metadata={"in_file": False})
 
     def check(self, text: str, finish_reason: str, request: Request, *, reasoned: bool = False) -> Accepted | Rejected:
         """Accept the text, or the part of it that is a rewriting, or say why not.
@@ -184,5 +190,6 @@ class Gates:
             ("copy", lambda: is_copy(text, words, source, self.max_copied)),
             ("another language", lambda: self.same_language and is_another_language(words, source)),
             ("off topic", lambda: is_off_topic(words, source, shared)),
+            ("contaminated", lambda: self.protected is not None and self.protected.overlap(words) is not None),
         )
         return next((cause for cause, found in checks if found()), None)

@@ -1,7 +1,7 @@
 """A text as words: what it repeats, what it shares with another one, and whether both are of one language."""
 
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 
 import numpy as np
@@ -11,12 +11,11 @@ NGRAM = 10
 _ALL_KNOWN = b"\1" * NGRAM
 #: Letters of a word that are compared: inflected, it is still the same.
 _STEM = 5
-#: Odd, one for each word of a sequence.
-_FACTORS = np.array([pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(NGRAM)], np.uint64)
 
 # Chinese, Japanese, Korean, Thai and their like have no spaces to go by: there, a character is a word.
 _FIRST_UNSPACED = "\u0e00"
 _UNSPACED = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
+_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]").match
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _ASCII_GAPS = {code: " " for code in range(128) if not (chr(code).isalnum() or code == ord("_"))}
 #: Distinct characters between words, up to which taking them out one by one is the fastest.
@@ -51,8 +50,11 @@ class Words:
         self._text = text.lower()
         #: All of them.
         self.listed = _listed(self._text) if listed is None else listed
-        #: Each once.
-        self.distinct = frozenset(self.listed)
+
+    @cached_property
+    def distinct(self) -> frozenset[str]:
+        """Each once."""
+        return frozenset(self.listed)
 
     @property
     def sequences(self) -> int:
@@ -74,10 +76,24 @@ class Words:
     @cached_property
     def ngrams(self) -> Numbers:
         """uint64 (words - 9,): a number for every ten words in a row, the same for the same words."""
-        if len(self.listed) < NGRAM:
+        return self.runs(NGRAM)
+
+    def runs(self, length: int) -> Numbers:
+        """uint64 (words - length + 1,): such a number for every ``length`` words in a row, in this process."""
+        if len(self.listed) < length:
             return np.empty(0, np.uint64)
-        numbers = np.fromiter(map(hash, self.listed), np.int64, len(self.listed)).view(np.uint64)
-        return np.convolve(numbers, _FACTORS, "valid")
+        return np.convolve(self._numbers, _factors(length), "valid")
+
+    @cached_property
+    def _numbers(self) -> Numbers:
+        return np.fromiter(map(hash, self.listed), np.int64, len(self.listed)).view(np.uint64)
+
+    @cached_property
+    def is_unspaced(self) -> bool:
+        """Whether most of its words are characters of scripts that have no spaces."""
+        if self._text.isascii() or max(self._text) < _FIRST_UNSPACED:
+            return False
+        return 2 * sum(_IS_UNSPACED(word) is not None for word in self.listed) > len(self.listed)
 
     @cached_property
     def sorted_ngrams(self) -> Numbers:
@@ -106,6 +122,12 @@ class Words:
         counts[0] = 0
         counts[1] += sum(map(len, self.listed)) - counts.sum()
         return np.maximum(counts, 0) / max(counts.sum(), 1.0)
+
+
+@lru_cache
+def _factors(length: int) -> Numbers:
+    """Odd, one for each word of a run."""
+    return np.array([pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(length)], np.uint64)
 
 
 def _listed(text: str) -> list[str]:

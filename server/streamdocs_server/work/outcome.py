@@ -48,6 +48,10 @@ _ADVICE: Mapping[str, str] = {
     "a step, `questions` of synthllm)",
     "judged unfit": "the judge rejects what was written: see its texts, take a larger model for one of the two steps "
     "(recipe.writers), or mend the judge's prompt",
+    "contaminated": "held-out or benchmark texts come back: see the texts, and leave documents that have them out of "
+    "the corpus; where it is a common phrase, raise server.decontaminate.words",
+    "asked before": "the model asks the same again: raise its temperature, ask for fewer questions, or change the "
+    "prompt",
     "invalid text": "what comes back cannot be encoded: the server's tokenizer is not its model's",
     "empty": "the model writes nothing: serve it with its own chat template",
 }
