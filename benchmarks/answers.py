@@ -40,7 +40,7 @@ from streamdocs_server.engines.make import make_engine, with_options
 from streamdocs_server.gates.gates import Accepted, Gates
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lanes import make_lanes
-from streamdocs_server.work.leases import server_name
+from streamdocs_server.work.lanes.leases import server_name
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.statistics import Statistics
 

@@ -39,10 +39,10 @@ from streamdocs_server.engines.make import make_endpoints
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.sglang import SGLangEndpoint
 from streamdocs_server.gates.gates import Gates
+from streamdocs_server.work.asking import requests
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lanes import make_lanes
 from streamdocs_server.work.loop import GenerationLoop
-from streamdocs_server.work.resolve import requests
 from streamdocs_server.work.statistics import Statistics
 
 GENERATIONS = 8

@@ -198,7 +198,7 @@ def generate_for_ever(setup: Setup, tokens_per_second: float | None) -> None:
     """A server for a run: writes and retires until it is killed."""
     from streamdocs_server.engines.template import TemplateEngine
     from streamdocs_server.work import loop, retire
-    from streamdocs_server.work.leases import server_name
+    from streamdocs_server.work.lanes.leases import server_name
 
     loop._BEAT_SECONDS, retire._GRACE_SECONDS = 0.1, 2.0
     engine = TemplateEngine(tokens_per_second=tokens_per_second)

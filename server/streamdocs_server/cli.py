@@ -34,7 +34,7 @@ from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.telling.view import View
 from streamdocs_server.work.desk import make_desk
 from streamdocs_server.work.lanes import make_lanes
-from streamdocs_server.work.leases import server_name
+from streamdocs_server.work.lanes.leases import server_name
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.outcome import Outcome
 from streamdocs_server.work.retire import reopen

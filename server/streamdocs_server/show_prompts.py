@@ -19,7 +19,7 @@ from streamdocs.streams import GenerationScope, SyntheticStream
 from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.make import make_sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
-from streamdocs_server.work.resolve import requests, sources_of
+from streamdocs_server.work.asking import requests, sources_of
 from streamdocs_server.work.rows import parts_of, step_request
 
 

@@ -158,6 +158,11 @@ class Recipe:
                 )
 
     @property
+    def compared(self) -> str | None:
+        """The output of its programs that no two texts of a stream may share, or nearly; None where they may."""
+        return None
+
+    @property
     def graph(self) -> GraphRule | None:
         """The graph through which the walks go that its items are about; None where these are about documents."""
         return None

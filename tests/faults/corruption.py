@@ -17,7 +17,7 @@ from streamdocs.errors import StreamdocsError
 from streamdocs.generations.heartbeat import beat, register_generator
 from streamdocs.ledger.file import LedgerFile, export_ledger, import_ledger
 from streamdocs.store import LmdbStore, Table
-from streamdocs_server.work.leases import Leases
+from streamdocs_server.work.lanes.leases import Leases
 
 RECIPE = Stitch(generations=4, per_round=1)
 #: A pass over the web text and over the generations takes about so many windows: every part of a file is read.

@@ -30,7 +30,7 @@ from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.ledger.windows import Reseal, read_reseals, window_key, windows_in_use
 from streamdocs.recipes.keys import Key
 from streamdocs.store import LmdbStore
-from streamdocs_server.work.leases import Leases
+from streamdocs_server.work.lanes.leases import Leases
 from streamdocs_server.work.retire import Retirer
 
 KEY = Key(bytes(16), b"k" * 8)

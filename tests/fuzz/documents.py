@@ -35,7 +35,7 @@ from streamdocs.store import LmdbStore
 from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
-from streamdocs_server.work.resolve import requests
+from streamdocs_server.work.asking import requests
 
 RECIPES = [Rephrase(generations=2), Stitch(generations=2), Stretch(generations=3, per_round=1)]
 

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 from streamdocs.errors import EngineError, StoreError
 from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
-from streamdocs.generations.progress import Tally, block_key, sample_tally
+from streamdocs.generations.progress import Tally, sample_tally
 from streamdocs.generations.rejected import keep_rejected
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Store
 from streamdocs_server.work.desk import Desk
+from streamdocs_server.work.lanes.blocks import Blocks
 from streamdocs_server.work.lanes.lane import Lane
 from streamdocs_server.work.outcome import small_model_warning
-from streamdocs_server.work.resolve import Resolved
 from streamdocs_server.work.statistics import Budget, Statistics
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,7 @@ class GenerationLoop:
         self._server = server
         self.desk = desk
         self._budget = budget or Budget()
-        # Documents that were begun, where it is documents that wait for their turn.
-        self._asking = 0
+        self._blocks = Blocks(desk, statistics)
         #: When what is being asked for has to be there (monotonic seconds); None for as long as it takes.
         self._deadline: float | None = None
         self._beating = threading.Lock()
@@ -140,13 +139,13 @@ class GenerationLoop:
         try:
             while True:
                 await asyncio.to_thread(self._look)
+                for lane in self.lanes:
+                    lane.announce()
                 while self._may_begin:
                     if (found := await asyncio.to_thread(self._next_block)) is None:
                         break
                     lane, number = found
-                    sources = lane.order.sources_of(lane.order.block(number)).tolist()
-                    lane.unfinished += len(sources)
-                    blocks.add(asyncio.create_task(self._resolve_block(lane, number, sources)))
+                    blocks.add(self._blocks.begin(lane, number))
                 if self.finished:
                     return await asyncio.to_thread(self._check_outcome)
                 if self._drained or (self._spent and not blocks):
@@ -179,13 +178,13 @@ class GenerationLoop:
     def _has_room(self, lane: Lane) -> bool:
         """Whether another block of a lane may be begun."""
         names = lane.scope.writer_names
-        beside = (each.unfinished for each in self.lanes if each.scope.writer_names == names)
+        beside = (each.unfinished - each.waiting for each in self.lanes if each.scope.writer_names == names)
         # Some always wait for a slot, so that none is ever empty: a block may hang on its slowest document.
         return sum(beside) < self.desk.most_begun(names) + 2 * BLOCK
 
     @property
     def _drained(self) -> bool:
-        asking = self._asking + self.desk.asking
+        asking = self._blocks.asking + self.desk.asking
         return self._deadline is not None and (not asking or time.monotonic() >= self._deadline)
 
     def _check_outcome(self) -> None:
@@ -234,35 +233,6 @@ class GenerationLoop:
             lane, number = min(coming, key=lambda each: each[0].urgency(each[1]))
             if lane.take(number):
                 return lane, number
-
-    async def _resolve_block(self, lane: Lane, number: int, sources: list[int]) -> None:
-        round = lane.order.block(number).round
-        resolved = await asyncio.gather(*(self._resolve(lane, source, round) for source in sources))
-        whole = sum((each.tally for each in resolved), Tally())
-        # Nobody reads tokens before their block is resolved, and those of a whole block lie together in the store.
-        tokens = {key: record for each in resolved for key, record in each.tokens.items()}
-        done = {block_key(lane.scope, number): whole.pack()}
-        await lane.resolver.committer.add({"tokens": tokens, "blocks": done})
-        await asyncio.to_thread(lane.leases.release, number)
-
-    async def _resolve(self, lane: Lane, source: int, round: int) -> Resolved:
-        async with self.desk.lock(lane.scope.key(source, round)):
-            whole = lane.scope.recipe.is_plain  # otherwise each step waits for the turn of its own writer
-            async with self.desk.default.slots if whole else contextlib.nullcontext():
-                if self._deadline is not None:
-                    await asyncio.Event().wait()  # until run() returns, and cancels this
-                self._asking += whole
-                text, new = await lane.resolver.write(source, round)
-                self.statistics.outcome.check()
-            resolved = await lane.resolver.resolve(source, round, text, new)
-            self._asking -= whole
-        lane.unfinished -= 1
-        if resolved.asked:
-            self.statistics.written += resolved.tally
-            self.statistics.asked += 1
-        else:
-            self.statistics.found += 1
-        return resolved
 
     async def _beat(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Se
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from streamdocs.generations.encoding import TextRecord, decode_text
 from streamdocs.generations.rejected import RejectedText
@@ -27,6 +27,17 @@ from streamdocs_server.work.statistics import Statistics
 _T = TypeVar("_T")
 
 Ask = Callable[[Writer, Request, int, Judge[Given]], Awaitable[Asked[Given]]]
+
+
+class Written(NamedTuple):
+    """The texts of an item, whether they are new (of the engine, and not of the store), and what they are compared by.
+
+    compared: Of each slot that was written, the outputs that the recipe names (``Recipe.compared``).
+    """
+
+    texts: TextRecord
+    new: bool
+    compared: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass
@@ -78,7 +89,7 @@ class Programs:
         sources: Sequence[Mapping[str, str]],
         earlier: Set[bytes],
         known: TextRecord | None = None,
-    ) -> TextRecord:
+    ) -> Written:
         """The texts of an item.
 
         Args:
@@ -114,7 +125,8 @@ class Programs:
             texts.append(None if slot.cause else text)
         steps = [slots[number].steps for number in range(len(tasks))]
         causes = [slots[number].cause or None for number in range(len(tasks))]
-        return TextRecord(texts, causes, item.attempts, item.cut, steps)
+        compared = tuple(tuple(slots[number].compared) for number in range(len(tasks)))
+        return Written(TextRecord(texts, causes, item.attempts, item.cut, steps), True, compared)
 
     async def _team(
         self, item: _Item, slots: dict[int, Slot], tasks: Sequence[Task], sources: Sequence[Mapping[str, str]]
@@ -131,6 +143,8 @@ class Programs:
                     rows.append(Row(number, values, tasks[number].ordinal, sent=slot.sent))
             for number, found in groupby(await self._steps(item, team, rows), key=lambda row: row.slot):
                 whole = slots[number].add(team.program, list(found))
+                if name := self.scope.recipe.compared:
+                    slots[number].compared += [values[name] for values in whole]
                 self.statistics.outcome.correct(self.scope.stream, team.program, whole)
 
     async def _steps(

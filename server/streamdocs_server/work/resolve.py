@@ -7,11 +7,11 @@ from collections.abc import Callable, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import accumulate, islice, zip_longest
+from itertools import islice, zip_longest
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from streamdocs._base.arrays import Tokens
-from streamdocs.corpus.reader import Corpus
 from streamdocs.corpus.tokenizing.tokenizer import CorpusTokenizer
 from streamdocs.generations.encoding import (
     TextRecord,
@@ -23,18 +23,17 @@ from streamdocs.generations.encoding import (
 from streamdocs.generations.progress import Tally
 from streamdocs.generations.records import token_key
 from streamdocs.generations.rejected import RejectedText
-from streamdocs.graph.walks import Walk
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
-from streamdocs.recipes.programs.chunks import chunks
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
 from streamdocs_server._base.together import Together
 from streamdocs_server.engines import Completion
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
-from streamdocs_server.work.commit import Committer
+from streamdocs_server.work.asking import requests, sources_of
+from streamdocs_server.work.commit import Committer, Texts
 from streamdocs_server.work.desk import Desk, another_seed
-from streamdocs_server.work.programs import Programs
+from streamdocs_server.work.programs import Programs, Written
 from streamdocs_server.work.rows import text_id
 from streamdocs_server.work.statistics import Statistics, tally
 
@@ -48,11 +47,12 @@ _MOST_REMEMBERED = 1 << 16
 
 
 class Resolved(NamedTuple):
-    """A (round, document) item: token records that are still to be written, what it holds, whether it was asked for."""
+    """A (round, document) item: what it holds, whether it was asked for, and the records that are still to be written."""
 
     tokens: dict[bytes, bytes]
     tally: Tally
     asked: bool
+    texts: Texts = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -79,33 +79,43 @@ class Resolver:
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _lately: dict[bytes, frozenset[bytes]] = field(default_factory=dict, init=False)
 
-    async def write(self, document: int, round: int) -> tuple[TextRecord, bool]:
-        """The texts of an item, and whether they are new: of the engine, and not of the store.
+    async def write(self, document: int, round: int) -> Written:
+        """The texts of an item.
 
         Raises:
             EngineError: The engine cannot be used, or nothing that it writes can.
         """
         stored = self._texts(document, round) or await self._restored(document, round)
         if stored and self.again.isdisjoint(stored.causes):
-            return stored, False
+            return Written(stored, False)
         work = self._generate if self.scope.recipe.is_plain else self._perform
-        new = await work(document, round, stored)
-        self.statistics.outcome.add(new)
-        if any(new.texts) and self.scope.is_read:
+        written = await work(document, round, stored)
+        self.statistics.outcome.add(written.texts)
+        if any(written.texts.texts) and self.scope.is_read:
             source = await self._read(document, partial(self.scope.text, document, round))
-            self.statistics.outcome.compare(self.scope, round, new.texts, source)
-        return new, True
+            self.statistics.outcome.compare(self.scope, round, written.texts.texts, source)
+        return written
 
-    async def resolve(self, document: int, round: int, text: TextRecord, new: bool) -> Resolved:
+    async def resolve(self, document: int, round: int, written: Written) -> Resolved:
         """Keep what ``write`` returned, and make tokens of it where the store has none.
+
+        Texts that were compared with others are returned with their tokens: what they were compared with is noted with
+        their block, and a text that is kept is not compared again.
 
         Raises:
             StoreError: The texts cannot be written.
         """
         key = self.scope.key(document, round)
         where = token_key(self.scope, key.digest)
+        text, new = written.texts, written.new
         if new and self.again:
             await self._replace(key, where, text)
+        elif new and self.scope.recipe.compared:
+            self._remember(key.digest, text)
+            encoded = await self._encoded.do(text)
+            return Resolved(
+                {where: encode_tokens(key, encoded)}, tally(text, list(map(len, encoded))), new, {key: text}
+            )
         elif new:
             await self.committer.add_texts({key: text})
             # Tokens are those of the text that everybody will find: another server may have been faster.
@@ -160,7 +170,7 @@ class Resolver:
         await self.committer.add_texts({key: record})
         return record
 
-    async def _generate(self, document: int, round: int, known: TextRecord | None) -> TextRecord:
+    async def _generate(self, document: int, round: int, known: TextRecord | None) -> Written:
         """All generations of an item; those that are ``known``, and not to be asked for again, are as they were."""
         asked = await self._read(document, partial(requests, self.scope, document, round))
         total = sum(request.n for request, _ in asked)
@@ -183,13 +193,16 @@ class Resolver:
             for slot, text, cause in zip_longest(slots, accepted, [*[None] * len(accepted), *answer.causes]):
                 texts[slot], causes[slot] = text, cause
             attempts, cut = max(attempts, answer.attempts), max(cut, answer.cut)
-        return TextRecord(texts, causes, attempts + before, cut)
+        return Written(TextRecord(texts, causes, attempts + before, cut), True)
 
-    async def _perform(self, document: int, round: int, known: TextRecord | None) -> TextRecord:
+    async def _perform(self, document: int, round: int, known: TextRecord | None) -> Written:
         """The same where programs write: what was accepted is found again, step by step."""
         sources = await self._read(document, partial(sources_of, self.scope, document, round))
-        record = await self._programs.write(document, round, sources, self._earlier(document, round), known)
-        return replace(record, attempts=record.attempts + known.attempts) if known else record
+        written = await self._programs.write(document, round, sources, self._earlier(document, round), known)
+        if known:
+            texts = replace(written.texts, attempts=written.texts.attempts + known.attempts)
+            written = written._replace(texts=texts)
+        return written
 
     @cached_property
     def _programs(self) -> Programs:
@@ -240,35 +253,6 @@ def _encode(tokenizer: CorpusTokenizer, records: list[TextRecord]) -> list[list[
     texts = [text or "" for record in records for text in record.texts]
     tokens = iter(tokenizer.encode_batch(texts))
     return [list(islice(tokens, len(record.texts))) for record in records]
-
-
-def requests(scope: GenerationScope, document: int, round: int) -> list[tuple[Request, int]]:
-    """What a round asks for a document, in the order of sending, with the seed of each request's first generation."""
-    text, places = _text_and_places(scope, document, round)
-    seed = scope.key(document, round).seed
-    made = scope.recipe.requests(text, places, round)
-    return list(zip(made, accumulate((request.n for request in made[:-1]), initial=seed), strict=True))
-
-
-def sources_of(scope: GenerationScope, document: int, round: int) -> list[dict[str, str]]:
-    """What the programs of a round read of a document, by slot."""
-    if scope.recipe.graph is None:
-        return scope.recipe.sources(*_text_and_places(scope, document, round))
-    walks = [_fields(scope.corpus, each.walk, scope.recipe.graph.chars) for each in scope.walks(document, round)]
-    return [walks[slot * len(walks) // scope.recipe.round_size] for slot in range(scope.recipe.round_size)]
-
-
-def _fields(corpus: Corpus, walk: Walk, chars: int) -> dict[str, str]:
-    """What prompts can say of a walk: its nodes, and the beginnings of the two documents that are nearest to it."""
-    first, second = [chunks(corpus.text(document), chars)[0] for document in walk.documents] + [""] * (
-        2 - len(walk.documents)
-    )
-    return {"walk": "\n".join([*walk.topics, *walk.concepts]), "first": first, "second": second}
-
-
-def _text_and_places(scope: GenerationScope, document: int, round: int) -> tuple[str, list[int]]:
-    text = scope.sources.text(document)
-    return text, scope.cut_places(text, round) if "before" in scope.recipe.fields else []
 
 
 def _in_thread(work: Callable[[], _T]) -> "asyncio.Future[_T]":

@@ -27,7 +27,7 @@ from streamdocs_server.cli import serve_run
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates
-from streamdocs_server.work.leases import Leases
+from streamdocs_server.work.lanes.leases import Leases
 from streamdocs_server.work.retire import Retirer
 
 
@@ -261,7 +261,7 @@ def test_leases(small_corpus, store, monkeypatch):
     assert theirs.acquire(3) and not ours.acquire(3) and ours.acquire(4)
     theirs.release(3)
     assert ours.acquire(3)
-    monkeypatch.setattr("streamdocs_server.work.leases.LEASE_SECONDS", -1.0)
+    monkeypatch.setattr("streamdocs_server.work.lanes.leases.LEASE_SECONDS", -1.0)
     ours.renew()
     monkeypatch.undo()
     assert theirs.acquire(3)  # it ran out

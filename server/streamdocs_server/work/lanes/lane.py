@@ -1,12 +1,13 @@
 """A lane: what a server writes for one scope, how far that is, and which block of it comes next."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from streamdocs.generations.progress import block_key, read_watermark
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
-from streamdocs_server.work.leases import Leases
+from streamdocs_server.work.lanes.leases import Leases
 from streamdocs_server.work.resolve import Resolver
 from streamdocs_server.work.retire import Retirer
 
@@ -36,6 +37,9 @@ class Lane(ABC):
         #: Sources in blocks that were begun, and of those the ones that are not resolved.
         self.unfinished = 0
         self.waits_for_trainer = False
+        #: Of those, the ones that wait for the blocks before theirs.
+        self.waiting = 0
+        self._announced = asyncio.Event()
         # Blocks that other servers had at the last look.
         self._elsewhere: set[int] = set()
 
@@ -64,6 +68,16 @@ class Lane(ABC):
         self._elsewhere.clear()
         with self.store.read() as snapshot:
             self.watermark = read_watermark(snapshot, self.scope, self.watermark)
+
+    def announce(self) -> None:
+        """Tell those who wait for their turn what was seen."""
+        announced, self._announced = self._announced, asyncio.Event()
+        announced.set()
+
+    async def turn(self, number: int) -> None:
+        """Wait until all blocks before one are resolved."""
+        while self.watermark < self.order.first_item(number):
+            await self._announced.wait()
 
     def next_block(self) -> int | None:
         """The first block that is neither resolved nor somebody's; None where there is none to do now."""
