@@ -14,9 +14,9 @@ _STEM = 5
 
 # Chinese, Japanese, Korean, Thai and their like have no spaces to go by: there, a character is a word.
 _FIRST_UNSPACED = "\u0e00"
-_UNSPACED = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
-_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]").match
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+UNSPACED = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
+_IS_UNSPACED = re.compile(rf"[{UNSPACED}]").match
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 _ASCII_GAPS = {code: " " for code in range(128) if not (chr(code).isalnum() or code == ord("_"))}
 #: Distinct characters between words, up to which taking them out one by one is the fastest.
 _FEW_GAPS = 40
