@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 from streamdocs.generations.encoding import Buffer, TextRecord, TokenRecord, encode_text, is_of_another
@@ -32,13 +33,13 @@ class Committer:
         # Not a method: in a circle of references the store would stay open until the garbage collector comes by.
         self._writes = Together(partial(_write, store))
 
-    async def add(self, entries: Entries) -> None:
-        """Write entries whose keys are not there yet; returns when they are durable.
+    async def add(self, entries: Entries, texts: Texts = MappingProxyType({})) -> None:
+        """Write entries and texts whose keys are not there yet, together; returns when they are durable.
 
         Raises:
             StoreError: They could not be written.
         """
-        await self._writes.do(lambda: entries)
+        await self._writes.do(lambda: {**entries, **_packed(texts)} if texts else entries)
 
     async def add_texts(self, texts: Texts) -> None:
         """The same of texts, under their keys."""

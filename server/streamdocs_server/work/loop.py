@@ -139,8 +139,7 @@ class GenerationLoop:
         try:
             while True:
                 await asyncio.to_thread(self._look)
-                for lane in self.lanes:
-                    lane.announce()
+                self._announce()
                 while self._may_begin:
                     if (found := await asyncio.to_thread(self._next_block)) is None:
                         break
@@ -222,6 +221,10 @@ class GenerationLoop:
     def _look(self) -> None:
         for lane in self.lanes:
             lane.look()
+
+    def _announce(self) -> None:
+        for lane in self.lanes:
+            lane.announce()
 
     def _next_block(self) -> tuple[Lane, int] | None:
         """Lease the block that training comes to first, of all streams; None where there is none to do now."""

@@ -32,12 +32,21 @@ Ask = Callable[[Writer, Request, int, Judge[Given]], Awaitable[Asked[Given]]]
 class Written(NamedTuple):
     """The texts of an item, whether they are new (of the engine, and not of the store), and what they are compared by.
 
-    compared: Of each slot that was written, the outputs that the recipe names (``Recipe.compared``).
+    compared: Of each slot, the output that the recipe names (``Recipe.compared``); None of one that has no text or was
+        written before.
     """
 
     texts: TextRecord
     new: bool
-    compared: tuple[tuple[str, ...], ...] = ()
+    compared: Sequence[str | None] = ()
+
+
+def without(written: Written, asked: Sequence[bool]) -> Written:
+    """The texts without those whose output was ``asked`` for before."""
+    texts, causes = [*written.texts.texts], [*written.texts.causes]
+    for slot in (slot for slot, before in enumerate(asked) if before):
+        texts[slot], causes[slot] = None, "asked before"
+    return written._replace(texts=replace(written.texts, texts=texts, causes=causes))
 
 
 @dataclass
@@ -125,7 +134,7 @@ class Programs:
             texts.append(None if slot.cause else text)
         steps = [slots[number].steps for number in range(len(tasks))]
         causes = [slots[number].cause or None for number in range(len(tasks))]
-        compared = tuple(tuple(slots[number].compared) for number in range(len(tasks)))
+        compared = [slots[number].compared if text else None for number, text in enumerate(texts)]
         return Written(TextRecord(texts, causes, item.attempts, item.cut, steps), True, compared)
 
     async def _team(
@@ -143,8 +152,8 @@ class Programs:
                     rows.append(Row(number, values, tasks[number].ordinal, sent=slot.sent))
             for number, found in groupby(await self._steps(item, team, rows), key=lambda row: row.slot):
                 whole = slots[number].add(team.program, list(found))
-                if name := self.scope.recipe.compared:
-                    slots[number].compared += [values[name] for values in whole]
+                if whole and self.scope.recipe.compared:
+                    slots[number].compared = whole[0][self.scope.recipe.compared]
                 self.statistics.outcome.correct(self.scope.stream, team.program, whole)
 
     async def _steps(

@@ -47,7 +47,7 @@ _MOST_REMEMBERED = 1 << 16
 
 
 class Resolved(NamedTuple):
-    """A (round, document) item: what it holds, whether it was asked for, and the records that are still to be written."""
+    """A (round, document) item: what it holds, whether it was asked for, and records that are still to be written."""
 
     tokens: dict[bytes, bytes]
     tally: Tally

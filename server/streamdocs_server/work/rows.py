@@ -42,13 +42,13 @@ class Slot:
     """The text of a slot as far as it is, chunk by chunk."""
 
     texts: list[str] = field(default_factory=list)
-    #: The output by which a stream's texts are compared, of each row.
-    compared: list[str] = field(default_factory=list)
     steps: list[bytes] = field(default_factory=list)
     cause: str = ""
     #: As of its rows, when they begin.
     sent: tuple[str, ...] = ()
     is_done: bool = False
+    #: The output by which a stream's texts are compared.
+    compared: str | None = None
 
     @classmethod
     def of(cls, known: TextRecord | None, number: int, again: Set[str]) -> "Slot":
@@ -58,7 +58,7 @@ class Slot:
         text, cause = known.texts[number], known.causes[number] or ""
         if text is not None or cause not in again:
             steps = known.steps[number] if known.steps else []
-            return cls([] if text is None else [text], steps=steps, cause=cause, is_done=True)
+            return cls([] if text is None else [text], steps, cause, is_done=True)
         # What its steps gave is accepted where the cause is the slot's: then all of it is written anew.
         return cls(sent=("again",) * known.attempts if cause in _OF_SLOTS else ())
 
