@@ -28,6 +28,7 @@ from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lanes import make_lanes
+from streamdocs_server.work.lanes.blocks import Blocks
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.outcome import Outcome
 from streamdocs_server.work.statistics import Statistics
@@ -124,12 +125,17 @@ def generate(run: Run, store: LmdbStore, blocks: int | None = None, *, engine=No
         loop = make_loop(run, store, engine=engine, gates=gates)
         loop.statistics.outcome = Outcome(patience=1 << 30)  # also of what is good for nothing
         for lane in loop.lanes:
-            order = lane.order
-            total = blocks if blocks is not None else lane.scope.recipe.total_rounds * order.blocks_per_round
-            if lane.scope.recipe.total_rounds is not None:
-                total = min(total, lane.scope.recipe.total_rounds * order.blocks_per_round)
+            order, rounds = lane.order, lane.scope.recipe.total_rounds
+            total = blocks if blocks is not None and lane.scope.is_read else rounds * order.blocks_per_round
+            if rounds is not None:
+                total = min(total, rounds * order.blocks_per_round)
             for number in range(first, total):
-                await loop._resolve_block(lane, number, order.sources_of(order.block(number)).tolist())
+                lane.look()
+                assert lane._is_planned(order.block(number).round)
+                await Blocks(loop.desk, loop.statistics).begin(lane, number)
+            if not lane.scope.is_read:
+                lane.look()
+                lane.keep_up()
 
     asyncio.run(work())
 

@@ -16,6 +16,7 @@ from streamdocs.recipes.programs.concepts import Concepts
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
 from streamdocs_server.work.lanes.lane import Lane
+from streamdocs_server.work.lanes.streams import StreamLane
 from streamdocs_server.work.resolve import Resolver
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class ConceptLane(Lane):
 
     def __init__(
         self,
-        readers: Sequence[Lane],
+        readers: Sequence[StreamLane],
         rule: GraphRule,
         store: Store,
         resolver: Resolver,
@@ -63,8 +64,10 @@ class ConceptLane(Lane):
         return self.watermark >= self.total_items or all(reader.finished for reader in self._readers)
 
     def urgency(self, number: int) -> float:
-        """As of the first round of those who read it; before there is an edition, more than any other."""
-        return min(reader.urgency(number) for reader in self._readers) if self._usable else float("-inf")
+        """As of the first round of those who read it; above all while training waits and there is no edition yet."""
+        if not self._usable and any(reader.is_waited_for for reader in self._readers):
+            return float("-inf")
+        return min(reader.urgency(number) for reader in self._readers)
 
     def keep_up(self) -> None:
         """Seal the editions that are due.

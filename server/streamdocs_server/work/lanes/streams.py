@@ -41,6 +41,8 @@ class StreamLane(Lane):
         mixture = stream.mixture
         self._share = mixture.shares[stream.number].fraction
         self._window_tokens = ceil(mixture.window * self._share) * mixture.max_seq_len
+        #: Whether training stands still for want of it.
+        self.is_waited_for = False
         # Items that training wants by now, and those that its next window needs.
         self.wanted = 0
         self._needed = 0
@@ -64,7 +66,8 @@ class StreamLane(Lane):
         states = [*self._states.values()] or [State()]
         self.wanted = max(self.order.wanted_items(state.sweep, state.cursor) for state in states)
         self._needed = max(self._items_of_next_window(state.sweep, state.cursor) for state in states)
-        if wanted_beyond(self.store, self.scope) >= self.watermark:  # that was estimated too low
+        self.is_waited_for = wanted_beyond(self.store, self.scope) >= self.watermark
+        if self.is_waited_for:  # that was estimated too low
             self._needed = max(self._needed, self.watermark + max(self._max_lead, BLOCK))
 
     def keep_up(self) -> None:
