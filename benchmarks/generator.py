@@ -21,6 +21,7 @@ from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work import loop, retire
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lanes import make_lanes
+from streamdocs_server.work.lanes.blocks import Blocks
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.statistics import Statistics
 
@@ -61,9 +62,8 @@ def write_first(file: RunFile, documents: int) -> None:
     async def work() -> None:
         writing = _loop(file, None)
         (lane,) = writing.lanes
-        order = lane.order
         for number in range(-(-documents // BLOCK)):
-            await writing._resolve_block(lane, number, order.sources_of(order.block(number)).tolist())
+            await Blocks(writing.desk, writing.statistics).begin(lane, number)
 
     asyncio.run(work())
 

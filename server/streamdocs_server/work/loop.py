@@ -257,7 +257,7 @@ class GenerationLoop:
     async def _keep_up(self, lane: Lane) -> None:
         while True:
             await asyncio.to_thread(lane.keep_up)
-            await asyncio.sleep(lane.pause)
+            await asyncio.sleep(min(lane.pause, _BEAT_SECONDS))
 
 
 async def _cancel(tasks: set[asyncio.Task[None]]) -> None:

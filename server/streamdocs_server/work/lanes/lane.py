@@ -22,7 +22,7 @@ class Lane(ABC):
         beside: The run's other scopes.
     """
 
-    #: Seconds between two times of ``keep_up``.
+    #: Most seconds between two times of ``keep_up``.
     pause = 5.0
 
     def __init__(self, store: Store, resolver: Resolver, server: str, beside: Iterable[GenerationScope] = ()) -> None:
