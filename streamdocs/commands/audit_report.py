@@ -16,6 +16,7 @@ from streamdocs.commands.inspection import open_run
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
 from streamdocs.generations.diversity import diversity_rows
+from streamdocs.generations.progress import read_tallies, total
 
 _MOST_POSITIONS = 12
 #: At either end of a run.
@@ -61,8 +62,8 @@ def audit_run(
 
 
 def _account(found: Audit, dataset: StreamingMegadocDataset, document: int | None) -> dict[str, Any]:
-    """Print the account as tables and lines; returns its summary."""
-    summary = found.summary()
+    """Print the account as tables and lines; returns its summary, and what was rejected."""
+    summary, rejected = found.summary(), rejected_causes(dataset)
     console = plain_console()
     console.print(tokens_table(found), rounds_table(found))
     if not all(stream.recipe.is_plain for stream in found.run.synthetic):
@@ -81,22 +82,34 @@ def _account(found: Audit, dataset: StreamingMegadocDataset, document: int | Non
         ),
         f"passes over the web tokens: from {before:.4f} to {after:.4f}",
         f"generations read: {reuse or 'none'}",
+        *(
+            f"rejected so far, {name}: {', '.join(f'{cause} {count:,}' for cause, count in causes.items())}"
+            for name, causes in rejected.items()
+            if causes
+        ),
         *(str(reseal) for ledger in dataset.ledgers.values() for reseal in ledger.reseals),
     ]
     console.print("\n".join(lines), highlight=False)
     if document is not None:
         console.print(document_table(found, document))
-    return summary
+    return {**summary, "rejected": rejected}
+
+
+def rejected_causes(dataset: StreamingMegadocDataset) -> dict[str, dict[str, int]]:
+    """By stream and cause, how many generations were rejected so far, whatever was read of the others."""
+    store = dataset.store
+    tallies = {each.name: total(read_tallies(store, each.scope).values()) for each in dataset.run.synthetic if store}
+    return {name: dict(tally.rejected.most_common()) for name, tally in tallies.items()}
 
 
 def tokens_table(found: Audit) -> Table:
     """Tokens by kind and stream."""
-    positions, total = found.positions, found.tokens.total()
+    positions, whole = found.positions, found.tokens.total()
     streams = found.streams
     table = Table("tokens", *streams, "all", "share", title=f"positions {positions.start:,}:{positions.stop:,}")
     for kind in [*dict.fromkeys(kind for (_, kind), _ in found.tokens.most_common()), None]:
         row = [sum(n for (s, k), n in found.tokens.items() if s == stream and kind in (k, None)) for stream in streams]
-        table.add_row(kind or "all", *(f"{n:,}" for n in (*row, sum(row))), f"{sum(row) / total:.2%}")
+        table.add_row(kind or "all", *(f"{n:,}" for n in (*row, sum(row))), f"{sum(row) / whole:.2%}")
     return table
 
 
@@ -116,10 +129,10 @@ def authors_table(authors: list[dict[str, Any]]) -> Table:
     """What was read of each style and writer, and of those about walks of each edition of the graph."""
     columns = ("stream", "style", "writer", *(["edition"] if any("edition" in row for row in authors) else []))
     table = Table(*columns, "generations", "tokens", "share")
-    total = sum(row["tokens"] for row in authors)
+    whole = sum(row["tokens"] for row in authors)
     for row in authors:
         names = (printable(str(row.get(name, ""))) for name in columns)
-        table.add_row(*names, f"{row['generations']:,}", f"{row['tokens']:,}", f"{row['tokens'] / total:.2%}")
+        table.add_row(*names, f"{row['generations']:,}", f"{row['tokens']:,}", f"{row['tokens'] / whole:.2%}")
     return table
 
 

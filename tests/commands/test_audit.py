@@ -3,22 +3,35 @@
 import asyncio
 import json
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import generate, make_dataset, make_loop, make_run, read_tokens, write_run_file
-from streamdocs import Program, Rephrase, Step, Stitch, Stretch
+from conftest import (
+    OPEN_GATES,
+    TEMPLATE,
+    generate,
+    make_dataset,
+    make_loop,
+    make_run,
+    read_tokens,
+    write_run_file,
+)
+from streamdocs import Program, Rephrase, RunFile, Step, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs._base.console import plain_console
 from streamdocs.commands.audit import audit
-from streamdocs.commands.audit_report import audit_run
+from streamdocs.commands.audit_report import audit_run, rejected_causes
 from streamdocs.commands.diversity import collapse_lines, diversity_table, stored_diversity
+from streamdocs.commands.generations import generations_of
 from streamdocs.errors import ConfigError
 from streamdocs.generations.diversity import Group, Newest, Source, diversity_rows
 from streamdocs.generations.encoding import decode_text
+from streamdocs.run import Run
 from streamdocs.schedule.rounds import Block
 from streamdocs.store import LmdbStore
+from streamdocs_server.gates.overlap import Protected
 
 WINDOWS, SIZE = 5, 32
 RUNS = {
@@ -135,6 +148,7 @@ def test_the_report(dataset, tmp_path, capsys):
     audit_run(run_file, "8:120", document, as_json, plot)
     written = json.loads(as_json.read_text())
     found = audit(dataset, 8, 120)
+    assert written.pop("rejected") == rejected_causes(dataset)
     assert written == json.loads(json.dumps({**found.summary(), "sources": list(found.rows())}))
     assert plot.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
@@ -143,6 +157,34 @@ def test_the_report(dataset, tmp_path, capsys):
     assert ("correct" in printed) == ("style" in printed) == (not dataset.run.stream().recipe.is_plain)
     with pytest.raises(ConfigError, match="like 0:4096"):
         audit_run(run_file, "8", None, None, None)
+
+
+def test_what_was_rejected_is_told_by_stream(small_corpus, tmp_path, capsys):
+    recipes = {"plain": {"name": "rephrase", "generations": 2}, "whole": {"name": "stitch", "generations": 3}}
+    streams = {"web": {"share": "1/2"}, **{name: {"share": "1/4", "recipe": each} for name, each in recipes.items()}}
+    fields = {"corpus": str(small_corpus), "store": "store", "streams": streams}
+    writer = {"model": TEMPLATE.model, "revision": TEMPLATE.revision}
+    run_file, as_json = tmp_path / "run.yaml", tmp_path / "audit.json"
+    run_file.write_text(json.dumps({**fields, "generator": writer, "mix": {"max_seq_len": 64, "window": 32}}))
+    run = Run.of(RunFile.load(run_file), TEMPLATE)
+    free, store = (LmdbStore(tmp_path / name) for name in ("free", "store"))
+    generate(run, free)
+    texts = [each.text for each in generations_of(free, run.stream("plain").scope)]
+    generate(run, store, gates=replace(OPEN_GATES, protected=Protected(texts[::5])))
+    expected = {
+        stream.name: dict(Counter(each.cause for each in generations_of(store, stream.scope) if each.cause))
+        for stream in run.synthetic
+    }
+    assert expected["plain"]["contaminated"] >= len(texts) // 5
+    for ledger in StreamingMegadocDataset.from_run_file(run_file, batch_size=4).ledgers.values():
+        ledger.manifest(0)
+    capsys.readouterr()
+    audit_run(run_file, ":", None, as_json, None)
+    assert json.loads(as_json.read_text())["rejected"] == expected
+    printed = capsys.readouterr().out
+    for name, causes in expected.items():
+        told = f"rejected so far, {name}: contaminated {causes.get('contaminated', 0):,}"
+        assert (told in printed) == bool(causes)
 
 
 @pytest.mark.parametrize("recipe", [Rephrase(generations=2), Stitch(generations=3, styles={"easy": 2, "correct": 1})])
