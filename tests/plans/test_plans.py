@@ -88,7 +88,7 @@ def test_what_was_not_planned_is_told(plans, store):
 @pytest.mark.parametrize("packed", [b"", b"\xc1", b"\x92\xc4\x01a\x00", b"\x92\xc4\x10" + b"a" * 16 + b"\xff"])
 def test_a_damaged_plan_is_told(plans, store, packed):
     store.add("windows", {b"plan/" + SERIES + bytes(4): packed})
-    with pytest.raises(StoreError, match="plan of round 0 .* cannot be read"):
+    with pytest.raises(StoreError, match=r"plan of round 0 .* cannot be read"):
         plans.find(0)
 
 
