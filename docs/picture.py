@@ -49,7 +49,7 @@ class Shelf:
 
 def draw() -> str:
     """The picture."""
-    packer = Packer(RECIPE, RECIPE.layout, constants={})
+    packer = Packer(RECIPE, RECIPE.unit_layout, constants={})
     stream = SimpleNamespace(mixture=MIXTURE, recipe=RECIPE, order=ORDER, rows=partial(MIXTURE.rows, 1))
     stream.unit_tokens = lambda units: packer.unit_tokens(units, np.full(len(units), DOCUMENT_TOKENS))
     sealer = Sealer(stream, GENERATION, "reuse")

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from streamdocs._base.paths import expand_path
+from streamdocs._base.typed import exact_fraction
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import RULES, Generator, Writers
-from streamdocs.schedule.mixture import SYNTHETIC, WEB, exact_fraction
+from streamdocs.schedule.mixture import SYNTHETIC, WEB
 from streamdocs.sections import (
     FilePath,
     MixSection,

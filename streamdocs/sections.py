@@ -20,13 +20,14 @@ from pydantic import (
 )
 
 from streamdocs._base.paths import expand_path
+from streamdocs._base.typed import exact_fraction
 from streamdocs._base.untrusted import faults
 from streamdocs.corpus.columns.conditions import Where
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.programs.files import find_program
 from streamdocs.recipes.programs.styles import STYLES
 from streamdocs.recipes.prompts import PACKAGED, load_prompt
-from streamdocs.schedule.mixture import WhenBehind, exact_fraction
+from streamdocs.schedule.mixture import WhenBehind
 
 #: Of an environment variable. What is none may be the secret itself, and is not shown.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]

@@ -259,7 +259,7 @@ class SyntheticStream(Stream):
         when_behind: WhenBehind = "reuse",
         max_reuse: float | None = None,
     ) -> None:
-        super().__init__(name, number, name, sources, shuffle, recipe, recipe.layout)
+        super().__init__(name, number, name, sources, shuffle, recipe, recipe.unit_layout)
         self.mixture = mixture
         self.scope = GenerationScope(sources, recipe, writers, self.order, name)
         self.when_behind = when_behind

@@ -1,7 +1,8 @@
 """Recipes: what a document becomes, what is asked for it, and under which key the answer is kept."""
 
-from streamdocs.recipes.base import WEB_UNIT, Recipe, Request
+from streamdocs.recipes.base import WEB_UNIT, Recipe
 from streamdocs.recipes.rephrase import Rephrase
+from streamdocs.recipes.request import Request
 from streamdocs.recipes.stitch import Stitch
 from streamdocs.recipes.stretch import Stretch
 from streamdocs.recipes.variants import Answer, Append, Correct, Judge, Template, Think

@@ -22,10 +22,11 @@ from streamdocs._base.hashing import digest128
 from streamdocs._base.typed import check_types
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.layout import Layout
-from streamdocs.recipes.programs.program import MOST_TOKENS, Kind, Program, Step
+from streamdocs.recipes.programs.program import MOST_TOKENS, Program, Step
 from streamdocs.recipes.programs.styles import style
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER, Task, deal, make_tasks
-from streamdocs.recipes.prompts import fill_prompt, load_prompt, placeholders
+from streamdocs.recipes.prompts import load_prompt, placeholders
+from streamdocs.recipes.request import Request
 
 #: In ``slots_of_sweep``: this sweep reads the web document itself.
 WEB_UNIT = -1
@@ -33,27 +34,6 @@ WEB_UNIT = -1
 #: Most generations of a document, and rounds: what is worked out for a document has to fit in memory, and the number of
 #: a round in 32 bits.
 MOST_GENERATIONS, MOST_ROUNDS = 4096, 1 << 31
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """``n`` independent generations from one prompt.
-
-    ``fields`` holds the document's text as data: ``document`` for a rephrase, ``before`` and ``after`` for a thought;
-    for a ``step`` of a program also what the steps before it gave.
-    """
-
-    kind: Kind
-    template: str
-    fields: Mapping[str, str]
-    n: int
-    max_tokens: int
-    step: Step | None = None
-
-    @property
-    def prompt(self) -> str:
-        """The user message that is sent."""
-        return fill_prompt(self.template, self.fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +86,9 @@ class Recipe:
     name: ClassVar[str]
     kind: ClassVar[Literal["rephrase", "thought"]] = "rephrase"
     fields: ClassVar[tuple[str, ...]] = ("document",)
-    #: The styles of a recipe that has some by default.
-    default_styles: ClassVar[Mapping[str, int] | None] = None
+    #: The styles of a recipe that has some by default, and whether it takes others.
+    default_styles: ClassVar[Mapping[str | Program, int] | None] = None
+    takes_styles: ClassVar[bool] = True
 
     generations: int
     per_round: int | None = None
@@ -119,8 +100,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self, f"recipe {self.name}")
-        if self.styles is None and self.default_styles:
-            object.__setattr__(self, "styles", self.default_styles)
         if not 1 <= self.generations <= MOST_GENERATIONS:
             raise ConfigError(f"{self.name}: generations={self.generations}; at least one, up to {MOST_GENERATIONS:,}")
         if isinstance(self.rounds, int) and self.rounds > MOST_ROUNDS:
@@ -132,7 +111,7 @@ class Recipe:
                 f"{self.name}: rounds={self.rounds}, but {self.cycle} are needed to fill {self.generations} slots"
             )
         missing = set(self.fields) - placeholders(self.prompt)
-        if missing:
+        if missing and not self.programs:
             raise ConfigError(f"{self.name}: the prompt lacks the placeholder {{{sorted(missing)[0]}}}")
         if not 1 <= self.max_tokens <= MOST_TOKENS:
             raise ConfigError(f"{self.name}: max_tokens={self.max_tokens}; from 1 to {MOST_TOKENS:,}")
@@ -140,7 +119,7 @@ class Recipe:
             self._check_programs()
 
     def _check_programs(self) -> None:
-        for each in fields(self) if self.styles else ():
+        for each in fields(self) if self.programs else ():
             default = each.default if each.default_factory is MISSING else each.default_factory()
             if each.name in ("prompt", "max_tokens") and getattr(self, each.name) != default:
                 raise ConfigError(f"{self.name}: {each.name}: that of the styles' steps is taken: leave it out")
@@ -170,21 +149,26 @@ class Recipe:
     @property
     def is_plain(self) -> bool:
         """Whether there is one prompt for all slots, and one call each, of the default writer."""
-        return self.styles is None and self.writers is None
+        return self.programs is None and self.writers is None
+
+    @property
+    def programs(self) -> Mapping[str | Program, int] | None:
+        """The styles that share its slots, with their weights; None where one prompt is for all of them."""
+        return self.default_styles if self.styles is None else self.styles
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
         """How the text of each slot comes to be."""
-        if self.styles is None:
+        if self.programs is None:
             own = Step(name="text", prompt=self.prompt, kind=self.kind, max_tokens=self.max_tokens)
             programs = {self.name: Program(steps=(own,))}
             names = [self.name] * self.generations
         else:
-            found = [style(each) if isinstance(each, str) else each for each in self.styles]
+            found = [style(each) if isinstance(each, str) else each for each in self.programs]
             programs = {each.style: each for each in found}
             if len(programs) < len(found):
                 raise ConfigError(f"{self.name}: styles: two of them have one name: {', '.join(programs)}")
-            weights = dict(zip(programs, self.styles.values(), strict=True))
+            weights = dict(zip(programs, self.programs.values(), strict=True))
             names = deal(weights, self.generations, f"{self.name}: styles")
         return make_tasks([(name, programs[name]) for name in names], self.writers or {})
 
@@ -232,7 +216,7 @@ class Recipe:
         return self.cycle if self.rounds == "enough" else self.rounds
 
     @property
-    def layout(self) -> Layout:
+    def unit_layout(self) -> Layout:
         """How a unit is laid out."""
         raise NotImplementedError
 
@@ -266,7 +250,7 @@ class Recipe:
     @property
     def identity(self) -> dict[str, Any]:
         """Its fields as far as the batches depend on them: all but how long it goes on, and its writers."""
-        omitted = {"rounds", "styles", "writers", *(("prompt", "max_tokens") if self.styles else ())}
+        omitted = {"rounds", "styles", "writers", *(("prompt", "max_tokens") if self.programs else ())}
         said = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in omitted}
         return said if self.is_plain else {**said, "tasks": self._tasks_part(range(self.generations), 0)}
 

@@ -26,7 +26,7 @@ class Rephrase(Recipe):
     web: bool = True
 
     @property
-    def layout(self) -> Layout:
+    def unit_layout(self) -> Layout:
         """BOS, the rephrase or the document, EOS."""
         return WEB_LAYOUT
 

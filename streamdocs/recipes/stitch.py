@@ -27,7 +27,7 @@ class Stitch(Recipe):
         return self.web != "none"
 
     @property
-    def layout(self) -> Layout:
+    def unit_layout(self) -> Layout:
         """BOS, the parts with a separator in between, EOS."""
         if self.web == "last":
             return Layout((Part.BOS,), (Part.GENERATION, Part.SEPARATOR), (Part.DOCUMENT, Part.EOS))

@@ -9,9 +9,10 @@ import numpy as np
 
 from streamdocs._base.arrays import Ints
 from streamdocs.errors import ConfigError
-from streamdocs.recipes.base import Recipe, Request
+from streamdocs.recipes.base import Recipe
 from streamdocs.recipes.layout import Layout, Part
 from streamdocs.recipes.prompts import load_prompt
+from streamdocs.recipes.request import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Stretch(Recipe):
             raise ConfigError(f"stretch: cut_at={self.cut_at!r}; it is 'word' or 'token'")
 
     @property
-    def layout(self) -> Layout:
+    def unit_layout(self) -> Layout:
         """BOS, then pieces of the document with marked thoughts in between, EOS."""
         each = (Part.OPEN, Part.GENERATION, Part.CLOSE, Part.DOCUMENT_NEXT)
         return Layout((Part.BOS, Part.DOCUMENT_HEAD), each, (Part.EOS,))

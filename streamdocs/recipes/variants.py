@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from streamdocs.recipes.layout import Layout, Part
+from streamdocs.recipes.programs.program import Program
 from streamdocs.recipes.rephrase import Rephrase
 from streamdocs.recipes.stitch import Stitch
 
@@ -14,7 +15,7 @@ class Append(Stitch):
     """The document, then questions about it with their answers."""
 
     name: ClassVar[str] = "append"
-    default_styles: ClassVar[Mapping[str, int] | None] = {"append": 1}
+    default_styles: ClassVar[Mapping[str | Program, int] | None] = {"append": 1}
 
     web: Literal["last", "first", "none"] = "first"
 
@@ -30,16 +31,16 @@ class Think(Stitch):
 
     name: ClassVar[str] = "think"
     kind: ClassVar[Literal["rephrase", "thought"]] = "thought"
-    default_styles: ClassVar[Mapping[str, int] | None] = {"after-thoughts": 1}
+    default_styles: ClassVar[Mapping[str | Program, int] | None] = {"after-thoughts": 1}
 
     web: Literal["last", "first", "none"] = "first"
     open_mark: str = ""
     close_mark: str = ""
 
     @property
-    def layout(self) -> Layout:
+    def unit_layout(self) -> Layout:
         """That of ``stitch``, with marks around each thought."""
-        whole = super().layout
+        whole = super().unit_layout
         marked = {Part.GENERATION: (Part.OPEN, Part.GENERATION, Part.CLOSE)}
         each = tuple(part for one in whole.each for part in marked.get(one, (one,)))
         return Layout(whole.before, each, whole.after, whole.skip_first)
@@ -50,7 +51,7 @@ class Answer(Rephrase):
     """A question about the document, then its answer, which another writer may give."""
 
     name: ClassVar[str] = "answer"
-    default_styles: ClassVar[Mapping[str, int] | None] = {"answer": 1}
+    default_styles: ClassVar[Mapping[str | Program, int] | None] = {"answer": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Correct(Rephrase):
     """A rewriting that was criticised and corrected before it is read."""
 
     name: ClassVar[str] = "correct"
-    default_styles: ClassVar[Mapping[str, int] | None] = {"correct": 1}
+    default_styles: ClassVar[Mapping[str | Program, int] | None] = {"correct": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class Judge(Rephrase):
     """A rewriting that was judged to be true to its document."""
 
     name: ClassVar[str] = "judge"
-    default_styles: ClassVar[Mapping[str, int] | None] = {"judge": 1}
+    default_styles: ClassVar[Mapping[str | Program, int] | None] = {"judge": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class Template(Rephrase):
     """Texts that rules make of the document, without any model."""
 
     name: ClassVar[str] = "template"
-    default_styles: ClassVar[Mapping[str, int] | None] = {
+    default_styles: ClassVar[Mapping[str | Program, int] | None] = {
         "template-cloze": 2,
         "template-facts": 1,
         "template-outline": 1,

@@ -1,6 +1,5 @@
 """Which stream each position of the run belongs to, and which of its sequences stands where in a window."""
 
-import re
 from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
@@ -22,27 +21,6 @@ WEB, SYNTHETIC = "web", "synthetic"
 
 #: Longest sequence and largest window: what is worked out for one of either has to fit in memory.
 MOST_TOKENS, MOST_SEQUENCES = 1 << 24, 1 << 22
-
-
-def exact_fraction(number: float | str, name: str = "synthetic_fraction") -> Fraction:
-    """The share that a number says: 0.75 as 3/4, and "1/3" as it is; ``name`` is what it is called.
-
-    Raises:
-        ConfigError: It is not a number from 0 to 1, or one of more than six decimals.
-    """
-    text = str(number)
-    try:
-        # An exponent of ten digits would make a number of ten billion.
-        if len(text) > 64 or not re.fullmatch(r"[^eE]*([eE][-+]?[0-9]{1,3})?", text):
-            raise ValueError(text[:64])
-        fraction = Fraction(text)
-    except (ValueError, ZeroDivisionError) as error:
-        raise ConfigError(f"{name}={text[:64]!r} is not a number") from error
-    if not 0 <= fraction <= 1 or fraction.denominator > 10**6:
-        raise ConfigError(
-            f"{name}={number}: from 0 to 1 with at most six decimals, or a fraction like '1/3', of at most six digits"
-        )
-    return fraction
 
 
 class Share(NamedTuple):

@@ -275,7 +275,8 @@ def run_file(data: bytes) -> None:
     except (ConfigError, CorpusError) as error:
         assert len(str(error)) < 1 << 16
         return
-    from streamdocs.schedule.mixture import Mixture, exact_fraction, plain_shares
+    from streamdocs._base.typed import exact_fraction
+    from streamdocs.schedule.mixture import Mixture, plain_shares
     from streamdocs.schedule.order import Shuffle, SourceOrder
 
     mix = run.mix

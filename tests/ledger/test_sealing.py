@@ -50,7 +50,7 @@ def make_sealer(recipe, when_behind="reuse", window=16, fraction="3/4") -> Seale
     order = SourceOrder(np.array([DOCUMENTS]), Shuffle(5), "synthetic")
     constants = {Part.BOS: np.zeros(1), Part.EOS: np.zeros(1), Part.SEPARATOR: np.zeros(2)}
     tokens = np.random.default_rng(0).integers(1, 100, DOCUMENTS)
-    packer = Packer(recipe, recipe.layout, constants)
+    packer = Packer(recipe, recipe.unit_layout, constants)
     mixture = Mixture(plain_shares(Fraction(fraction)), LENGTH, window, 5)
     stream = SimpleNamespace(
         mixture=mixture,

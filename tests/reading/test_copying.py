@@ -31,7 +31,7 @@ def make_units(data) -> Units:
 @given(st.sampled_from(RECIPES), st.booleans(), st.data())
 def test_tokens_of_a_unit_are_those_of_its_pieces(recipe, web, data):
     constants = {Part.BOS: np.zeros(1), Part.EOS: np.zeros(1), Part.SEPARATOR: np.zeros(2), Part.OPEN: np.zeros(3)}
-    packer = Packer(recipe, WEB_LAYOUT if web else recipe.layout, constants)
+    packer = Packer(recipe, WEB_LAYOUT if web else recipe.unit_layout, constants)
     units = make_units(data)
     document_tokens = np.array(data.draw(st.lists(st.integers(1, 90), min_size=10, max_size=10)))[units.documents]
     pieces = packer.pieces(units, document_tokens)

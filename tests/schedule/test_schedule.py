@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamdocs._base.typed import exact_fraction
 from streamdocs.errors import ConfigError
 from streamdocs.recipes import Rephrase, Stitch
-from streamdocs.schedule.mixture import Mixture, exact_fraction, plain_shares
+from streamdocs.schedule.mixture import Mixture, plain_shares
 from streamdocs.schedule.order import Shuffle, SourceOrder
 from streamdocs.schedule.rounds import BLOCK, GenerationOrder
 

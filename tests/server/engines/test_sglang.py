@@ -538,7 +538,7 @@ def of_example(name: str, corpus: Path, store: Path, writers: dict) -> RunFile:
             ),
         ): weight
         for found, weight in (
-            (style(each) if isinstance(each, str) else each, w) for each, w in file.recipe.styles.items()
+            (style(each) if isinstance(each, str) else each, w) for each, w in file.recipe.programs.items()
         )
     }
     recipe, more = replace(file.recipe, styles=styles), {"corpus": str(corpus), "store": str(store)}
