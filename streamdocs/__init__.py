@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Rephrase,
         Stitch,
         Stretch,
+        SynthLLM,
         Template,
         Think,
     )
@@ -37,6 +38,7 @@ __all__ = [
     "Stitch",
     "StreamingMegadocDataset",
     "Stretch",
+    "SynthLLM",
     "Template",
     "Think",
 ]

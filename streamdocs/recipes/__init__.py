@@ -5,9 +5,11 @@ from streamdocs.recipes.rephrase import Rephrase
 from streamdocs.recipes.request import Request
 from streamdocs.recipes.stitch import Stitch
 from streamdocs.recipes.stretch import Stretch
+from streamdocs.recipes.synthllm import SynthLLM
 from streamdocs.recipes.variants import Answer, Append, Correct, Judge, Template, Think
 
-_ALL: tuple[type[Recipe], ...] = (Rephrase, Stitch, Stretch, Append, Think, Answer, Correct, Judge, Template)
+_VARIANTS: tuple[type[Recipe], ...] = (Append, Think, Answer, Correct, Judge, Template)
+_ALL: tuple[type[Recipe], ...] = (Rephrase, Stitch, Stretch, *_VARIANTS, SynthLLM)
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 #: Texts around and between the parts of a unit by default. A corpus comes with their tokens: few runs load a tokenizer.
@@ -26,6 +28,7 @@ __all__ = [
     "Request",
     "Stitch",
     "Stretch",
+    "SynthLLM",
     "Template",
     "Think",
 ]

@@ -85,7 +85,6 @@ class Recipe:
 
     name: ClassVar[str]
     kind: ClassVar[Literal["rephrase", "thought"]] = "rephrase"
-    fields: ClassVar[tuple[str, ...]] = ("document",)
     #: The styles of a recipe that has some by default, and whether it takes others.
     default_styles: ClassVar[Mapping[str | Program, int] | None] = None
     takes_styles: ClassVar[bool] = True
@@ -110,8 +109,7 @@ class Recipe:
             raise ConfigError(
                 f"{self.name}: rounds={self.rounds}, but {self.cycle} are needed to fill {self.generations} slots"
             )
-        missing = set(self.fields) - placeholders(self.prompt)
-        if missing and not self.programs:
+        if not self.programs and (missing := set(self.fields) - placeholders(self.prompt)):
             raise ConfigError(f"{self.name}: the prompt lacks the placeholder {{{sorted(missing)[0]}}}")
         if not 1 <= self.max_tokens <= MOST_TOKENS:
             raise ConfigError(f"{self.name}: max_tokens={self.max_tokens}; from 1 to {MOST_TOKENS:,}")
@@ -119,9 +117,10 @@ class Recipe:
             self._check_programs()
 
     def _check_programs(self) -> None:
-        for each in fields(self) if self.programs else ():
-            default = each.default if each.default_factory is MISSING else each.default_factory()
-            if each.name in ("prompt", "max_tokens") and getattr(self, each.name) != default:
+        for each in (each for each in fields(self) if self.programs and each.name in ("prompt", "max_tokens")):
+            if getattr(self, each.name) != (
+                each.default if each.default_factory is MISSING else each.default_factory()
+            ):
                 raise ConfigError(f"{self.name}: {each.name}: that of the styles' steps is taken: leave it out")
         for task in self.tasks:
             program = task.team.program
@@ -132,9 +131,18 @@ class Recipe:
                     f"source, and of this recipe's there is {there}"
                 )
             if program.chunk and self.fields != ("document",):
-                raise ConfigError(
-                    f"{self.name}: style {task.style} reads chunks, of which only whole documents have any"
-                )
+                what = f"{self.name}: style {task.style}"
+                raise ConfigError(f"{what} reads chunks, of which only whole documents have any")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What prompts read of a source."""
+        return ("document",)
+
+    @property
+    def streams(self) -> Mapping[str, tuple[Fraction, "Recipe"]]:
+        """The recipes that it is short for, each with its part of the share, by the end of their streams' names."""
+        return {}
 
     @property
     def compared(self) -> str | None:

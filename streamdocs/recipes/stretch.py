@@ -30,7 +30,6 @@ class Stretch(Recipe):
 
     name: ClassVar[str] = "stretch"
     kind: ClassVar[Literal["rephrase", "thought"]] = "thought"
-    fields: ClassVar[tuple[str, ...]] = ("before", "after")
 
     cut_at: Literal["word", "token"] = "word"
     open_mark: str = "<think>"
@@ -42,6 +41,11 @@ class Stretch(Recipe):
         super().__post_init__()
         if self.cut_at not in ("word", "token"):
             raise ConfigError(f"stretch: cut_at={self.cut_at!r}; it is 'word' or 'token'")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What stands around a cut."""
+        return ("before", "after")
 
     @property
     def unit_layout(self) -> Layout:

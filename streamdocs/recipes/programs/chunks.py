@@ -1,4 +1,4 @@
-"""A long text in chunks that a prompt can hold, and the end of what was written so far."""
+"""A long text in chunks that a prompt can hold, its beginning, and the end of what was written so far."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -33,6 +33,20 @@ def chunks(text: str, cap: int) -> list[str]:
         found.append(text[start:end])
         start = end
     return [*found, text[start:]]
+
+
+def head(text: str, length: int) -> str:
+    """The beginning of a text: at most ``length`` characters, up to the end of a sentence or line, or of a word."""
+    if len(text) <= length:
+        return text
+    # One character more, for whether a full stop ends a sentence shows only behind it.
+    begin = length // 2
+    window = text[begin : length + 1]
+    finders = (lambda each: chain(_lines(each), _sentences(each)), _words, _characters)
+    for find in finders:
+        if ends := [at for at in find(window) if begin + at <= length and not _is_within(window, at)]:
+            return text[: begin + max(ends)].rstrip()
+    return text[:length]
 
 
 def tail(text: str, length: int = 500) -> str:
