@@ -141,7 +141,9 @@ def make_gates(file: RunFile) -> Gates:
         gates = Gates(**file.server.gates)
     except ValidationError as error:
         raise ConfigError(f"server.gates: {faults(error)}") from error
-    return replace(gates, protected=load_protected(file)) if file.server.decontaminate else gates
+    recipes = [section.recipe for section in file.streams_by_name.values() if section.recipe]
+    wanted = file.server.decontaminate or any(recipe.protects for recipe in recipes)
+    return replace(gates, protected=load_protected(file)) if wanted else gates
 
 
 def make_budget(file: RunFile, store: Store, run: Run) -> Budget:

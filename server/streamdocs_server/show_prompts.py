@@ -70,7 +70,8 @@ def _asked(scope: GenerationScope, document: int, round: int) -> Iterator[tuple[
     teams: dict[Team, list[int]] = {}
     for number, task in enumerate(tasks := scope.recipe.tasks_of_round(round)):
         teams.setdefault(task.team, []).append(number)
-    sources = sources_of(scope, document, round)
+    # Which walks a round has is settled when it begins.
+    sources = sources_of(scope, document, round) if scope.plans is None else [{}] * scope.recipe.round_size
     for team, numbers in teams.items():
         task = tasks[numbers[0]]
         source = {**parts_of(team.program, sources[numbers[0]])[0], PREVIOUS: ""}

@@ -85,6 +85,8 @@ class Recipe:
 
     name: ClassVar[str]
     kind: ClassVar[Literal["rephrase", "thought"]] = "rephrase"
+    #: Whether what a corpus holds out is kept out of a run's texts, also where nobody asks for it.
+    protects: ClassVar[bool] = False
     #: The styles of a recipe that has some by default, and whether it takes others.
     default_styles: ClassVar[Mapping[str | Program, int] | None] = None
     takes_styles: ClassVar[bool] = True

@@ -114,6 +114,7 @@ class SynthLLM(_Reading):
     """
 
     name: ClassVar[str] = "synthllm"
+    protects: ClassVar[bool] = True
 
     level: Level = 1
     levels: Mapping[Level, float | str] | None = None
@@ -195,6 +196,11 @@ class SynthLLM(_Reading):
     def fields(self) -> tuple[str, ...]:
         """A document; or a walk, and the two documents that are nearest to it."""
         return ("walk", "first", "second") if self.level == 3 else ("document",)
+
+    @property
+    def compared(self) -> str | None:
+        """The question, as ``dedupe`` says."""
+        return "question" if self.dedupe else None
 
     @property
     def graph(self) -> GraphRule | None:
