@@ -72,7 +72,7 @@ class GenerationScope:
         if graph := recipe.graph:
             its = SourceOrder(sources.shard_sizes, order.shuffle, CONCEPTS, sources.chosen, len(corpus.documents))
             self.concepts = GenerationScope(sources, graph.concepts, writers, its, CONCEPTS)
-            self.plans = Plans(self.id, sources.numbers, graph.walks)
+            self.plans = Plans(self.id, sources, graph.walks)
         #: The same by field, to name those in which two scopes differ.
         self.fields: dict[str, Any] = {
             "corpus": corpus.digest,

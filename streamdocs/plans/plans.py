@@ -7,8 +7,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from streamdocs._base.arrays import Count, Ints
-from streamdocs._base.hashing import TEXT_DIGEST_BYTES
+from streamdocs._base.hashing import TEXT_DIGEST_BYTES, canonical, digest128
 from streamdocs._base.untrusted import unpack
+from streamdocs.documents import Documents
 from streamdocs.errors import StoreError
 from streamdocs.store import Store
 
@@ -31,13 +32,14 @@ class Plans:
 
     Args:
         series: Whose they are: the id of its scope.
-        numbers: int64 (sources,), sorted: its sources.
+        sources: The stream's.
         walks: Walks of an item, one after another.
     """
 
-    def __init__(self, series: bytes, numbers: Ints, walks: int) -> None:
+    def __init__(self, series: bytes, sources: Documents, walks: int) -> None:
         self._series = series
-        self._numbers = numbers
+        self._numbers = sources.numbers
+        self._identity = canonical(sources.identity)
         self.walks = walks
         self._store: Store | None = None
         self._known: dict[int, Plan] = {}
@@ -84,9 +86,9 @@ class Plans:
         return self.of_round(round)
 
     def digests(self, sources: Ints, rounds: Ints) -> list[bytes]:
-        """Of each item, a digest of all that prompts can say about it: its edition, and which of its walks it has."""
+        """Of each item, a digest of all that prompts can say about it: edition and documents, and its first walk."""
         firsts = self._firsts(sources, rounds).astype(">u8").tobytes()
-        editions = {round: self.of_round(round).edition for round in set(rounds.tolist())}
+        editions = {round: digest128(self.of_round(round).edition + self._identity) for round in set(rounds.tolist())}
         size = TEXT_DIGEST_BYTES - _DIGEST_BYTES
         return [editions[round] + firsts[size * at : size * (at + 1)] for at, round in enumerate(rounds.tolist())]
 

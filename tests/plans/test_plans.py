@@ -1,11 +1,13 @@
 """Plans of rounds, and the editions that they name, in a store."""
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from streamdocs import Stitch
+from streamdocs._base.hashing import canonical, digest128
 from streamdocs.errors import StoreError
 from streamdocs.graph.build import build_edition
 from streamdocs.plans.drawing import drawn
@@ -15,6 +17,7 @@ from streamdocs.recipes.base import GraphRule
 from streamdocs.store import LmdbStore
 
 SERIES, NUMBERS = b"s" * 16, np.array([3, 5, 8, 13])
+SOURCES = SimpleNamespace(numbers=NUMBERS, identity=["corpus"])
 RULE = GraphRule(
     concepts=Stitch(generations=1),
     editions=(Fraction(1, 2), Fraction(1)),
@@ -32,7 +35,7 @@ def store(tmp_path) -> LmdbStore:
 
 @pytest.fixture
 def plans(store) -> Plans:
-    made = Plans(SERIES, NUMBERS, 2)
+    made = Plans(SERIES, SOURCES, 2)
     made.attach(store)
     return made
 
@@ -61,7 +64,7 @@ def test_walks_go_on_from_round_to_round_as_long_as_the_edition_does(plans):
 
 
 def test_the_first_plan_of_a_round_is_the_one(plans, store):
-    other = Plans(SERIES, NUMBERS, 2)
+    other = Plans(SERIES, SOURCES, 2)
     other.attach(store)
     assert plans.seal(0, b"1" * 16) == other.seal(0, b"2" * 16) == other.of_round(0) == Plan(b"1" * 16, 0)
 
@@ -73,16 +76,20 @@ def test_an_item_is_known_by_its_edition_and_its_first_walk(plans):
     digests = plans.digests(*items)
     assert len(set(digests)) == 8 and {len(each) for each in digests} == {24}
     assert digests == [
-        plans.of_round(round).edition + plans.walks_of(source, round).start.to_bytes(8, "big")
+        digest128(plans.of_round(round).edition + canonical(["corpus"]))
+        + plans.walks_of(source, round).start.to_bytes(8, "big")
         for source, round in zip(*(column.tolist() for column in items), strict=True)
     ]
+    others = Plans(SERIES, SimpleNamespace(numbers=NUMBERS, identity=["another"]), 2)
+    others.attach(plans._store)
+    assert not {*digests} & {*others.digests(*items)}
 
 
 def test_what_was_not_planned_is_told(plans, store):
     with pytest.raises(StoreError, match="round 3 has no plan"):
         plans.walks_of(3, 3)
     with pytest.raises(StoreError, match="none was attached"):
-        Plans(SERIES, NUMBERS, 2).find(0)
+        Plans(SERIES, SOURCES, 2).find(0)
 
 
 @pytest.mark.parametrize("packed", [b"", b"\xc1", b"\x92\xc4\x01a\x00", b"\x92\xc4\x10" + b"a" * 16 + b"\xff"])

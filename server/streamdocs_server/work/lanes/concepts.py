@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from math import ceil
 
 import numpy as np
@@ -10,6 +11,7 @@ from streamdocs._base.arrays import Ints
 from streamdocs.errors import EngineError
 from streamdocs.generations.encoding import decode_text
 from streamdocs.graph.build import build_edition
+from streamdocs.graph.edition import Edition
 from streamdocs.plans.editions import Editions
 from streamdocs.recipes.base import GraphRule
 from streamdocs.recipes.programs.concepts import Concepts
@@ -22,6 +24,8 @@ from streamdocs_server.work.resolve import Resolver
 log = logging.getLogger(__name__)
 
 _CHUNK = 4096
+#: A name that no more documents have is never too frequent.
+_FEW = 20
 
 
 class ConceptLane(Lane):
@@ -79,8 +83,7 @@ class ConceptLane(Lane):
             sealed = self.editions.sealed()
             if len(sealed) <= self._sealed:
                 documents = self.scope.order.order(0)[: self._needed[self._sealed]].astype(np.int64)
-                least, most = self._rule.min_documents, self._rule.max_share
-                edition = build_edition(documents, self._topics(documents), min_documents=least, max_share=most)
+                edition = self._build(documents)
                 sealed = [self.editions.seal(self._sealed + 1, edition, len(documents))]
                 log.info(
                     "edition %d of the graph: %s topics and %s concepts of %s documents",
@@ -99,6 +102,11 @@ class ConceptLane(Lane):
                 f"recipe.min_documents ({self._rule.min_documents}), raise recipe.max_share ({self._rule.max_share}), "
                 "or look at the concepts (`streamdocs generations RUN_YAML`)"
             )
+
+    def _build(self, documents: Ints) -> Edition:
+        few = Fraction(min(_FEW, len(documents)), len(documents))
+        least, most = self._rule.min_documents, max(self._rule.max_share, few)
+        return build_edition(documents, self._topics(documents), min_documents=least, max_share=most)
 
     def _topics(self, documents: Ints) -> Iterator[Sequence[tuple[str, Sequence[str]]] | None]:
         """The topics of some resolved documents; None for one that has none."""
