@@ -82,23 +82,18 @@ class _Found:
         said = np.frombuffer(self._said, np.int32)
         forms = defaultdict[str, int](count().__next__)
         form_of = np.fromiter((forms[normalised(each)] for each in self._spellings), np.int64, len(self._spellings))
-        entries = np.repeat(places, np.diff(np.frombuffer(self._ends, np.int64)))
-        entries *= max(len(forms), 1)
-        entries += form_of[said]
-        entries = np.unique(entries)
-        holders, form = np.divmod(entries, max(len(forms), 1))
+        document_of = np.repeat(places, np.diff(np.frombuffer(self._ends, np.int64)))
+        holders, form = _each_once(document_of, form_of[said], len(forms))
         documents = np.bincount(form, minlength=len(forms))
         kept = (least <= documents) & (documents <= most)
-        if "" in forms:
-            kept[forms[""]] = False
-        names = sorted(name for name, number in forms.items() if kept[number])
+        names = sorted(name for name, number in forms.items() if name and kept[number])
         node_of = np.full(len(forms), -1)
         node_of[[forms[name] for name in names]] = np.arange(len(names))
         nodes = node_of[form]
-        spelled = self._spelled(node_of[form_of], np.bincount(said, minlength=len(form_of)), len(names))
-        return spelled, holders[nodes >= 0], nodes[nodes >= 0]
+        shown = self._shown(node_of[form_of], np.bincount(said, minlength=len(form_of)), len(names))
+        return shown, holders[nodes >= 0], nodes[nodes >= 0]
 
-    def _spelled(self, nodes: Ints, times: Ints, names: int) -> tuple[str, ...]:
+    def _shown(self, nodes: Ints, times: Ints, names: int) -> tuple[str, ...]:
         """How each node is spelled most often, the first by alphabet of those that are as frequent."""
         best: list[tuple[int, str]] = [(1, "")] * names
         for spelling, node, said in zip(self._spellings, nodes.tolist(), times.tolist(), strict=True):
@@ -106,3 +101,12 @@ class _Found:
                 best[node] = min(best[node], (-said, spelling))
         # What is half a character comes from escapes in JSON, and cannot be written down.
         return tuple(spelling.encode(errors="replace").decode() for _, spelling in best)
+
+
+def _each_once(first: Ints, second: Ints, most: int) -> tuple[Ints, Ints]:
+    """Pairs of numbers, in order and each once; the second ones are below ``most``."""
+    if not most:
+        return first, second
+    pairs = first * most
+    pairs += second
+    return np.divmod(np.unique(pairs), most)
