@@ -13,7 +13,7 @@ from streamdocs.errors import StoreError
 from streamdocs.graph.edition import Edition
 from streamdocs.graph.packing import pack_edition, unpack_edition
 from streamdocs.graph.walks import Walks
-from streamdocs.recipes.base import GraphRule
+from streamdocs.recipes.graphs import GraphRule
 from streamdocs.store import Store
 
 _HEADER = TypeAdapter(tuple[bytes, Count, Count, Count])

@@ -21,6 +21,7 @@ from streamdocs._base.arrays import Ints
 from streamdocs._base.hashing import digest128
 from streamdocs._base.typed import check_types
 from streamdocs.errors import ConfigError
+from streamdocs.recipes.graphs import GraphRule
 from streamdocs.recipes.layout import Layout
 from streamdocs.recipes.programs.program import MOST_TOKENS, Program, Step
 from streamdocs.recipes.programs.styles import style
@@ -34,32 +35,6 @@ WEB_UNIT = -1
 #: Most generations of a document, and rounds: what is worked out for a document has to fit in memory, and the number of
 #: a round in 32 bits.
 MOST_GENERATIONS, MOST_ROUNDS = 4096, 1 << 31
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphRule:
-    """How a graph of concepts is made, and how many of its walks an item has.
-
-    Args:
-        concepts: What extracts the concepts of a document.
-        editions: Shares of the documents that have to have concepts before an edition is sealed, rising.
-        min_documents: Names that fewer documents have are left out.
-        max_share: And those that more than this share of them have.
-        walks: Of an item in each round.
-        chars: Most characters that prompts show of each document that is nearest to a walk.
-    """
-
-    concepts: "Recipe"
-    editions: tuple[Fraction, ...]
-    min_documents: int
-    max_share: Fraction
-    walks: int
-    chars: int
-
-    @property
-    def identity(self) -> list[Any]:
-        """What decides its editions beside the concepts."""
-        return [list(map(str, self.editions)), self.min_documents, str(self.max_share)]
 
 
 @dataclass(frozen=True, kw_only=True)

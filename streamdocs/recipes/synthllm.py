@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 from streamdocs._base.arrays import Ints
 from streamdocs._base.typed import exact_fraction
 from streamdocs.errors import ConfigError
-from streamdocs.recipes.base import GraphRule, Recipe
+from streamdocs.recipes.base import Recipe
+from streamdocs.recipes.graphs import GraphRule
 from streamdocs.recipes.layout import Layout
 from streamdocs.recipes.programs.chunks import head
 from streamdocs.recipes.programs.program import LEAST_CHUNK, MOST_CHARS, Program, Step

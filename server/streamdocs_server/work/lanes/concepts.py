@@ -13,7 +13,7 @@ from streamdocs.generations.encoding import decode_text
 from streamdocs.graph.build import build_edition
 from streamdocs.graph.edition import Edition
 from streamdocs.plans.editions import Editions
-from streamdocs.recipes.base import GraphRule
+from streamdocs.recipes.graphs import GraphRule
 from streamdocs.recipes.programs.concepts import Concepts
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
