@@ -5,7 +5,7 @@ from itertools import accumulate
 from streamdocs.corpus.reader import Corpus
 from streamdocs.graph.walks import Walk
 from streamdocs.recipes import Request
-from streamdocs.recipes.programs.chunks import chunks
+from streamdocs.recipes.programs.chunks import head
 from streamdocs.streams import GenerationScope
 
 
@@ -27,9 +27,7 @@ def sources_of(scope: GenerationScope, document: int, round: int) -> list[dict[s
 
 def _fields(corpus: Corpus, walk: Walk, chars: int) -> dict[str, str]:
     """What prompts can say of a walk: its nodes, and the beginnings of the two documents that are nearest to it."""
-    first, second = [chunks(corpus.text(document), chars)[0] for document in walk.documents] + [""] * (
-        2 - len(walk.documents)
-    )
+    first, second, *_ = (*(head(corpus.text(document), chars) for document in walk.documents), "", "")
     return {"walk": "\n".join([*walk.topics, *walk.concepts]), "first": first, "second": second}
 
 
