@@ -26,7 +26,7 @@ from streamdocs.generations.rejected import RejectedText
 from streamdocs.graph.walks import Walk
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
-from streamdocs.recipes.programs.chunks import chunks
+from streamdocs.recipes.programs.chunks import head
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
 from streamdocs_server._base.together import Together
@@ -260,7 +260,7 @@ def sources_of(scope: GenerationScope, document: int, round: int) -> list[dict[s
 
 def _fields(corpus: Corpus, walk: Walk, chars: int) -> dict[str, str]:
     """What prompts can say of a walk: its nodes, and the beginnings of the two documents that are nearest to it."""
-    first, second = [chunks(corpus.text(document), chars)[0] for document in walk.documents] + [""] * (
+    first, second = [head(corpus.text(document), chars) for document in walk.documents] + [""] * (
         2 - len(walk.documents)
     )
     return {"walk": "\n".join([*walk.topics, *walk.concepts]), "first": first, "second": second}
