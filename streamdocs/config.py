@@ -40,10 +40,10 @@ _SCOPE = (
     "shuffle_block_size",
     "num_canonical_nodes",
 )
-#: Most streams of a run: what a state says of them has to fit it.
-MOST_STREAMS = 16
+#: Most streams of a run, and letters of a name: what a state says of them has to fit it.
+MOST_STREAMS, MOST_LETTERS = 16, 24
 #: Of a stream: it is part of names of files and metrics.
-StreamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=24)]
+StreamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=MOST_LETTERS)]
 Streams = Annotated[dict[StreamName, StreamSection], Field(min_length=1, max_length=MOST_STREAMS)]
 Writing = Annotated[dict[StreamName, WriterSection], Field(min_length=1, max_length=MOST_STREAMS)]
 #: Those of the mixture that are None where they are not given.
@@ -134,20 +134,24 @@ class RunFile(Section):
         if (total := sum(shares.values())) != 1:
             told = " + ".join(str(section.share) for section in streams.values())
             raise ValueError(f"the shares of streams are {told} = {total}, and have to add up to 1")
+        apart = [each for name, section in streams.items() for each in section.apart(name)]
+        if len({*apart}) < len(apart) or len(apart) > MOST_STREAMS or max(map(len, apart)) > MOST_LETTERS:
+            raise ValueError(f"streams with one for each of levels: {', '.join(apart)}: rename or leave out some")
 
     @property
     def streams_by_name(self) -> dict[str, StreamSection]:
         """Every stream, in the order in which they are numbered: web streams first, each kind by name.
 
-        Those of the file, or the two that a recipe and a fraction say.
+        Those of the file, or the two that a recipe and a fraction say; in place of one with ``levels`` one for each.
         """
-        if self.streams is not None:
-            return dict(sorted(self.streams.items(), key=lambda each: (each[1].synthetic, each[0])))
-        fraction = exact_fraction(self.mix.synthetic_fraction)
-        found = {WEB: StreamSection(share=str(1 - fraction))}
-        if self.recipe is not None:
-            found[SYNTHETIC] = StreamSection(share=str(fraction), recipe=self.recipe)
-        return found
+        named = self.streams
+        if named is None:
+            fraction = exact_fraction(self.mix.synthetic_fraction)
+            named = {WEB: StreamSection(share=str(1 - fraction))}
+            if self.recipe is not None:
+                named[SYNTHETIC] = StreamSection(share=str(fraction), recipe=self.recipe)
+        apart = (each for name, section in named.items() for each in section.apart(name).items())
+        return dict(sorted(apart, key=lambda each: (each[1].synthetic, each[0])))
 
     @property
     def corpora(self) -> dict[str, str | None]:

@@ -123,6 +123,16 @@ class StreamSection(Section):
         """Whether it is made of generations."""
         return self.recipe is not None
 
+    def apart(self, name: str) -> dict[str, "StreamSection"]:
+        """The streams that one of this name is short for, each with its part of the share; or itself."""
+        if self.recipe is None or not self.recipe.streams or not self.fraction:
+            return {name: self}
+        found = {}
+        for end, (part, recipe) in self.recipe.streams.items():
+            share = exact_fraction(str(self.fraction * part), f"share of {name}{end}")
+            found[f"{name}{end}"] = self.model_copy(update={"share": str(share), "recipe": recipe})
+        return found
+
     @model_validator(mode="after")
     def _says_what_can_be(self) -> "StreamSection":
         if self.remote and not self.corpus:
@@ -244,7 +254,8 @@ def with_short_prompt(fields: Any) -> Any:
     recipe = fields.get("recipe") if isinstance(fields, dict) else None
     if not isinstance(recipe, dict) or recipe.get("name") not in [*RECIPES]:
         return fields
-    if recipe.get("styles") or RECIPES[recipe["name"]].default_styles:  # which have prompts of their own
+    of = RECIPES[recipe["name"]]
+    if recipe.get("styles") or of.default_styles or not of.takes_styles:  # which have prompts of their own
         return fields
     return {**fields, "recipe": {"prompt": f"short-{RECIPES[recipe['name']].kind}", **recipe}}
 

@@ -1,7 +1,9 @@
+from fractions import Fraction
+
 import pytest
 import yaml
 
-from streamdocs import Generator, Rephrase, RunFile, Stitch, Stretch
+from streamdocs import Generator, Rephrase, RunFile, Stitch, Stretch, SynthLLM
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.prompts import load_prompt
 
@@ -179,3 +181,63 @@ def test_the_same_message_from_python_and_a_run_file(tmp_path):
 
 def test_a_whole_number_is_the_same_temperature():
     assert Generator(model="m", temperature=1, top_p=1).fingerprint == Generator(model="m").fingerprint
+
+
+SYNTHLLM = {"name": "synthllm", "generations": 4, "levels": {1: "1/4", 2: 0.25, 3: "1/2"}}
+
+
+def test_levels_are_streams_with_exact_parts_of_the_share(tmp_path):
+    web = {"share": "1/3"}
+    problems = {"share": "2/3", "recipe": SYNTHLLM, "when_behind": "wait"}
+    run = load(tmp_path, recipe=None, streams={"web": web, "problems": problems})
+    found = run.streams_by_name
+    assert {name: section.fraction for name, section in found.items()} == {
+        "web": Fraction(1, 3),
+        "problems_1": Fraction(1, 6),
+        "problems_2": Fraction(1, 6),
+        "problems_3": Fraction(1, 3),
+    }
+    for level in (1, 2, 3):
+        section = found[f"problems_{level}"]
+        assert section.recipe == SynthLLM(generations=4, level=level) and section.when_behind == "wait"
+    assert run.synthetic and run.served == str(tmp_path / "store")
+
+
+def test_levels_of_a_single_recipe_are_streams_beside_the_web(tmp_path):
+    run = load(tmp_path, recipe=SYNTHLLM, mix={"synthetic_fraction": "3/4"})
+    shares = {name: str(section.fraction) for name, section in run.streams_by_name.items()}
+    assert shares == {"web": "1/4", "synthetic_1": "3/16", "synthetic_2": "3/16", "synthetic_3": "3/8"}
+    recipe = SynthLLM(generations=4, levels={1: "1/4", 2: "1/4", 3: "1/2"})
+    arguments = run.dataset_arguments(recipe=recipe)
+    assert arguments["recipe"] == run.recipe == recipe
+    with pytest.raises(ConfigError, match="a server that reads the run file works for another run"):
+        run.dataset_arguments(recipe=SynthLLM(generations=8, levels={1: 1}))
+    # Without any share there is nothing to part.
+    assert [*load(tmp_path, recipe=SYNTHLLM, mix={"synthetic_fraction": 0}).streams_by_name] == ["web", "synthetic"]
+
+
+@pytest.mark.parametrize(
+    ("streams", "message"),
+    [
+        ({"p": SYNTHLLM, "p_2": {"name": "stitch", "generations": 2}}, "streams with one for each of levels: .*rename"),
+        ({"p" * 23: SYNTHLLM}, "streams with one for each of levels: .*rename"),
+        ({f"p{n}": SYNTHLLM for n in range(6)}, "streams with one for each of levels: .*rename"),
+        ({"p": {**SYNTHLLM, "levels": {1: "1/1000", 2: "999/1000"}}}, None),
+        ({"p": {**SYNTHLLM, "levels": {1: "1/999983", 2: "999982/999983"}}}, "share of p_1=.*at most six decimals"),
+        ({"p": {**SYNTHLLM, "levels": {1: "1/3"}}}, "levels are 1/3 = 1/3, and have to add up to 1"),
+        ({"p": {**SYNTHLLM, "levels": [1, 2]}}, "recipe synthllm: levels: Input should be a valid mapping"),
+    ],
+)
+def test_levels_that_cannot_be_streams_are_told(tmp_path, streams, message):
+    shares = {name: {"share": f"1/{len(streams) + 1}", "recipe": recipe} for name, recipe in streams.items()}
+    fields = {"recipe": None, "streams": {"web": {"share": f"1/{len(streams) + 1}"}, **shares}}
+    if message is None:
+        assert len(load(tmp_path, **fields).streams_by_name) == 3
+        return
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, **fields)
+
+
+def test_the_preset_leaves_a_recipe_alone_that_has_its_own_prompts(tmp_path):
+    recipe = load(tmp_path, recipe={"name": "synthllm", "generations": 4}, preset="small").recipe
+    assert recipe == SynthLLM(generations=4)

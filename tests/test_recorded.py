@@ -17,7 +17,7 @@ import xxhash
 from streaming import StreamingDataLoader
 
 from conftest import TEMPLATE, generate, make_texts
-from streamdocs import Correct, Recipe, Rephrase, Stitch, StreamingMegadocDataset, Stretch, Template, Think
+from streamdocs import Correct, Recipe, Rephrase, Stitch, StreamingMegadocDataset, Stretch, SynthLLM, Template, Think
 from streamdocs.corpus import prepare_corpus
 from streamdocs.run import ledger_id
 from streamdocs.store import LmdbStore
@@ -75,6 +75,8 @@ CASES = {
     ),
     "programs, wait": Case(Correct(generations=2, per_round=1), 4, 1, 2, {"when_behind": "wait"}),
     "rules, endless": Case(Template(generations=4, per_round=2, rounds=3), 4, 2, 0),
+    "questions of documents": Case(SynthLLM(generations=4, layout="append"), 3, 1, 2),
+    "questions of concepts": Case(SynthLLM(generations=4, per_round=2, level=2), 3, 2, 1),
     "document, then thoughts": Case(Think(generations=2, open_mark="[", close_mark="]"), 2, 1, 1),
     "all synthetic": Case(Stretch(generations=2), 2, 2, 1, {"synthetic_fraction": 1}),
     "web alone": Case(Stitch(generations=2), 0, 2, 2, {"synthetic_fraction": 0}),
@@ -121,6 +123,7 @@ def test_the_cases_are_many(recorded):
         "correct",
         "template",
         "think",
+        "synthllm",
     }
     batches = [each["batches"] for each in recorded.values()]
     assert len(set(map(str, batches))) == len(batches)

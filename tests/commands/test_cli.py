@@ -39,6 +39,7 @@ def test_exported_names():
         "Stitch",
         "StreamingMegadocDataset",
         "Stretch",
+        "SynthLLM",
         "Template",
         "Think",
     ]

@@ -251,6 +251,7 @@ def make_desk(file: RunFile) -> Desk:
         ConfigError: Of one of them not enough is said, or too much; or a recipe names one that there is not.
     """
     recipes = [section.recipe for section in file.streams_by_name.values() if section.recipe]
+    recipes += [recipe.graph.concepts for recipe in recipes if recipe.graph]
     used = {name for recipe in recipes for name in recipe.writer_names}
     sections = file.sections_of_writers
     made, first = list[Writer](), next(iter(sections))

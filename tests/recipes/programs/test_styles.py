@@ -84,7 +84,8 @@ def test_a_rule_has_the_built_in_writer_and_nothing_else_has_one():
 
 def test_no_two_prompts_share_a_name_and_none_is_left_over():
     used = {step.prompt for program in STYLES.values() for step in program.steps}
-    recipes = {"rephrase", "thought", "short-rephrase", "short-thought"}
+    recipes = {"rephrase", "thought", "short-rephrase", "short-thought", "concepts"}
+    recipes |= {name for name in PACKAGED if name.startswith("synthllm-")}
     assert {load_prompt(name) for name in PACKAGED if name not in recipes} <= used
     assert len({load_prompt(name) for name in PACKAGED}) == len(PACKAGED) == len(used) + len(recipes) - 1
 

@@ -14,14 +14,14 @@ import pytest
 from anyio import CapacityLimiter
 
 from conftest import OPEN_GATES, TEMPLATE, generate, make_corpus, make_loop, make_run, make_texts
-from streamdocs import Answer, Append, Correct, Judge, Program, Rephrase, Step, Stitch, Template, Think
+from streamdocs import Answer, Append, Correct, Judge, Program, Rephrase, Step, Stitch, SynthLLM, Template, Think
 from streamdocs._base.hashing import canonical, permutation, text_digest
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.generations.encoding import decode_text
 from streamdocs.generations.progress import read_retired, read_tallies, total
 from streamdocs.recipes.keys import Generator, Writers, step_key
-from streamdocs.recipes.programs.chunks import chunks, tail
+from streamdocs.recipes.programs.chunks import chunks, head, tail
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.run import Run
 from streamdocs.store import LmdbStore
@@ -218,7 +218,8 @@ class Reference:
         if of.name != program.choose:
             return {}
         seed = text_digest(canonical({name: values[name] for name in of.inputs})).hex()
-        names = list(dict.fromkeys(re.findall(r"^- (.*)", given[of.name], re.MULTILINE)))
+        found = re.findall(r"^- (.*)", given[of.name], re.MULTILINE)
+        names = [name for at, name in enumerate(found) if name.lower() not in map(str.lower, found[:at])]
         dealt = [each.most for each in program.steps[program.steps.index(of) :] if each.deal]
         order, orders, chosen = list[str](), 0, names
         for number in range(ordinal // (dealt or [1])[0] + 1 if len(names) > 2 else 0):
@@ -271,7 +272,8 @@ def check(run: Run, store) -> Reference:
                 record = decode_text(key, snapshot.get("texts", key.digest))
             for number, slot in enumerate(recipe.slots_of_round(round)):
                 task = recipe.tasks[slot].of_cycle(round // recipe.cycle)
-                text, cause = reference.slot(task, scope.corpus.text(document))
+                source = scope.corpus.text(document)
+                text, cause = reference.slot(task, head(source, getattr(recipe, "document_chars", len(source))))
                 assert (record.texts[number], record.causes[number]) == (text, cause), (round, document, slot)
     with store.read() as snapshot:
         assert {key for key, _ in snapshot.scan("texts", b"")} == items | reference.used
@@ -310,6 +312,9 @@ PACKAGED = [
     Judge(generations=4, per_round=2),
     Template(generations=4),
     Template(generations=4, per_round=1),
+    SynthLLM(generations=10, document_chars=200),
+    SynthLLM(generations=4, per_round=2, level=2, layout="megadoc"),
+    SynthLLM(generations=4, per_round=4, level=2, questions=2, choose="model", layout="append"),
     Stitch(generations=4, per_round=2, styles={"faq": 1, "knowledge-list": 1, "table": 2}),
 ]
 
