@@ -29,7 +29,7 @@ EARLY_WINDOWS = 2
 
 
 #: What segments say since the first of these were recorded, and with it what follows: no part of the digests.
-_SINCE = re.compile(r", stream='\w+', style=.*?, steps=\(.*?\)")
+_SINCE = re.compile(r", stream='\w+', style=.*?, steps=\(.*?\)(?:, walk=None)?")
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ CASES = {
     "rules, endless": Case(Template(generations=4, per_round=2, rounds=3), 4, 2, 0),
     "questions of documents": Case(SynthLLM(generations=4, layout="append"), 3, 1, 2),
     "questions of concepts": Case(SynthLLM(generations=4, per_round=2, level=2), 3, 2, 1),
+    "questions of walks": Case(SynthLLM(generations=4, level=3, layout="megadoc", max_share=1), 3, 2, 1),
     "document, then thoughts": Case(Think(generations=2, open_mark="[", close_mark="]"), 2, 1, 1),
     "all synthetic": Case(Stretch(generations=2), 2, 2, 1, {"synthetic_fraction": 1}),
     "web alone": Case(Stitch(generations=2), 0, 2, 2, {"synthetic_fraction": 0}),
@@ -196,11 +197,9 @@ def read_rank(case: Case, corpus: Path, store: LmdbStore, rank: int, monkeypatch
 
 def keys(dataset: StreamingMegadocDataset) -> list[tuple[bytes, bytes]]:
     """Digest and check of every key of the first rounds."""
-    keyring = dataset.run.stream().scope.keyring
-    digests = [dataset.corpus.document_digest(document) for document in range(DOCUMENTS)]
-    return [
-        tuple(keyring.key(each, round)) for round in range(dataset.run.stream().recipe.total_rounds) for each in digests
-    ]
+    scope = dataset.run.stream().scope
+    rounds = range(scope.recipe.total_rounds)
+    return [tuple(scope.key(document, round)) for round in rounds for document in range(DOCUMENTS)]
 
 
 def contents(store: LmdbStore) -> list[tuple[bytes, bytes]]:
