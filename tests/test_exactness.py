@@ -9,12 +9,13 @@ import pytest
 
 from conftest import generate, ledger_of, make_corpus, make_texts
 from exactness import Child, Setup, Split, differences, generate_for_ever, restored, uninterrupted, wait_until
-from streamdocs import Rephrase, Stitch, Stretch
+from streamdocs import Rephrase, Stitch, Stretch, SynthLLM
 from streamdocs.generations.records import StoreShelf
 from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.store import LmdbStore
 
 DOCUMENTS = 40
+EXHAUSTIVE = "EXHAUSTIVE" in os.environ
 SPLITS = [Split(ranks, workers) for ranks, workers in product((1, 2, 4), (0, 1, 3))]
 ALL_SPLITS = [
     *SPLITS,
@@ -68,7 +69,7 @@ def cases() -> list:
     """Every recipe with either kind of rounds once, every mode twice; with EXHAUSTIVE=1 all combinations."""
     axes = [Rephrase, Stitch, Stretch], [growing, retiring], ["wait", "reuse", "web"]
     every = product(*(list(enumerate(axis)) for axis in axes))
-    wanted = [each for each in every if "EXHAUSTIVE" in os.environ or sum(number for number, _ in each) % 3 == 0]
+    wanted = [each for each in every if EXHAUSTIVE or sum(number for number, _ in each) % 3 == 0]
     return [[value for _, value in each] for each in wanted]
 
 
@@ -80,7 +81,7 @@ def test_every_state_of_every_split(corpus, tmp_path, recipe, rounds, when_behin
         items = generate_some(setup, [str(split) for split in SPLITS])
         with Child(generate_for_ever, setup, 6000):
             readings = [future.result() for future in futures]
-            found = differences(readings, range(setup.steps - 10, setup.steps, 1 if "EXHAUSTIVE" in os.environ else 5))
+            found = differences(readings, range(setup.steps - 10, setup.steps, 1 if EXHAUSTIVE else 5))
     assert found == []
     for reading in readings:
         assert len({str(batch) for batch in reading.batches}) == setup.steps
@@ -102,23 +103,44 @@ def many_streams(corpus) -> dict:
     }
 
 
-@pytest.mark.parametrize("when_behind", ["wait", "reuse", "web"])
-def test_every_state_of_a_run_of_many_streams(corpus, tmp_path, when_behind):
-    some = SPLITS if "EXHAUSTIVE" in os.environ else [Split(), Split(ranks=2, workers=1), Split(ranks=4)]
+def questions(corpus) -> dict:
+    """One for each level, over the graph's editions, which are sealed while the first windows are read."""
+
+    def about(level: int, **more) -> SynthLLM:
+        return SynthLLM(level=level, generations=4, per_round=1, **more)
+
+    return {
+        "web": {"share": "1/4"},
+        "documents": {"share": "1/4", "recipe": about(1, layout="append")},
+        "concepts": {"share": "1/4", "recipe": about(2, layout="megadoc")},
+        "walks": {"share": "1/4", "recipe": about(3, editions=("1/5", "1/2", 1), max_share=1)},
+    }
+
+
+WHEN_BEHIND = ["wait", "reuse", "web"]
+
+
+@pytest.mark.parametrize(
+    ("streams", "when_behind"),
+    [*product([many_streams], WHEN_BEHIND), *product([questions], WHEN_BEHIND if EXHAUSTIVE else WHEN_BEHIND[1:2])],
+)
+def test_every_state_of_a_run_of_many_streams(corpus, tmp_path, streams, when_behind):
+    some = SPLITS if EXHAUSTIVE else [Split(), Split(ranks=2, workers=1), Split(ranks=4)]
     gates = {4: (2 * DOCUMENTS, 0)}
-    setup = Setup(corpus, tmp_path / "store", many_streams(corpus), when_behind, steps=10, gates=gates)
+    setup = Setup(corpus, tmp_path / "store", streams(corpus), when_behind, steps=10, gates=gates)
     with Child(generate_for_ever, setup, 8000), ThreadPoolExecutor(len(some)) as pool:
         readings = [pool.submit(uninterrupted, setup, split, str(split)) for split in some]
-        found = differences([each.result() for each in readings], range(0, 10, 1 if "EXHAUSTIVE" in os.environ else 5))
+        found = differences([each.result() for each in readings], range(0, 10, 1 if EXHAUSTIVE else 5))
     assert found == []
     assert all(len(state) <= 4096 for each in readings for state in each.result().states)
 
 
-def test_a_run_of_many_streams_for_any_number_of_ranks_and_workers(corpus, tmp_path):
-    setup = Setup(corpus, tmp_path / "store", many_streams(corpus), steps=8)
+@pytest.mark.parametrize("streams", [many_streams, questions])
+def test_a_run_of_many_streams_for_any_number_of_ranks_and_workers(corpus, tmp_path, streams):
+    setup = Setup(corpus, tmp_path / "store", streams(corpus), steps=8)
     with Child(generate_for_ever, setup, 8000):
         first = uninterrupted(setup, Split(), "")
-        for split in ALL_SPLITS if "EXHAUSTIVE" in os.environ else ALL_SPLITS[4::5]:
+        for split in ALL_SPLITS if EXHAUSTIVE else ALL_SPLITS[4::5]:
             other = uninterrupted(setup, split, "")
             assert (other.batches, other.states) == (first.batches, first.states), split
 

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import make_corpus, make_texts
 from exactness import GLOBAL_BATCH, Batch, Child, Setup, Split, endless, generate_for_ever, wait_until
-from streamdocs import Stitch, Stretch
+from streamdocs import Stitch, Stretch, SynthLLM
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.store import LmdbStore
 
@@ -52,8 +52,18 @@ STREAMS = {
 }
 
 
+QUESTIONS = {
+    "web": {"share": "1/4"},
+    "problems_1": {"share": "1/4", "recipe": SynthLLM(generations=4, per_round=1)},
+    "problems_2": {"share": "1/4", "recipe": SynthLLM(generations=4, per_round=1, level=2)},
+    "problems_3": {"share": "1/4", "recipe": SynthLLM(generations=8, per_round=1, level=3)},
+}
+
+
 @pytest.mark.parametrize(
-    ("reads", "times"), [(Stitch(generations=8, per_round=1), KILLS), (STREAMS, KILLS // 3)], ids=["two", "many"]
+    ("reads", "times"),
+    [(Stitch(generations=8, per_round=1), KILLS), (STREAMS, KILLS // 3), (QUESTIONS, KILLS // 5)],
+    ids=["two", "many", "questions"],
 )
 def test_a_hundred_kills_leave_no_trace(tmp_path, reads, times):
     corpus = make_corpus(tmp_path, make_texts(300))
