@@ -3,15 +3,19 @@
 import asyncio
 import hashlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from conftest import make_corpus, make_loop, make_run, make_texts
-from streamdocs import SynthLLM
+from conftest import TEMPLATE, make_corpus, make_loop, make_run, make_texts
+from servers import wait_until
+from streamdocs import StreamingMegadocDataset, SynthLLM
+from streamdocs.commands.audit import audit
 from streamdocs.errors import EngineError
 from streamdocs.generations.encoding import decode_text
 from streamdocs.graph.build import build_edition
@@ -211,3 +215,57 @@ def test_without_an_edition_a_round_is_not_begun(corpus, store):
     concepts, pairs = loop.lanes
     assert (concepts.next_block(), pairs.next_block()) == (0, None)
     assert not pairs.waits_for_trainer
+
+
+def test_a_graph_grows_while_training_reads_and_every_question_says_from_which_edition_it_is(corpus, store):
+    class Waits(Scripted):
+        """Extracts the concepts of documents when it is allowed to."""
+
+        allowed: ClassVar[set[str]] = set()
+
+        async def generate(self, request, seed) -> Answer:
+            while request.step.name == "concepts" and request.fields["document"] not in self.allowed:
+                await asyncio.sleep(0.005)
+            return await super().generate(request, seed)
+
+    made, engine = recipe(generations=3, per_round=1), Waits()
+    loop = make_loop(make_run(corpus, made, length=32, window=4), store, engine=engine, max_lead=16, max_in_flight=200)
+    scope, position, read = loop.lanes[-1].scope, 0, {}
+    texts = [corpus_text[:12_000] for corpus_text in map(scope.corpus.text, scope.concepts.order.order(0).tolist())]
+    with ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve, loop, timeout=100)
+        dataset = open_dataset(corpus, store, made)
+        # Each block of 16 documents makes an edition, and each round of pairs begins with another one.
+        for number in (1, 2, 3):
+            engine.allowed |= {*texts[: 16 * number]}
+            wait_until(lambda number=number: len(scope.editions.sealed()) == number)
+            while scope.plans.find(number - 1) is None:
+                read[position] = dataset[position]["input_ids"].tolist()
+                position += 1
+        assert [scope.edition(round) for round in range(3)] == [1, 2, 3]
+        while not served.done():
+            read[position] = dataset[position]["input_ids"].tolist()
+            position += 1
+        served.result()
+    told = [segment.walk.edition for p in read for segment in dataset.explain(p) if segment.walk]
+    assert told[0] == 1 and {*told} == {1, 2, 3}
+    rows = audit(dataset).authors()
+    assert [row["edition"] for row in rows] == [1, 2, 3] and all(row["generations"] > 0 for row in rows)
+    again = open_dataset(corpus, store, made)
+    assert {p: again[p]["input_ids"].tolist() for p in read} == read
+
+
+def open_dataset(corpus, store, made) -> StreamingMegadocDataset:
+    return StreamingMegadocDataset(
+        local=corpus,
+        store=store,
+        recipe=made,
+        generator=TEMPLATE,
+        synthetic_fraction=0.75,
+        max_seq_len=32,
+        window=4,
+        shuffle_seed=17,
+        batch_size=4,
+        wait_timeout=60,
+        when_behind="wait",
+    )
