@@ -7,7 +7,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from streamdocs import Rephrase, Stitch
+from streamdocs import Recipe, Rephrase, Stitch, SynthLLM
 from streamdocs._base.hashing import permutation
 from streamdocs.generations.encoding import decode_text, decode_tokens
 from streamdocs.generations.records import token_key
@@ -19,11 +19,21 @@ from streamdocs.streams import Stream, SyntheticStream, WebStream
 Row = tuple[list[int], list[int]]
 
 
+def laid_out(recipe: Recipe) -> Recipe:
+    """The recipe whose units a recipe's are."""
+    if not isinstance(recipe, SynthLLM):
+        return recipe
+    rounds = {"generations": recipe.generations, "per_round": recipe.per_round, "rounds": recipe.rounds}
+    if recipe.layout == "pairs":
+        return Rephrase(web=False, **rounds)
+    return Stitch(web={"megadoc": "none", "append": "first"}[recipe.layout], separator=recipe.separator, **rounds)
+
+
 class Units:
     """Units of a stream as lists of tokens, straight from the texts of corpus and store."""
 
     def __init__(self, stream: Stream, store) -> None:
-        self.stream, self.store, self.recipe = stream, store, stream.recipe
+        self.stream, self.store, self.recipe = stream, store, laid_out(stream.recipe)
         self.corpus, self.tokenizer = stream.corpus, stream.corpus.tokenizer
         self.bos = [] if self.tokenizer.bos is None else [self.tokenizer.bos]
         # Of documents and texts, which every sweep comes back to.

@@ -17,6 +17,7 @@ from streamdocs import (
     Stitch,
     StreamingMegadocDataset,
     Stretch,
+    SynthLLM,
     Template,
     Think,
 )
@@ -42,6 +43,9 @@ RECIPES = [
     Correct(generations=1),
     Judge(generations=2),
     Template(generations=4, web=False),
+    SynthLLM(generations=5),
+    SynthLLM(generations=4, per_round=2, level=2, layout="megadoc"),
+    SynthLLM(generations=2, level=2, layout="append", separator="\n"),
 ]
 
 

@@ -12,9 +12,10 @@ from fuzz.strategies import changed, damaged, json_values, wild_texts
 from fuzz.target import folder_of, little_memory, target
 from streamdocs.errors import ConfigError
 from streamdocs.generations.encoding import TextRecord
-from streamdocs.recipes import Request, Stitch
+from streamdocs.recipes import Recipe, Request, Stitch, SynthLLM
 from streamdocs.recipes.keys import Generator, Writers
 from streamdocs.recipes.programs.chunks import chunks, tail
+from streamdocs.recipes.programs.concepts import LEVEL, SUBJECT, TOPIC, Concepts
 from streamdocs.recipes.programs.files import load_program
 from streamdocs.recipes.programs.parsing import REMARK, VERDICT, parse
 from streamdocs.recipes.programs.program import Program, Step
@@ -29,7 +30,13 @@ from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.programs import Programs
 from streamdocs_server.work.statistics import Statistics
 
+QUESTIONS = {f"synthllm {level}": SynthLLM(generations=2, level=level) for level in (1, 2)}
+WRITTEN = {
+    name: Stitch(generations=2, styles={name: 1}) for name in STYLES if not name.startswith("template-")
+} | QUESTIONS
 PACKAGED = [step for program in STYLES.values() for step in program.steps]
+PACKAGED += [step for recipe in QUESTIONS.values() for step in recipe.program.steps]
+CONCEPTS = QUESTIONS["synthllm 2"].program.steps[0]
 STEPS = [
     *PACKAGED,
     Step(name="made", prompt="{document}", parser="list", tags=("question",), most=2),
@@ -38,11 +45,26 @@ STEPS = [
 MARKS = [
     *(
         f"{opening}{tag}{closing}"
-        for tag in ("question", "title", VERDICT, REMARK)
+        for tag in ("question", "title", VERDICT, REMARK, LEVEL, SUBJECT, TOPIC)
         for opening in ("<", "</", "< ", "<\n/")
         for closing in (">", " 1>", "/>", ' id="1">', "")
     ),
-    *("accept", "REJECTED", "revise", "```xml\n", "<", ">", "<!--", "]]>", "<think>", "</think>", "İ<QUESTİON>"),
+    *(
+        "\n- a",
+        "\n2. b.",
+        "\n",
+        "accept",
+        "REJECTED",
+        "revise",
+        "```xml\n",
+        "<",
+        ">",
+        "<!--",
+        "]]>",
+        "<think>",
+        "</think>",
+        "İ<QUESTİON>",
+    ),
 ]
 answers = st.lists(st.one_of(st.sampled_from(MARKS), wild_texts), max_size=20).map("".join)
 long_answers = st.tuples(answers, st.integers(1, 2000)).map(lambda pair: pair[0] * pair[1])
@@ -57,10 +79,32 @@ def answer(value) -> None:
     assert (parsed.verdict is not None) == (step.parser == "verdict" and not parsed.fault)
     for output in parsed.outputs:
         assert tuple(output) == step.outputs
+        if step.parser == "concepts":
+            continue
         for each in output.values():
             assert each in text and each == each.strip() and (each or step.parser == "verdict")
             again = parse(step, f"{each} </{step.tags[0]}>") if step.tags else None
             assert again is None or again.fault == "not as asked"
+
+
+@target(st.tuples(st.one_of(answers, long_answers, wild_texts), st.binary(max_size=24), st.integers(0, 2**40)))
+def concepts(value) -> None:
+    """Names that can be stored and read back, and a choice of them without any twice; or a fault."""
+    text, seed, number = value
+    for said in (text, f"<{TOPIC}>{text}</{TOPIC}>", f"<{LEVEL}>{text}<{TOPIC}>t\n{text}</{TOPIC}>"):
+        parsed = parse(CONCEPTS, said)
+        if parsed.fault:
+            continue
+        plain = parsed.outputs[0]["concepts"]
+        found = Concepts.read(plain)
+        assert found is not None and str(found) == plain and plain.encode()
+        named = [found.level, found.subject, *(name for topic, names in found.topics for name in (topic, *names))]
+        assert all(len(name) <= 80 and "\n" not in name for name in named) and all(named[2:])
+        assert len(found.topics) <= 5 and all(1 <= len(names) <= 20 for _, names in found.topics)
+        chosen = found.choice(number, seed)
+        assert chosen and {*chosen} <= {*found.names} and len({*chosen}) == len(chosen) <= 3
+    again = Concepts.read(text)
+    assert again is None or str(again) == text
 
 
 @target(st.tuples(st.sampled_from(STEPS), answers, wild_texts, st.booleans()), share=0.5)
@@ -171,22 +215,18 @@ def a_store() -> LmdbStore:
     return LmdbStore(tempfile.mkdtemp())
 
 
-def perform(program: Program, document: str, engine: Answering) -> TextRecord:
-    recipe = Stitch(generations=2, styles={program: 1})
+def perform(recipe: Recipe, document: str, engine: Answering) -> TextRecord:
     writers = Writers.of(Generator(model="answering", system=repr(engine.texts)[:1000]))
     scope = SimpleNamespace(recipe=recipe, writers=writers, stream="fuzzed")
     desk, statistics = Desk.of(engine), Statistics()
     ask = functools.partial(desk.ask, attempts=2, statistics=statistics)
     work = Programs(scope, Committer(a_store()), desk, ask, Gates(), statistics, frozenset())
-    return asyncio.run(work.write(0, 0, [{"document": document}] * 2, frozenset()))
-
-
-whole = sorted(name for name in STYLES if not name.startswith("template-"))
+    return asyncio.run(work.write(0, 0, [{"document": document}] * 2, frozenset())).texts
 
 
 @target(
     st.tuples(
-        st.sampled_from(whole),
+        st.sampled_from(sorted(WRITTEN)),
         documents,
         st.lists(st.one_of(answers, wild_texts), min_size=1, max_size=6),
         st.sampled_from(["stop", "length"]),
@@ -197,13 +237,13 @@ def program(value) -> None:
     """Whatever is answered, every slot has a text that can be stored or a cause, and nothing is asked for twice."""
     name, document, texts, finish = value
     document = document.encode(errors="replace").decode()  # as those of a corpus are
-    found = perform(STYLES[name], document, Answering(texts, finish))
+    found = perform(WRITTEN[name], document, Answering(texts, finish))
     assert len(found.texts) == len(found.causes) == len(found.steps) == 2
     for text, cause in zip(found.texts, found.causes, strict=True):
         assert (text is None) != (cause is None)
         assert text is None or text.encode()
     again = Answering(texts, finish)
-    second = perform(STYLES[name], document, again)
+    second = perform(WRITTEN[name], document, again)
     assert not again.asked and second.texts == found.texts and second.causes == found.causes
     with a_store().read() as snapshot:
         assert all(snapshot.get("texts", step) for steps in found.steps for step in steps)

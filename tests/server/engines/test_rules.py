@@ -9,11 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import generate, make_corpus, make_run
 from fuzz.strategies import wild_texts
+from streamdocs import SynthLLM
+from streamdocs.generations.progress import read_tallies, total
 from streamdocs.recipes import Request
+from streamdocs.recipes.programs.concepts import Concepts
 from streamdocs.recipes.programs.parsing import parse
 from streamdocs.recipes.programs.program import Program, Step
 from streamdocs.recipes.programs.styles import STYLES
+from streamdocs.store import LmdbStore
 from streamdocs_server.engines import Completion
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates, Rejected
@@ -69,6 +74,31 @@ def test_ordinary_documents_pass_the_gates_in_every_style(name: str):
     assert causes["accepted"] >= 0.9 * causes.total(), causes
     assert len({*made}) >= 0.9 * len(made)
     assert sum(len(text) >= program.least for text in made) >= 0.8 * len(made)
+
+
+@pytest.mark.parametrize("recipe", [SynthLLM(generations=5), SynthLLM(generations=4, level=2)], ids=["one", "two"])
+def test_questions_and_answers_pass_the_gates(recipe, tmp_path):
+    run, store = make_run(make_corpus(tmp_path, DOCUMENTS), recipe), LmdbStore(tmp_path / "store")
+    generate(run, store, gates=Gates())
+    held = total(read_tallies(store, run.stream().scope).values())
+    assert held.generations >= 0.95 * len(DOCUMENTS) * recipe.generations, held
+
+
+def test_concepts_are_terms_and_what_stands_in_a_sentence_with_them():
+    page = "The Bridge carries water. Every Bridge needs masons. Masons build a Bridge of granite. Water runs below."
+    [text] = texts(step("concepts"), document=page)
+    topics = dict(Concepts.read(parse(step("concepts"), text).outputs[0]["made"]).topics)
+    assert next(iter(topics)) == "Bridge"
+    assert {name.lower() for name in topics["Bridge"]} >= {"water", "masons", "granite"}
+
+
+def test_a_dealt_list_has_as_many_different_questions_as_slots():
+    dealt = step("list", most=5, deal=True)
+    for text in texts(dealt, n=20):
+        asked = [output["made"] for output in parse(dealt, text).outputs]
+        assert len({*asked}) == 5
+    [text] = [each.text for each in ask(dealt, document=BRIDGE, chosen="masonry\ntoll roads")]
+    assert all("masonry" in output["made"] and "toll roads" in output["made"] for output in parse(dealt, text).outputs)
 
 
 RULES = ["template-cloze", "template-outline", "template-facts"]
@@ -173,6 +203,7 @@ def test_pairs_are_questions_with_sentences_of_the_document():
 
 STEPS = [
     *{each.name: each for program in STYLES.values() for each in program.steps}.values(),
+    *SynthLLM(generations=5, level=2).program.steps[:2],
     step("list", most=64, max_tokens=3),
     step("record", tags=("a", "b", "c"), max_tokens=3),
 ]

@@ -328,7 +328,10 @@ def test_packaged_recipes_are_what_the_docs_say(recipe, few_documents, store):
     assert held.generations > 0.6 * DOCUMENTS * recipe.generations, held
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES[1:3], RECIPES[6]])
+OF_CONCEPTS = SynthLLM(generations=4, per_round=2, level=2, questions=2)
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES[1:3], RECIPES[6], OF_CONCEPTS])
 @pytest.mark.parametrize("every", [1, 37])
 def test_what_ends_between_two_steps_asks_for_nothing_twice(recipe, every, few_documents, store):
     run, asked, answered = make_run(few_documents, recipe), Counter(), Counter()

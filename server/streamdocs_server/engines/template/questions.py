@@ -38,6 +38,8 @@ under until where whether which while within without would
 """
 _COMMON_WORDS = frozenset(_COMMON.split())
 _LONG = 2000
+#: Characters of a document or question that are looked at.
+_MOST = 12_000
 
 
 def questions(about: list[str], rng: random.Random, count: int) -> list[str]:
@@ -61,7 +63,7 @@ def combining(about: list[str], rng: random.Random, count: int) -> list[str]:
 
 def concepts(document: str) -> str:
     """The most frequent terms are topics, names before others; their key concepts stand in a sentence with them."""
-    found = [_WORD.findall(piece) for piece in pieces_of(document)]
+    found = [_WORD.findall(piece) for piece in pieces_of(document[:_MOST])]
     sentences = [[word for word in words if word.lower() not in _COMMON_WORDS] for words in found]
     counts = Counter[str]()
     for words in sentences:
@@ -79,7 +81,7 @@ def concepts(document: str) -> str:
 
 def reply(question: str, rng: random.Random) -> str:
     """Some steps that lead from the terms of a question to a result."""
-    about = rng.sample(found := terms(question) or ["this"], min(len(found), 4))
+    about = rng.sample(found := terms(question[:_MOST]) or ["this"], min(len(found), 4))
     pairs = [(term, other) for term in about for other in about if term != other] or [(about[0], about[0])]
     steps = rng.sample(_REASONS, rng.randint(2, 4))
     said = [each.format(term=term, other=other) for each in steps for term, other in [rng.choice(pairs)]]

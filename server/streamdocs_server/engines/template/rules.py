@@ -44,6 +44,8 @@ def answers(request: Request, seed: int) -> list[str]:
         named = request.fields.get(CHOSEN) or request.fields.get("walk")
         about = named.split("\n") if named else terms(document)
         return [_list(step, about, random.Random(f"{seed}/{index}")) for index in range(request.n)]
+    if step.parser == "concepts":
+        return [concepts(document)] * request.n
     return [_answer(replace(plain, n=1), step, document, seed, index) for index in range(request.n)]
 
 
@@ -51,8 +53,6 @@ def _answer(plain: Request, step: Step, document: str, seed: int, index: int) ->
     rng = random.Random(f"{seed}/{index}")
     if step.parser == "verdict":
         return _verdict(step, document, rng)
-    if step.parser == "concepts":
-        return concepts(document)
     if step.parser == "record":
         room = max(plain.max_tokens // len(step.tags) - 16, 1)
         inside = rephrases(replace(plain, n=len(step.tags), max_tokens=room), rng.getrandbits(32))
