@@ -227,7 +227,7 @@ class ServerSection(Section):
         keep_checkpoints: Newest states of the trainer whose generations are kept while rounds retire.
         budget: How much is written in all.
         drain: Seconds that documents in flight have to be finished after SIGINT or SIGTERM; a second one ends them.
-        decontaminate: Texts that training must not read; default none.
+        decontaminate: Texts that training must not read; default none, or with ``synthllm`` what the corpora hold out.
     """
 
     max_in_flight: int = Field(default=256, ge=1)

@@ -250,7 +250,7 @@ def _read_table(batches: _Batches, file: str, fields: _Fields) -> Iterator[Row]:
             for batch in batches(stream, (fields.text, *fields.keep)):
                 yield from _batch_rows(batch, fields, file, row)
                 row += batch.rows.num_rows
-    except READ_ERRORS as error:
+    except (*READ_ERRORS, UnicodeDecodeError) as error:  # the second from names of columns
         yield _unreadable(file, row + 1, error)
 
 

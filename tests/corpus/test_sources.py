@@ -375,3 +375,12 @@ def test_every_string_of_a_damaged_table(tmp_path):
     pq.write_table(pa.table({"text": pa.StringArray.from_buffers(2, *buffers)}), tmp_path / "a.parquet")
     (row,) = read(tmp_path / "a.parquet", text_field="*")
     assert isinstance(row, UnreadableRest) and "UTF8" in row.error
+
+
+def test_a_column_whose_name_is_damaged(tmp_path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["one"], "other": ["two"]}), file, store_schema=False)
+    file.write_bytes(file.read_bytes().replace(b"other", b"oth\xefr"))
+    for field in ("text", "*"):
+        (row,) = read(file, text_field=field)
+        assert isinstance(row, UnreadableRest) and "utf-8" in row.error

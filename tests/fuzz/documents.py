@@ -27,7 +27,7 @@ from streamdocs._base.console import plain_console, printable
 from streamdocs.commands.inspection import segments_table
 from streamdocs.corpus import CorpusTokenizer, document_digest, prepare_corpus
 from streamdocs.corpus.columns.values import NoValue
-from streamdocs.corpus.inputs import find_inputs, missing
+from streamdocs.corpus.inputs import EVERY_STRING, find_inputs, missing
 from streamdocs.corpus.sources import BadRow, Document, read_file
 from streamdocs.errors import CorpusError, EngineError
 from streamdocs.recipes.prompts import fill_prompt, load_prompt
@@ -35,6 +35,9 @@ from streamdocs.store import LmdbStore
 from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
+from streamdocs_server.gates.overlap import LEAST_WORDS, Protected
+from streamdocs_server.gates.questions import BANDS, bands
+from streamdocs_server.gates.words import Words
 from streamdocs_server.work.asking import requests
 
 RECIPES = [Rephrase(generations=2), Stitch(generations=2), Stretch(generations=3, per_round=1)]
@@ -115,6 +118,19 @@ def prompt(value) -> None:
     assert all(c.isprintable() or c in "\n\t" for c in printable(filled))
 
 
+@target(st.tuples(st.lists(wild_texts, max_size=4), wild_texts, st.integers(8, 20)))
+def kept_apart(value) -> None:
+    """A text is found in itself wherever it stands, and whatever is found is in it; a question has all its bands."""
+    others, text, most = value
+    words = Words(text)
+    protected = Protected([*others, text], most)
+    assert Protected([], most).overlap(words) is None
+    least = LEAST_WORDS * (2 if words.is_unspaced else 1)
+    assert len(words.listed) < least or protected.overlap(Words(f"So: {text}."))
+    assert (protected.overlap(words) or "") in " ".join(words.listed)
+    assert [len(each) for each in bands(text)] == [8] * BANDS and bands(text) == bands(f" {text}\n")
+
+
 @target(st.tuples(wild_texts, st.integers(1, 400), st.integers(60, 400), st.sampled_from(RECIPES)), share=0.5)
 def longer_than_the_context(value) -> None:
     """What is sent fits and is part of the document, or it stops because the instructions leave no room for one."""
@@ -184,10 +200,11 @@ def source(value) -> None:
     kind, data = value
     path = sources_folder() / kind
     path.write_bytes(data)
-    for number, row in enumerate(read_file(str(path), "text", ("text", "id"))):
-        assert row.row >= 1 and number < 1_000_000
-        assert not isinstance(row, Document) or all(isinstance(each, float | str | NoValue) for each in row.kept)
-        assert (row.text.strip() and row.text.encode()) if isinstance(row, Document) else row.cause
+    for field in ("text", EVERY_STRING):
+        for number, row in enumerate(read_file(str(path), field, ("text", "id"))):
+            assert row.row >= 1 and number < 1_000_000
+            assert not isinstance(row, Document) or all(isinstance(each, float | str | NoValue) for each in row.kept)
+            assert (row.text.strip() and row.text.encode()) if isinstance(row, Document) else row.cause
 
 
 NAMES = [

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -108,11 +109,9 @@ def load_protected(file: RunFile) -> Protected:
 
 def _held_out(file: RunFile) -> list[Corpus]:
     """What the corpora of a run hold out, where they do."""
-    return [
-        Corpus(local, remote, "holdout", download_timeout=file.download_timeout, download_retry=file.download_retry)
-        for local, remote in file.corpora.items()
-        if "holdout" in Corpus(local, remote).index["splits"]
-    ]
+    corpus = partial(Corpus, download_timeout=file.download_timeout, download_retry=file.download_retry)
+    read = [corpus(local, remote) for local, remote in file.corpora.items()]
+    return [corpus(each.local, each.remote, "holdout") for each in read if "holdout" in each.index["splits"]]
 
 
 def _documents(corpus: Corpus) -> Iterator[str]:

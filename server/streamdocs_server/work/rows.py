@@ -13,7 +13,7 @@ from streamdocs_server.gates.gates import Cause
 from streamdocs_server.gates.steps import rows_of
 
 #: Causes of slots, whatever their steps gave.
-_OF_SLOTS = frozenset[Cause](("too few", "judged unfit", "too short", "duplicate"))
+_OF_SLOTS = frozenset[Cause](("too few", "judged unfit", "too short", "duplicate", "asked before"))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from conftest import OPEN_GATES, make_corpus, make_loop, make_run, make_texts
 from streamdocs import RunFile
 from streamdocs.commands.generations import generations_of
 from streamdocs.corpus.reader import Corpus
-from streamdocs.errors import ConfigError
+from streamdocs.errors import ConfigError, CorpusError
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.recipes import Rephrase, Request
 from streamdocs.store import LmdbStore
@@ -205,6 +205,18 @@ def test_without_a_word_in_the_file_it_is_what_the_corpus_holds_out(tmp_path, co
     texts = map(held_out.text, range(len(held_out.documents)))
     assert all(overlap(protected, text) for text in texts if len(Words(text).listed) >= LEAST_WORDS)
     assert len(load_protected(RunFile(corpus=str(corpus), mix={"synthetic_fraction": 0}))) == 0
+
+
+def test_what_is_held_out_is_downloaded_and_has_to_be_intact(tmp_path, with_holdout):
+    here = tmp_path / "here"
+    file = RunFile(corpus=str(here), remote=str(with_holdout), mix={"synthetic_fraction": 0})
+    assert len(load_protected(file)) == len(load_protected(RunFile(corpus=str(with_holdout), mix=file.mix))) > 0
+    (shard,) = (here / "holdout").glob("*.mds")
+    damaged = bytearray(shard.read_bytes())
+    damaged[-400:] = bytes(400)
+    shard.write_bytes(damaged)
+    with pytest.raises(CorpusError, match="holdout.*damaged"):
+        load_protected(file)
 
 
 class Leaking(TemplateEngine):

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -18,6 +19,7 @@ from streamdocs import StreamingMegadocDataset, SynthLLM
 from streamdocs.commands.audit import audit
 from streamdocs.errors import EngineError
 from streamdocs.generations.encoding import decode_text
+from streamdocs.generations.progress import read_tallies, total
 from streamdocs.graph.build import build_edition
 from streamdocs.graph.walks import Walks
 from streamdocs.plans.editions import Editions
@@ -26,7 +28,8 @@ from streamdocs.recipes.programs.chunks import head
 from streamdocs.recipes.programs.concepts import Concepts
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines import Answer, Completion
-from streamdocs_server.gates.questions import bands
+from streamdocs_server.gates.questions import BANDS, bands
+from streamdocs_server.work.retire import reopen
 
 DOCUMENTS = 48
 EDITIONS = ("1/4", "1/2", "1")
@@ -169,6 +172,33 @@ def test_what_was_asked_before_does_not_hang_on_who_is_fast(corpus, tmp_path):
     assert 50 < found[0][1] <= 150  # of 192 pairs, and 150 questions
 
 
+def test_what_was_asked_before_can_be_asked_again(corpus, store):
+    run = make_run(corpus, SynthLLM(generations=2, questions=1))
+    scope = run.stream().scope
+    serve(make_loop(run, store, engine=Scripted(few=60), max_lead=10**6))
+    before, kept = total(read_tallies(store, scope).values()), pairs_of(run, store)
+    assert before.rejected.keys() == {"asked before"} and 36 <= before.rejected["asked before"] < 2 * DOCUMENTS
+    causes = reopen(store, [scope], ["asked before"])
+    loop = make_loop(run, store, engine=Scripted(), max_lead=10**6)
+    for lane in loop.lanes:
+        lane.resolver = replace(lane.resolver, again=causes)
+    serve(loop)
+    after, found = total(read_tallies(store, scope).values()), pairs_of(run, store)
+    assert not after.rejected and after.generations == 2 * DOCUMENTS
+    assert all(text == kept[at] for at, text in enumerate(found) if kept[at])
+    questions = [text.partition("\n")[0] for text in found]
+    assert len({band for each in questions for band in bands(each)}) == BANDS * len(questions)
+
+
+def pairs_of(run, store) -> list[str | None]:
+    scope, found = run.stream().scope, []
+    for document in range(DOCUMENTS):
+        key = scope.key(document, 0)
+        with store.read() as snapshot:
+            found += decode_text(key, snapshot.get("texts", key.digest)).texts
+    return found
+
+
 def test_what_ends_between_two_steps_asks_for_nothing_twice(corpus, store):
     asked: Counter = Counter()
     for _ in range(60):
@@ -224,7 +254,9 @@ def test_a_graph_grows_while_training_reads_and_every_question_says_from_which_e
         allowed: ClassVar[set[str]] = set()
 
         async def generate(self, request, seed) -> Answer:
-            while request.step.name == "concepts" and request.fields["document"] not in self.allowed:
+            for _ in range(10_000):  # another thread allows it
+                if request.step.name != "concepts" or request.fields["document"] in self.allowed:
+                    break
                 await asyncio.sleep(0.005)
             return await super().generate(request, seed)
 
