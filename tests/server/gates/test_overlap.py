@@ -215,7 +215,7 @@ def test_what_is_held_out_is_downloaded_and_has_to_be_intact(tmp_path, with_hold
     damaged = bytearray(shard.read_bytes())
     damaged[-400:] = bytes(400)
     shard.write_bytes(damaged)
-    with pytest.raises(CorpusError, match="holdout.*damaged"):
+    with pytest.raises(CorpusError, match=r"holdout.*damaged"):
         load_protected(file)
 
 
