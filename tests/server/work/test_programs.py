@@ -312,9 +312,9 @@ PACKAGED = [
     Judge(generations=4, per_round=2),
     Template(generations=4),
     Template(generations=4, per_round=1),
-    SynthLLM(generations=10, document_chars=200),
-    SynthLLM(generations=4, per_round=2, level=2, layout="megadoc"),
-    SynthLLM(generations=4, per_round=4, level=2, questions=2, choose="model", layout="append"),
+    SynthLLM(generations=10, document_chars=200, dedupe=False),
+    SynthLLM(generations=4, per_round=2, level=2, layout="megadoc", dedupe=False),
+    SynthLLM(generations=4, per_round=4, level=2, questions=2, choose="model", layout="append", dedupe=False),
     Stitch(generations=4, per_round=2, styles={"faq": 1, "knowledge-list": 1, "table": 2}),
 ]
 
@@ -328,7 +328,7 @@ def test_packaged_recipes_are_what_the_docs_say(recipe, few_documents, store):
     assert held.generations > 0.6 * DOCUMENTS * recipe.generations, held
 
 
-OF_CONCEPTS = SynthLLM(generations=4, per_round=2, level=2, questions=2)
+OF_CONCEPTS = SynthLLM(generations=4, per_round=2, level=2, questions=2, dedupe=False)
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES[1:3], RECIPES[6], OF_CONCEPTS])
