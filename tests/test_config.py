@@ -225,7 +225,7 @@ def test_levels_of_a_single_recipe_are_streams_beside_the_web(tmp_path):
         ({"p": {**SYNTHLLM, "levels": {1: "1/1000", 2: "999/1000"}}}, None),
         ({"p": {**SYNTHLLM, "levels": {1: "1/999983", 2: "999982/999983"}}}, "share of p_1=.*at most six decimals"),
         ({"p": {**SYNTHLLM, "levels": {1: "1/3"}}}, "levels are 1/3 = 1/3, and have to add up to 1"),
-        ({"p": {**SYNTHLLM, "levels": [1, 2]}}, "recipe synthllm: levels: Input should be a valid mapping"),
+        ({"p": {**SYNTHLLM, "levels": [1, 2]}}, "recipe synthllm: levels: Input should be a valid"),
     ],
 )
 def test_levels_that_cannot_be_streams_are_told(tmp_path, streams, message):
