@@ -135,6 +135,9 @@ class SynthLLM(_Reading):
         most = exact_fraction(self.max_share, f"{self.name}: max_share")
         object.__setattr__(self, "editions", tuple(map(str, shares)))
         object.__setattr__(self, "max_share", str(most))
+        if self.levels is not None:
+            parts = {level: str(exact_fraction(part, "levels")) for level, part in self.levels.items()}
+            object.__setattr__(self, "levels", parts)
         chars = self.document_chars, self.reference_chars
         faults = {
             f"questions={self.questions} does not divide per_round={self.round_size}": (
