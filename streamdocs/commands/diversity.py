@@ -28,6 +28,7 @@ def stored_diversity(run: Run, store: Store) -> dict[Group, Diversity]:
     """
     found = Diversities()
     for stream in run.synthetic:
+        stream.scope.attach(store)
         gone = read_retired(store, stream.scope)
         with store.read() as snapshot:
             newest = [*_newest(snapshot, stream.scope, gone)]

@@ -28,12 +28,31 @@ def test_there_is_an_example_of_each_recipe():
     assert {path.stem for path in EXAMPLES.glob("*.yaml")} == {*NAMES, "letter"}
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> Path:
+    """A corpus of paragraphs that have something in common."""
+    text = "\n\n".join(page.read_text() for page in sorted((EXAMPLES.parents[1] / "docs").glob("*.md")))
+    paragraphs = dict.fromkeys(each for each in text.split("\n\n") if 200 < len(each) < 1500 and each[0].isalpha())
+    return make_corpus(tmp_path_factory.mktemp("pages"), [*paragraphs][:60])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_from_start_to_end(name, corpus, tmp_path):
-    folder = tmp_path / "recipes"
-    shutil.copytree(EXAMPLES, folder)
-    (folder / "corpus").symlink_to(corpus)
-    run_file = folder / f"{name}.yaml"
+    shutil.copytree(EXAMPLES, tmp_path / "recipes")
+    check(tmp_path / "recipes" / f"{name}.yaml", corpus)
+
+
+def test_the_example_of_questions_from_start_to_end(pages, tmp_path):
+    shutil.copytree(EXAMPLES.with_name("synthllm"), tmp_path / "synthllm")
+    dataset = check(tmp_path / "synthllm" / "run.yaml", pages)
+    assert dataset.streams == ["web", "megadocs", "problems_1", "problems_2", "problems_3"]
+    told = [each for p in range(192) for each in dataset.explain(p) if each.stream == "problems_3" and each.generation]
+    assert told and all(each.walk and 1 <= len(each.walk.documents) <= 2 for each in told)
+
+
+def check(run_file: Path, corpus: Path) -> StreamingMegadocDataset:
+    """Serve and read the run of an example; its dataset."""
+    (run_file.parent / "corpus").symlink_to(corpus)
     file = RunFile.load(run_file)
     open_gates = {"same_language": False, "min_shared": 0, "chat": False}  # of a made language
     served = file.model_copy(update={"server": file.server.model_copy(update={"gates": open_gates, "max_lead": 10**6})})
@@ -63,6 +82,7 @@ def test_an_example_from_start_to_end(name, corpus, tmp_path):
         assert told.exit_code == 0, (arguments, told.output, told.exception)
     found = audit(dataset).summary()
     assert found["asked"] == sum(bool(sample["synthetic"]) for sample in samples)
+    return dataset
 
 
 def scopes(dataset):

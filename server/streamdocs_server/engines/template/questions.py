@@ -18,6 +18,22 @@ _QUESTIONS = (
     "Who would have to know about {term}, and what has {other} to do with it?",
     "Where do {term} and {other} come together?",
 )
+#: Of which there are more where a question is all that is asked: forms that come too often are noticed.
+_PROBLEMS = (
+    *_QUESTIONS,
+    "Suppose that {other} had to do without {term}: what would take its place?",
+    "Compare {term} with {other}: where do they agree, and where do they not?",
+    "Is there a case in which {term} is of no use for {other}, and what makes it one?",
+    "Explain to somebody who has only met {other} what {term} is good for.",
+    "Of {term} and {other}, which has to be settled first, and for what reason?",
+    "Give an example in which {term} changes and {other} stays as it is.",
+    "Somebody says that {other} follows from {term}. Under which conditions is that so?",
+    "Taking {term} for granted, work out what can be said about {other}.",
+    "A plan for {other} leaves out {term}. Find what goes wrong, step by step.",
+    "Can {other} be measured by {term} alone, or what else has to be known?",
+    "List what {term} needs in order to be of any help with {other}, and say which of it comes first.",
+    "Decide between two ways to reach {other}: with much {term}, or with little.",
+)
 _REASONS = (
     "To begin with, {term} has to be told apart from {other}.",
     "Wherever {other} is at hand, something of {term} is as well.",
@@ -25,8 +41,23 @@ _REASONS = (
     "Seen from {other}, little changes unless {term} does.",
     "Suppose it were not so: then {term} would leave {other} as it is.",
     "One step further, {other} limits what {term} can do.",
+    "Nothing that is known of {term} speaks against {other}.",
+    "For {other} the order matters: {term} before all else.",
+    "Most of what is said about {term} holds for {other} too, but not all.",
+    "Take a small case, where {other} is simple, and only {term} is left to look at.",
+    "Both ends have to meet, and {term} is nearer to one of them than {other}.",
+    "Counting what {other} has, {term} is never more than a part.",
+    "Here {term} stands in for {other}, as far as that is possible.",
+    "If {other} grows, {term} has to keep up or give way.",
 )
-_RESULTS = ("So it comes down to {term}.", "In short, {term} decides it.", "The result rests on {term}.")
+_RESULTS = (
+    "So it comes down to {term}.",
+    "In short, {term} decides it.",
+    "The result rests on {term}.",
+    "Hence {term}, and nothing else, is what was looked for.",
+    "With that, only {term} is left.",
+    "Therefore the answer is {term}.",
+)
 
 #: Of concepts: most topics, most key concepts of each, words that are neither, and characters of a long document.
 _TOPICS, _CONCEPTS = 3, 8
@@ -56,7 +87,7 @@ def combining(about: list[str], rng: random.Random, count: int) -> list[str]:
     """Up to ``count`` different ones, each on all of two or three of some terms."""
     some = rng.sample(about, min(len(about), 3)) or ["this"]
     pairs = [(term, " and ".join(each for each in some if each != term) or term) for term in some]
-    every = list(product(_QUESTIONS, pairs))
+    every = list(product(_PROBLEMS, pairs))
     chosen = rng.sample(every, min(count, len(every)))
     return [each.format(term=term, other=other) for each, (term, other) in chosen]
 
