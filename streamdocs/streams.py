@@ -159,12 +159,14 @@ class GenerationScope:
         return not asked(self).isdisjoint(asked(other))
 
     def shares_steps_with(self, other: "GenerationScope") -> bool:
-        """Whether what a step of a program gives may be wanted by a program of another scope, too."""
+        """Whether what a step of a program gives may be wanted by a program of another scope, too.
+
+        What is done once is not looked at: it stays as long as any round.
+        """
 
         def steps(scope: GenerationScope) -> set[bytes]:
             teams = [] if scope.recipe.is_plain else [task.team for task in scope.recipe.tasks]
-            pairs = (pair for team in teams for pair in zip(team.program.steps, team.writers, strict=True))
-            return {canonical([step.request_part, scope.writers[name].fingerprint]) for step, name in pairs}
+            return {step for team in teams for step in team.origins(lambda name: scope.writers[name].fingerprint)}
 
         return not steps(self).isdisjoint(steps(other))
 

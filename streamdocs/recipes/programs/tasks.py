@@ -1,12 +1,13 @@
 """Which program and which writers each slot of a recipe has."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd
 from typing import NamedTuple
 
+from streamdocs._base.hashing import canonical
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.programs.program import Program
 
@@ -19,6 +20,19 @@ class Team(NamedTuple):
 
     program: Program
     writers: tuple[str, ...]  # of each step
+
+    def origins(self, fingerprint: Callable[[str], str]) -> set[bytes]:
+        """Of each step that is not done once, what is asked of whom, in it and in those whose outputs it reads.
+
+        ``fingerprint`` is that of a writer, by name.
+        """
+        found: dict[str, bytes] = {}
+        for step, name in zip(self.program.steps, self.writers, strict=True):
+            read = [found[each] for each in step.inputs if each in found]
+            own = canonical([step.request_part, fingerprint(name), read])
+            found |= dict.fromkeys(step.outputs, own)
+        once = {name for step in self.program.steps if step.once for name in step.outputs}
+        return {found[name] for name in found if name not in once}
 
 
 @dataclass(frozen=True)

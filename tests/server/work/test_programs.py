@@ -460,6 +460,19 @@ def test_what_is_done_once_is_asked_once_by_all_slots_rounds_streams_and_writers
     assert {task.team.writers for task in run.stream("one").recipe.tasks} == {("", "small"), ("", "large")}
 
 
+def test_levels_share_no_step_that_retires(few_documents):
+    levels = {
+        "web": {"share": "1/2"},
+        "p": {"share": "1/2", "recipe": SynthLLM(generations=4, levels={1: "1/2", 2: "1/2"})},
+    }
+    one, two = (stream.scope for stream in make_run(few_documents, levels).synthetic)
+    assert not one.shares_steps_with(two) and two.shares_steps_with(two)
+    # The same answer to other questions is another step, and what is done once stays anyway.
+    again = make_run(few_documents, SynthLLM(generations=2, level=2, choose="model")).stream().scope
+    assert not again.shares_steps_with(two)
+    assert again.shares_steps_with(make_run(few_documents, replace(again.recipe, generations=8)).stream().scope)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
