@@ -176,6 +176,17 @@ def test_prompts_of_each_step_are_shown_with_what_is_not_known_yet_left_open(sma
     assert [json.loads(line)["n"] for line in lines] == [2, 2]
 
 
+def test_prompts_of_steps_that_slots_share_are_shown_as_often_as_they_are_asked(small_corpus, tmp_path):
+    levels = {"name": "synthllm", "generations": 10, "levels": {1: "1/2", 2: "1/4", 3: "1/4"}}
+    run_file = write(tmp_path, {"corpus": str(small_corpus), "recipe": levels})
+    shown = CliRunner().invoke(app, ["show-prompts", str(run_file)])
+    assert shown.exit_code == 0, shown.output
+    assert all(left_open in shown.output for left_open in ("{chosen}", "{walk}", "{first}", "{second}", "{question}"))
+    lines = CliRunner().invoke(app, ["show-prompts", str(run_file), "--json"]).output.splitlines()
+    # Two lists of five questions and an answer each; the concepts once, and a question and an answer for each slot.
+    assert [json.loads(line)["n"] for line in lines] == [2, 10, 1, 10, 10, 10, 10]
+
+
 def test_stretch_takes_programs_over_what_stands_around_its_cuts(small_corpus, store):
     program = Program(steps=(Step(name="text", prompt="{before} and then {after}", kind="thought"),), name="bridge")
     dataset = StreamingMegadocDataset(

@@ -78,10 +78,11 @@ def _asked(scope: GenerationScope, document: int, round: int) -> Iterator[tuple[
         for step, writer in zip(team.program.steps, team.writers, strict=True):
             fields = {name: source[name] for name in step.inputs if name in source}
             whole = len(fields) == len(step.inputs)
-            ordinal = task.ordinal * step.n
-            seed = step_key(step, fields, scope.writers[writer], ordinal).seed if whole else 0
+            ordinals = (tasks[number].ordinal * step.n + each for number in numbers for each in range(step.n))
+            answers = dict.fromkeys(map(step.answer, ordinals))
+            seed = step_key(step, fields, scope.writers[writer], min(answers)).seed if whole else 0
             what = f"style {task.style}, step {step.name}, writer {writer or 'default'}"
-            yield what, writer, step_request(step, fields, len(numbers) * step.n), seed
+            yield what, writer, step_request(step, fields, len(answers)), seed
 
 
 def _check(scope: GenerationScope, document: int, round: int) -> None:
