@@ -390,6 +390,28 @@ def test_a_slot_that_is_asked_for_again_is_written_anew(few_documents, store):
     assert all(texts_of(run, store).values())
 
 
+class Generous(Scripted):
+    """Whose lists are long enough."""
+
+    def say(self, request, told: str) -> str:
+        return "".join(f"<question>{number} of {told}</question>" for number in range(9))
+
+
+def test_what_a_list_had_too_few_outputs_for_is_asked_for_in_another(few_documents, store):
+    run = make_run(few_documents, Rephrase(generations=10, styles={SHORT: 1}))
+    serve(make_loop(run, store, engine=Scripted()))
+    before, kept = total(read_tallies(store, run.stream().scope).values()), texts_of(run, store)
+    assert before.rejected == {"too few": 2 * 2 * DOCUMENTS}  # two of each five
+    causes = reopen(store, [run.stream().scope], ["too few"])
+    loop = make_loop(run, store, engine=(engine := Generous()))
+    loop.lanes[0].resolver = replace(loop.lanes[0].resolver, again=causes)
+    serve(loop)
+    assert sum(engine.asked.values()) == 2 * DOCUMENTS
+    assert not total(read_tallies(store, run.stream().scope).values()).rejected
+    after = texts_of(run, store)
+    assert all(after.values()) and all(after[at] == text for at, text in kept.items() if text)
+
+
 def texts_of(run, store) -> dict[tuple[int, int], str | None]:
     found = {}
     for document in range(DOCUMENTS):
