@@ -16,7 +16,7 @@ from streamdocs.recipes.base import Recipe
 from streamdocs.recipes.graphs import GraphRule
 from streamdocs.recipes.layout import Layout
 from streamdocs.recipes.programs.chunks import head
-from streamdocs.recipes.programs.program import LEAST_CHUNK, MOST_CHARS, Program, Step
+from streamdocs.recipes.programs.program import LEAST_CHUNK, MOST_CHARS, MOST_TOKENS, Program, Step
 from streamdocs.recipes.programs.tasks import Task, make_tasks
 from streamdocs.recipes.prompts import fill_prompt, load_prompt
 from streamdocs.recipes.rephrase import Rephrase
@@ -31,7 +31,6 @@ _TOKENS, _LEAST = 384, 100
 _CONCEPTS = Step(
     name="concepts", prompt=load_prompt("concepts"), parser="concepts", once=True, kind="free", max_tokens=1536
 )
-_ANSWER = Step(name="answer", prompt=load_prompt("synthllm-answer"), kind="free", max_tokens=2048)
 #: The steps whose writers may be named, whichever of them a level has.
 _STEPS = {"concepts", "question", "answer"}
 
@@ -107,6 +106,7 @@ class SynthLLM(_Reading):
             pairs (``append``, not at level 3).
         separator: Text between the parts of a unit.
         choose: At level 2, whether key concepts are chosen equally often (``even``) or by the ``model``.
+        answer_tokens: Most new tokens of an answer.
         reference_chars: At level 3, most characters that are read of each of the two documents.
         editions: At level 3, rising shares of the documents: as soon as each has concepts, the graph is made of these.
         min_documents: At level 3, names that fewer documents have are not in the graph.
@@ -123,6 +123,7 @@ class SynthLLM(_Reading):
     layout: Literal["pairs", "megadoc", "append"] = "pairs"
     separator: str = "\n\n"
     choose: Literal["even", "model"] = "even"
+    answer_tokens: int = 2048
     reference_chars: int = 6_000
     editions: tuple[float | str, ...] = ("1/10", "2/5", "1")
     min_documents: int = 2
@@ -148,6 +149,9 @@ class SynthLLM(_Reading):
             ),
             f"document_chars and reference_chars are from {LEAST_CHUNK} to {MOST_CHARS:,}": not all(
                 LEAST_CHUNK <= each <= MOST_CHARS for each in chars
+            ),
+            f"answer_tokens={self.answer_tokens}; from 1 to {MOST_TOKENS:,}": not (
+                1 <= self.answer_tokens <= MOST_TOKENS
             ),
             "editions: shares above 0, each larger than the one before": (
                 not shares or shares != sorted({*shares}) or not shares[0]
@@ -192,9 +196,10 @@ class SynthLLM(_Reading):
             max_tokens=_TOKENS * (1 + self.per_call),
             gates={"max_copied": 1.0},  # also those that the document has
         )
+        answer = Step(name="answer", prompt=load_prompt("synthllm-answer"), kind="free", max_tokens=self.answer_tokens)
         pair = "{question}\n\n{answer}"
         name = f"{self.name}-{self.level}"
-        return Program(name=name, steps=(*steps, question, _ANSWER), template=pair, choose=chosen, least=_LEAST)
+        return Program(name=name, steps=(*steps, question, answer), template=pair, choose=chosen, least=_LEAST)
 
     @property
     def fields(self) -> tuple[str, ...]:

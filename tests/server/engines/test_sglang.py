@@ -21,7 +21,7 @@ from anyio import CapacityLimiter
 
 from conftest import make_corpus, make_loop, make_run, make_texts
 from servers import FakeServer, Mocked, wait_until
-from streamdocs import Stitch
+from streamdocs import Stitch, SynthLLM
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.generations.encoding import decode_text
@@ -40,6 +40,7 @@ from streamdocs_server.engines.openai import Load, OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.sglang import SGLangEndpoint, start_sglang
 from streamdocs_server.work.desk import make_desk
+from streamdocs_server.work.loop import GenerationLoop
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venv-sglang/bin/python"
@@ -625,6 +626,43 @@ def test_two_writers_at_once_of_which_one_is_killed(sglang, tiny_model, few_docu
     assert told["owed"] and told["down"] and told["meanwhile"] >= 3
     assert {writer for _, *names in seen for writer in names} == {"small", "large"}
     assert seen.total() > 0.5 * 24 * run.stream().recipe.generations
+
+
+#: What each step gives, by a grammar that the server holds a model to: this one says anything.
+GRAMMARS = {
+    "concepts": r"<topic>(rivers|stones)\n- (water|salt)\n- (north|south)</topic>",
+    "question": r"<question>How do [a-z]{3,9} and [a-z]{3,9} go together with [a-z]{3,9}\?</question>",
+    "answer": r"They ([a-z]{3,9} ){16,24}for that\.",
+}
+
+
+@needs_sglang
+def test_questions_about_walks(sglang, few_documents, tmp_path):
+    writers = {
+        name: {"engine": "sglang", "endpoint": sglang.url, "model": "tiny", "extra_body": {"regex": grammar}}
+        for name, grammar in GRAMMARS.items()
+    }
+    small = {"generations": 2, "max_share": 1, "editions": ("1/2", 1), "answer_tokens": 256}
+    recipe = SynthLLM(level=3, **small, writers={name: name for name in writers})
+    places = {"corpus": str(few_documents), "store": str(tmp_path / "store")}
+    server = {"max_in_flight": 8, "max_lead": 10**6}
+    file = RunFile(**places, recipe=recipe, writers=writers, server=server)
+    run, store = Run.of(file, file.who_writes()), LmdbStore(file.store)
+
+    async def work() -> GenerationLoop:
+        desk = make_desk(file)
+        try:
+            loop = make_loop(run, store, desk=desk, max_lead=10**6)
+            await loop.run()
+        finally:
+            await desk.close()
+        return loop
+
+    loop = asyncio.run(work())
+    seen = check_steps(run, store)
+    assert seen.total() > 0.5 * 24 * 2, loop.statistics.written.rejected
+    assert {name for _, *names in seen for name in names} == {"question", "answer"}
+    assert [each.documents for each in run.stream().scope.editions.sealed()] == [12, 24]
 
 
 @pytest.fixture(scope="module")
