@@ -630,7 +630,7 @@ def test_two_writers_at_once_of_which_one_is_killed(sglang, tiny_model, few_docu
 
 #: What each step gives, by a grammar that the server holds a model to: this one says anything.
 GRAMMARS = {
-    "concepts": r"<topic>(rivers|stones)\n- (water|salt)\n- (north|south)</topic>",
+    "concepts": r"<topic>(rivers|stones|birds|trees|towns)(\n- (water|salt|wood|north|wind|light|people)){5}</topic>",
     "question": r"<question>How do [a-z]{3,9} and [a-z]{3,9} go together with [a-z]{3,9}\?</question>",
     "answer": r"They ([a-z]{3,9} ){16,24}for that\.",
 }
