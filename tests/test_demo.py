@@ -7,6 +7,7 @@ import pytest
 from streamdocs.demo.run import DemoError, reference_texts, run_demo
 
 BATCHES = 120
+SHARES = {"web": 0.25, "megadocs": 0.5, "problems": 0.25}
 
 
 def test_the_reference_texts_are_some_hundred_distinct_documents():
@@ -29,9 +30,24 @@ def test_the_demo(tmp_path):
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     assert summary["batches"] == BATCHES
     assert summary["resumed_identically"] is True
-    assert summary["generations_per_document_last"] > summary["generations_per_document_first"]
     assert summary["loss_last"] < summary["loss_first"]
-    sequences = (summary["web_tokens"] + summary["synthetic_tokens"]) // 256
-    assert abs(summary["synthetic_tokens"] // 256 - 0.75 * sequences) < 1
-    assert summary["generations_stored"] >= summary["documents"]
+    streams, sequences = summary["streams"], 4 * BATCHES
+    for name, share in SHARES.items():
+        assert abs(streams[name]["sequences"] - share * sequences) < (2 if name != "web" else 1)
+    asked = streams["megadocs"]["sequences"] + streams["problems"]["sequences"]
+    assert asked + streams["web"]["sequences"] == sequences and summary["synthetic_fraction"] == asked / sequences
+    assert abs(asked - 0.75 * sequences) < 1
+    # What is read as web text is what was asked for, and what it filled.
+    filled = streams["megadocs"]["filled"] + streams["problems"]["filled"]
+    assert summary["filled_with_web"] == filled < streams["problems"]["sequences"]
+    assert summary["synthetic_tokens"] == (asked - filled) * 256
+    assert summary["web_tokens"] == (streams["web"]["sequences"] + filled) * 256
+    for name in ("megadocs", "problems"):
+        assert streams[name]["per_document_last"] > streams[name]["per_document_first"]
+    assert streams["megadocs"]["generations"] >= summary["documents"]
+    # Level 3 was read, from the first edition on.
+    read = {each["edition"]: each["read"] for each in summary["editions"]}
+    assert min(read) == 1 and sum(read.values()) <= streams["problems"]["generations"]
+    walk = summary["walk"]
+    assert walk["edition"] in read and walk["topics"] and walk["concepts"] and len({*walk["documents"]}) == 2
     assert (tmp_path / "demo" / "demo.png").stat().st_size > 10_000

@@ -44,12 +44,14 @@ def show_prompts(
         run = Run.of(file, writers)
         for each in run.synthetic if stream is None else [run.stream(stream)]:
             for scope in _scopes(each, recipe, writers):
-                title = scope.recipe.name if len(run.synthetic) == 1 else f"{each.name}: {scope.recipe.name}"
                 _check(scope, document, round)
-                for what, writer, request, seed in _asked(scope, document, round):
-                    body = _endpoint(file, writers, writer).body(request, request.n, seed)
-                    told = ", ".join(filter(None, [title, what]))
-                    typer.echo(json.dumps(body) if as_json else printable(_readable(told, document, round, body)))
+                # Concepts are asked for once, before all rounds.
+                for sent in (scope.concepts, scope) if scope.concepts and not round else (scope,):
+                    title = sent.recipe.name if len(run.synthetic) == 1 else f"{each.name}: {sent.recipe.name}"
+                    for what, writer, request, seed in _asked(sent, document, round):
+                        body = _endpoint(file, writers, writer).body(request, request.n, seed)
+                        told = ", ".join(filter(None, [title, what]))
+                        typer.echo(json.dumps(body) if as_json else printable(_readable(told, document, round, body)))
     except StreamdocsError as error:
         error_exit(error)
 

@@ -66,7 +66,9 @@ def generations(
     cause: Annotated[list[str] | None, typer.Option(help="Only what was rejected for this; may be repeated.")] = None,
     document: Annotated[int | None, typer.Option(help="Only of this document.")] = None,
     round: Annotated[int | None, typer.Option(help="Only of this round.")] = None,
-    stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Only of this stream; `(concepts)` are those of documents, for a graph.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with whole texts.")] = False,
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from streamdocs._base.console import plain_console, printable
 from streamdocs.commands.ledger import open_run
+from streamdocs.errors import ConfigError
 from streamdocs.generations.encoding import decode_text
 from streamdocs.generations.rejected import read_rejected
 from streamdocs.store import Snapshot, Store
@@ -71,7 +72,10 @@ def show_generations(
         StreamdocsError: The run file, the corpus or the store cannot be read.
     """
     run, store = open_run(run_file)
-    scopes = run.scopes if stream is None else [run.stream(stream).scope]
+    scopes = [scope for scope in run.scopes if stream in (None, scope.stream)]
+    if not scopes:
+        names = ", ".join(dict.fromkeys(scope.stream for scope in run.scopes))
+        raise ConfigError(f"--stream {stream}: generations of this run are of {names or 'no stream'}")
 
     def wanted(each: Generation) -> bool:
         return (

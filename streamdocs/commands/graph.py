@@ -11,10 +11,13 @@ from streamdocs.errors import ConfigError
 from streamdocs.graph.edition import Edition
 from streamdocs.graph.graphml import write_graphml
 from streamdocs.graph.summary import summarise
-from streamdocs.graph.walks import Walk
+from streamdocs.graph.walks import Walk, told
 from streamdocs.plans.editions import Sealed
 from streamdocs.run import Run
 from streamdocs.streams import GenerationScope
+
+#: What draws them takes numbers of 64 bits.
+_LAST_WALK = (1 << 63) - 1
 
 
 def show_graph(
@@ -39,33 +42,37 @@ def show_graph(
     editions = scope.editions
     assert editions is not None
     sealed = editions.sealed()
+    asked = {"--edition": number, "--graphml": graphml}
+    if not sealed and (named := [f"{option} {given}" for option, given in asked.items() if given is not None]):
+        raise ConfigError(f"{named[0]}: no edition of the graph is sealed yet")
+    if number is not None and not 1 <= number <= len(sealed):
+        raise ConfigError(f"--edition {number}: those from 1 to {len(sealed)} are sealed")
+    if not 0 <= walk <= _LAST_WALK:
+        raise ConfigError(f"--walk {walk}: they are numbered from 0 to {_LAST_WALK}")
     console = plain_console()
     console.print(_editions_table(sealed, scope))
-    if number is None and not sealed:
+    if not sealed:
         return
-    if not 1 <= (number or len(sealed)) <= len(sealed):
-        raise ConfigError(f"--edition {number}: {len(sealed)} editions are sealed, from 1 on")
     chosen = sealed[(number or len(sealed)) - 1]
     edition = editions.load(chosen.digest)
     console.print(_figures_table(edition, chosen.number))
     if edition.topics:
-        if walk < 0:
-            raise ConfigError(f"--walk {walk}: walks are counted from 0 on")
         _print_walk(scope, walk, editions.walks(chosen.digest).walk(walk))
     if graphml is not None:
         try:
             with whole_file(graphml) as file:
                 write_graphml(edition, file, nodes)
         except OSError as error:
-            raise ConfigError(f"--graphml {graphml}: it cannot be written: {error}") from error
+            raise ConfigError(f"--graphml {graphml}: it cannot be written: {error.strerror}") from error
 
 
 def _scope(run: Run, name: str | None) -> GenerationScope:
-    scopes = [stream.scope for stream in run.synthetic if stream.recipe.graph and name in (None, stream.name)]
+    scopes = {stream.name: stream.scope for stream in run.synthetic if stream.recipe.graph}
     if not scopes:
-        those = f"stream {name}" if name else "no stream of this run"
-        raise ConfigError(f"{those} has a graph: that is one of recipe synthllm at level 3")
-    return scopes[0]
+        raise ConfigError("no stream of this run has a graph: those of recipe synthllm at level 3 have one")
+    if name is not None and name not in scopes:
+        raise ConfigError(f"--stream {name}: the streams of this run that have a graph are {', '.join(scopes)}")
+    return scopes[name or next(iter(scopes))]
 
 
 def _editions_table(sealed: list[Sealed], scope: GenerationScope) -> Table:
@@ -104,8 +111,7 @@ def _figures_table(edition: Edition, number: int) -> Table:
 
 def _print_walk(scope: GenerationScope, number: int, walk: Walk) -> None:
     console = plain_console()
-    names = " → ".join([*walk.topics, *walk.concepts])
-    console.print(f"--- walk {number}: {printable(names)}", highlight=False, soft_wrap=True)
+    console.print(f"--- walk {number}: {printable(told(walk.topics, walk.concepts))}", highlight=False, soft_wrap=True)
     for document in walk.documents:
         console.print(f"[document {document}]", highlight=False)
         console.print(printable(scope.sources.text(document)), highlight=False, soft_wrap=True)

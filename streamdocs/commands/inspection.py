@@ -4,11 +4,12 @@ import os
 
 from rich.table import Table
 
-from streamdocs._base.console import plain_console
+from streamdocs._base.console import plain_console, printable
 from streamdocs.config import RunFile
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
 from streamdocs.generations.progress import read_tallies, total
+from streamdocs.graph.walks import told
 from streamdocs.ledger.meter import describe_run
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
@@ -59,6 +60,10 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
     if position is not None:
         _check_sealed(dataset, position)
         console.print(segments_table(dataset, position))
+        walks = dict.fromkeys(segment.walk for segment in dataset.explain(position) if segment.walk)
+        for walk in walks:
+            way = printable(told(walk.topics, walk.concepts))
+            console.print(f"walk {walk.number} of edition {walk.edition}: {way}", highlight=False, soft_wrap=True)
 
 
 def _check_sealed(dataset: StreamingMegadocDataset, position: int) -> None:

@@ -35,12 +35,20 @@ _MOST_DOCUMENTS = 700
 #: A file that tells a demo's folder, of which nothing is kept, from anybody's run.
 _MARK = ".streamdocs-demo"
 
+#: What a run file says beside its recipes.
 RUN: dict[str, Any] = {
     "corpus": "corpus",
     "store": "store",
-    "recipe": {"name": "stitch", "generations": 4, "per_round": 1},
     "generator": {"engine": "template"},
-    "mix": {"synthetic_fraction": 0.75, "max_seq_len": 256, "window": 64, "shuffle_seed": 17},
+    "mix": {"max_seq_len": 256, "window": 64, "shuffle_seed": 17},
+}
+MEGADOCS: dict[str, Any] = {"name": "stitch", "generations": 4, "per_round": 1}
+#: Of what is asked about walks the first round is from the graph of a tenth of the documents, later ones of all.
+_PROBLEMS = {"name": "synthllm", "level": 3, "layout": "megadoc", "generations": 4, "per_round": 1}
+_STREAMS: dict[str, Any] = {
+    "web": {"share": "1/4"},
+    "megadocs": {"share": "1/2", "recipe": MEGADOCS},
+    "problems": {"share": "1/4", "recipe": {**_PROBLEMS, "editions": ["1/10", "1"]}},
 }
 #: Well below what training reads on two cores.
 TOKENS_PER_SECOND = 8_000
@@ -61,12 +69,14 @@ def run_demo(out: Path, batches: int = BATCHES) -> dict[str, Any]:
         DemoError: Something did not work; nothing is left running.
     """
     started = time.monotonic()
-    demo = prepare(out, RUN, started + DEADLINE, batches)
+    demo = prepare(out, {**RUN, "streams": _STREAMS}, started + DEADLINE, batches)
     serve = [f"--tokens-per-second={TOKENS_PER_SECOND}"]
     log.info(
         "the template engine is a stand-in without a model; `streamdocs-server run.yaml --endpoint URL` uses a real one"
     )
-    log.info("training %d batches while megadocs are being written; both are killed half-way", batches)
+    log.info(
+        "training %d batches while megadocs and problems are being written; both processes are killed half-way", batches
+    )
     with demo.server(*serve) as server, demo.trainer() as trainer:
         demo.wait_for_batch(batches // 2 + 13, trainer)
         kill(trainer, server)

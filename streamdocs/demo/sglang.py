@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from streamdocs.demo.report import report
-from streamdocs.demo.run import BATCHES, RUN, Demo, DemoError, kill, prepare
+from streamdocs.demo.run import BATCHES, MEGADOCS, RUN, Demo, DemoError, kill, prepare
 from streamdocs.store import open_store
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ def run_sglang_demo(out: Path) -> dict[str, Any]:
         "server_arguments": ["--device", "cpu"],
     }
     limits = {"gates": _OPEN_GATES, "attempts": 1, "monitor_port": port, "drain": 20.0}
-    recipe = {**RUN["recipe"], "max_tokens": 64}
-    demo = prepare(out, {**RUN, "recipe": recipe, "generator": generator, "server": limits}, started + DEADLINE)
+    mixed = {"recipe": {**MEGADOCS, "max_tokens": 64}, "mix": {**RUN["mix"], "synthetic_fraction": 0.75}}
+    demo = prepare(out, {**RUN, **mixed, "generator": generator, "server": limits}, started + DEADLINE)
     maker = Path(__file__).parents[2] / "server/sglang/tiny_model.py"
     subprocess.run([str(python), str(maker), str(demo.out / "tiny")], check=True, timeout=300, capture_output=True)
 

@@ -1,6 +1,6 @@
 """Walks through an edition, as numbered things: any of them can be told from its number alone."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -33,6 +33,11 @@ class Walk:
     topics: tuple[str, ...]
     concepts: tuple[str, ...]
     documents: tuple[int, ...]
+
+
+def told(topics: Sequence[str], concepts: Sequence[str]) -> str:
+    """A walk in words, by the names on its way."""
+    return f"topics {' → '.join(topics)}; key concepts {' → '.join(concepts) or 'none'}"
 
 
 class Walks:

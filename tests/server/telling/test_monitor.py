@@ -222,7 +222,7 @@ def test_prompts_of_every_recipe(run_file):
     shown = show_prompts(run_file, "--recipe", "all")
     for recipe, count in (("rephrase", 1), ("stitch", 1), ("stretch", 4)):
         assert shown.count(f"--- {recipe}, document 0, round 0: model m, n ") == count
-    assert shown.count("[system]\nBe brief.") == 15 and "Document 0" in shown
+    assert shown.count("[system]\nBe brief.") == 17 and "Document 0" in shown
 
 
 WRONG_OPTIONS = [
