@@ -125,8 +125,7 @@ class GenerationScope:
         """The number of the edition that a round's walks are from; None where items are about documents."""
         if not (self.plans and self.editions):
             return None
-        found = self.editions.find(self.plans.of_round(round).edition)
-        return found.number if found else None
+        return self.editions.find(self.plans.of_round(round).edition).number
 
     def walks(self, document: int, round: int) -> list[Drawn]:
         """The walks that an item is about, with their documents; none where it is about a document."""

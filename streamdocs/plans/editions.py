@@ -14,9 +14,9 @@ from streamdocs.graph.edition import Edition
 from streamdocs.graph.packing import pack_edition, unpack_edition
 from streamdocs.graph.walks import Walks
 from streamdocs.recipes.graphs import GraphRule
-from streamdocs.store import Store
+from streamdocs.store import Snapshot, Store
 
-_HEADER = TypeAdapter(tuple[bytes, Count, Count, Count])
+_HEADER = TypeAdapter(tuple[Count, Count, Count, Count])
 #: Walks are a function of their edition alone.
 _SEED = 0
 
@@ -62,8 +62,8 @@ class Editions:
         """
         found: list[Sealed] = []
         with self._store.read() as snapshot:
-            while (header := snapshot.get("windows", self._key(len(found) + 1))) is not None:
-                found.append(self._header(len(found) + 1, header))
+            while (digest := snapshot.get("windows", self._key(len(found) + 1))) is not None:
+                found.append(self._sealed(snapshot, bytes(digest)))
         return found
 
     def seal(self, number: int, edition: Edition, documents: int) -> Sealed:
@@ -75,14 +75,20 @@ class Editions:
         parts = 0
         for parts, part in enumerate(pack_edition(edition), 1):
             self._store.add("windows", {_part_key(edition.digest, parts): part})
-        header = [edition.digest, parts, documents, len(edition.topics)]
+        header = [number, parts, documents, len(edition.topics)]
         # Last, so that what is named is whole.
-        self._store.add("windows", {self._key(number): msgpack.packb(header)})
+        self._store.add("windows", {_header_key(edition.digest): msgpack.packb(header)})
+        self._store.add("windows", {self._key(number): edition.digest})
         return self.sealed()[number - 1]
 
-    def find(self, digest: bytes) -> Sealed | None:
-        """The edition of a digest; None where it is not sealed here."""
-        return next((each for each in self.sealed() if each.digest == digest), None)
+    def find(self, digest: bytes) -> Sealed:
+        """The edition of a digest, also one that was made by other rules.
+
+        Raises:
+            StoreError: What is said of it is missing or damaged.
+        """
+        with self._store.read() as snapshot:
+            return self._sealed(snapshot, digest)
 
     def walks(self, digest: bytes) -> Walks:
         """The walks of an edition; those of the last one are kept.
@@ -100,17 +106,13 @@ class Editions:
         Raises:
             StoreError: It is missing or damaged.
         """
+        sealed = self.find(digest)
         try:
-            if (sealed := self.find(digest)) is None:
-                raise ValueError("it is not sealed here")
             edition = unpack_edition(self._parts(sealed))
             if edition.digest != digest:
                 raise ValueError("it is another one")
         except ValueError as error:
-            raise StoreError(
-                f"edition {digest.hex()} of the graph in store {self._store.location} cannot be read ({error}): "
-                "restore the store"
-            ) from error
+            raise self._unreadable(digest, error) from error
         return edition
 
     def _parts(self, sealed: Sealed) -> Iterator[bytes]:
@@ -123,14 +125,22 @@ class Editions:
     def _key(self, number: int) -> bytes:
         return self._prefix + number.to_bytes(2, "big")
 
-    def _header(self, number: int, header: bytes | memoryview) -> Sealed:
+    def _sealed(self, snapshot: Snapshot, digest: bytes) -> Sealed:
         try:
-            return Sealed(number, *_HEADER.validate_python(unpack(header)))
+            number, *others = _HEADER.validate_python(unpack(snapshot.get("windows", _header_key(digest)) or b""))
         except ValueError as error:
-            raise StoreError(
-                f"what store {self._store.location} has sealed as edition {number} of the graph cannot be read "
-                f"({error}): restore the store"
-            ) from error
+            raise self._unreadable(digest, error) from error
+        return Sealed(number, digest, *others)
+
+    def _unreadable(self, digest: bytes, error: ValueError) -> StoreError:
+        return StoreError(
+            f"edition {digest.hex()} of the graph in store {self._store.location} cannot be read ({error}): restore the "
+            "store"
+        )
+
+
+def _header_key(digest: bytes) -> bytes:
+    return b"edition header/" + digest
 
 
 def _part_key(digest: bytes, part: int) -> bytes:
