@@ -134,8 +134,8 @@ class Editions:
 
     def _unreadable(self, digest: bytes, error: ValueError) -> StoreError:
         return StoreError(
-            f"edition {digest.hex()} of the graph in store {self._store.location} cannot be read ({error}): restore the "
-            "store"
+            f"edition {digest.hex()} of the graph in store {self._store.location} cannot be read ({error}): restore "
+            "the store"
         )
 
 

@@ -108,7 +108,7 @@ def test_an_edition_is_sealed_once(store):
     assert editions.sealed() == [first, second] and editions.find(second.digest) == second
     assert first.number == 1 and (first.documents, first.topics) == (8, 1)
     assert editions.load(first.digest).digest == first.digest == edition(8).digest
-    with pytest.raises(StoreError, match="edition 7878.* cannot be read"):
+    with pytest.raises(StoreError, match=r"edition 7878.* cannot be read"):
         editions.find(b"x" * 16)
     # A round that was planned by other rules is read by these, too.
     assert Editions(store, b"t" * 16, RULE).load(second.digest).digest == second.digest
