@@ -3,6 +3,8 @@
 import json
 import shutil
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 from streaming import MDSWriter, StreamingDataLoader
 
-from streamdocs import Generator, Recipe, Rephrase, Stitch, StreamingMegadocDataset, Stretch
+from streamdocs import Generator, Recipe, Rephrase, Stitch, StreamingMegadocDataset, Stretch, SynthLLM
 from streamdocs.corpus import prepare_corpus
 from streamdocs.generations.encoding import encode_tokens
 from streamdocs.generations.progress import Tally, block_key
@@ -21,6 +23,8 @@ from streamdocs.streams import SyntheticStream
 
 GENERATOR = Generator(model="random")
 RECIPES: dict[str, type[Recipe]] = {"stitch": Stitch, "rephrase": Rephrase, "stretch": Stretch}
+#: The same, and those that only runs of one recipe have here.
+_ALONE: dict[str, Callable[..., Recipe]] = {**RECIPES, "synthllm": partial(SynthLLM, level=3)}
 FRACTION = 0.75
 #: Streams of the run that has four: each recipe's a quarter.
 SHARE = "1/4"
@@ -104,10 +108,10 @@ def make_dataset(
         synthetic = {each: {"share": SHARE, "recipe": made} for each, made in recipes.items()}
         mixed = {"streams": {"web": {"share": SHARE}, **synthetic}}
     elif where is not None:
-        synthetic = {"share": FRACTION, "recipe": RECIPES[recipe](generations=generations), "where": where}
+        synthetic = {"share": FRACTION, "recipe": _ALONE[recipe](generations=generations), "where": where}
         mixed = {"streams": {"web": {"share": 1 - FRACTION, "where": where}, "chosen": synthetic}}
     elif recipe != "web":
-        mixed = {"recipe": RECIPES[recipe](generations=generations), "synthetic_fraction": FRACTION}
+        mixed = {"recipe": _ALONE[recipe](generations=generations), "synthetic_fraction": FRACTION}
     return StreamingMegadocDataset(
         local=folder / "corpus",
         store=LmdbStore(store_folder(folder, recipe, generations)) if mixed else None,

@@ -165,7 +165,7 @@ def plot(
     for name in dataset.streams if several else ("web", "synthetic"):
         batches, values = zip(*series(consumed, f"loss/stream/{name}" if several else f"loss/{name}"), strict=True)
         smooth = [np.mean(values[max(0, i - _SMOOTH + 1) : i + 1]) for i in range(len(values))]
-        top.plot(batches, smooth, color=_COLOURS.get(name), label=f"{name} sequences")
+        top.plot(batches, smooth, color=_COLOURS.get(name), label=name if several else f"{name} sequences")
     for half, style in (("short", ":"), ("long", "--")):
         if held_out := series(consumed, f"metrics/holdout_{half}/loss"):
             top.plot(*zip(*held_out, strict=True), style, color="tab:green", label=f"held-out web, {half}")
