@@ -240,6 +240,22 @@ def test_a_graph_without_topics_is_an_error_that_says_so(corpus, store):
         serve(loop)
 
 
+def test_a_graph_without_topics_ends_its_stream_and_no_other(corpus, store, caplog):
+    streams = {
+        "web": {"share": "1/2"},
+        "documents": {"share": "1/4", "recipe": SynthLLM(generations=2, per_round=1)},
+        "walks": {"share": "1/4", "recipe": recipe(min_documents=40)},
+    }
+    loop = make_loop(make_run(corpus, streams), store, engine=Scripted(), max_lead=10**6)
+    serve(loop)
+    assert {lane.name: lane.watermark for lane in loop.lanes if lane.scope.is_read} == {
+        "documents": 2 * DOCUMENTS,
+        "walks": 0,
+    }
+    assert "nothing is written of stream walks: the graph of concepts of 48 documents has no topics" in caplog.text
+    serve(make_loop(make_run(corpus, streams), store, engine=Scripted(), max_lead=10**6))  # nor after a restart
+
+
 def test_without_an_edition_a_round_is_not_begun(corpus, store):
     loop = make_loop(make_run(corpus, recipe()), store, engine=Scripted(), max_lead=10**6)
     concepts, pairs = loop.lanes

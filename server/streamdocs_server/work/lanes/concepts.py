@@ -34,6 +34,7 @@ class ConceptLane(Lane):
     Args:
         readers: The lanes of the streams whose walks go through it.
         rule: How it is made.
+        alone: Whether the run has no other streams.
         store, resolver, server, beside: As of a Lane.
     """
 
@@ -43,6 +44,7 @@ class ConceptLane(Lane):
         self,
         readers: Sequence[StreamLane],
         rule: GraphRule,
+        alone: bool,
         store: Store,
         resolver: Resolver,
         server: str,
@@ -51,6 +53,7 @@ class ConceptLane(Lane):
         super().__init__(store, resolver, server, beside)
         self._readers = readers
         self._rule = rule
+        self._alone = alone
         self.editions = Editions(store, self.scope.id, rule)
         # Documents that have to be resolved for each edition.
         self._needed = [ceil(share * self.order.sources) for share in rule.editions]
@@ -77,7 +80,7 @@ class ConceptLane(Lane):
         """Seal the editions that are due.
 
         Raises:
-            EngineError: The last one has no topics, and so no walks.
+            EngineError: The last one has no topics, and so no walks, and there is nothing else to write.
         """
         while self._sealed < len(self._needed) and self.watermark >= self._needed[self._sealed]:
             sealed = self.editions.sealed()
@@ -96,12 +99,20 @@ class ConceptLane(Lane):
                 )
             self._usable = self._usable or any(each.topics for each in sealed)
             self._sealed += 1
-        if self._sealed == len(self._needed) and not self._usable:
-            raise EngineError(
+        if self._sealed == len(self._needed) and not self._usable and not self._readers[0].ended:
+            self._end(
                 f"the graph of concepts of {self._needed[-1]:,} documents has no topics, so there are no walks: lower "
                 f"recipe.min_documents ({self._rule.min_documents}), raise recipe.max_share ({self._rule.max_share}), "
                 "or look at the concepts (`streamdocs generations RUN_YAML`)"
             )
+
+    def _end(self, fault: str) -> None:
+        """Write nothing of the streams that read it; others go on."""
+        if self._alone:
+            raise EngineError(fault)
+        for reader in self._readers:
+            reader.ended = True
+        log.error("nothing is written of stream %s: %s", ", ".join(each.name for each in self._readers), fault)
 
     def _build(self, documents: Ints) -> Edition:
         few = Fraction(min(_FEW, len(documents)), len(documents))

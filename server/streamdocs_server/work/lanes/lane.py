@@ -34,6 +34,8 @@ class Lane(ABC):
         self.retirer = Retirer(store, self.scope, beside)
         self.store = store
         self.watermark = 0
+        #: Whether no more can be written of it, whatever is missing.
+        self.ended = False
         #: Sources in blocks that were begun, and of those the ones that are not resolved.
         self.unfinished = 0
         self.waits_for_trainer = False
@@ -50,8 +52,8 @@ class Lane(ABC):
 
     @property
     def finished(self) -> bool:
-        """Whether every item of every round is resolved."""
-        return self.watermark == self.total_items
+        """Whether every item of every round is resolved, or no more can be."""
+        return self.ended or self.watermark == self.total_items
 
     @property
     def rounds_done(self) -> int:

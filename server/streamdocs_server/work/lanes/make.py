@@ -56,5 +56,6 @@ def make_lanes(
     for lanes in readers.values():
         scope, rule = lanes[0].scope.concepts, lanes[0].scope.recipe.graph
         assert scope and rule
-        concepts.append(ConceptLane(lanes, rule, store, resolver(scope), server, beside(scope)))
+        alone = len(lanes) == len(streams)
+        concepts.append(ConceptLane(lanes, rule, alone, store, resolver(scope), server, beside(scope)))
     return [*concepts, *streams]
