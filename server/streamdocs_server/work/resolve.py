@@ -90,7 +90,8 @@ class Resolver:
             return Written(stored, False)
         work = self._generate if self.scope.recipe.is_plain else self._perform
         written = await work(document, round, stored)
-        self.statistics.outcome.add(written.texts)
+        if not self.scope.recipe.compared:  # otherwise it is not known yet what becomes of them
+            self.statistics.outcome.add(written.texts)
         if any(written.texts.texts) and self.scope.is_read:
             source = await self._read(document, partial(self.scope.text, document, round))
             self.statistics.outcome.compare(self.scope, round, written.texts.texts, source)

@@ -73,7 +73,6 @@ class Blocks:
 
         async def write(source: int) -> Written:
             written = await lane.resolver.write(source, round)
-            self._statistics.outcome.check()
             lane.waiting += 1
             return written
 
@@ -85,8 +84,13 @@ class Blocks:
             for slot in (slot for slot, before in enumerate(asked) if before):
                 text = RejectedText(source, round, "asked before", written.texts.texts[slot] or "")
                 self._statistics.outcome.reject(text, lane.name)
-            kept.append(lane.resolver.resolve(source, round, without(written, asked)))
-        resolved = await asyncio.gather(*kept)
+            left = without(written, asked)
+            if left.new:
+                self._statistics.outcome.add(left.texts)
+            kept.append(left)
+        self._statistics.outcome.check()
+        pairs = zip(sources, kept, strict=True)
+        resolved = await asyncio.gather(*(lane.resolver.resolve(source, round, each) for source, each in pairs))
         for each in resolved:
             lane.waiting -= 1
             self._count(lane, each)
