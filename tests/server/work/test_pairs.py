@@ -239,7 +239,7 @@ def test_a_graph_that_is_made_otherwise_from_some_moment_on(corpus, store):
     engine.generate = _until(engine.generate, DOCUMENTS + 30)  # within round 0
     with pytest.raises(EngineError, match="out of power"):
         serve(make_loop(make_run(corpus, recipe()), store, engine=engine, max_lead=10**6))
-    run = make_run(corpus, recipe(min_documents=3))
+    run = make_run(corpus, recipe(min_documents=5))
     serve(make_loop(run, store, engine=Scripted(), max_lead=10**6))
     scope = run.stream().scope
     planned = [scope.plans.of_round(round).edition for round in range(2)]
