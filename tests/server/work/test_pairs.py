@@ -238,14 +238,14 @@ def test_a_graph_that_is_made_otherwise_from_some_moment_on(corpus, store):
     engine = Scripted()
     engine.generate = _until(engine.generate, DOCUMENTS + 30)  # within round 0
     with pytest.raises(EngineError, match="out of power"):
-        serve(make_loop(make_run(corpus, recipe()), store, engine=engine, max_lead=10**6))
-    run = make_run(corpus, recipe(min_documents=5))
+        serve(make_loop(make_run(corpus, recipe(generations=8)), store, engine=engine, max_lead=10**6))
+    run = make_run(corpus, recipe(generations=8, min_documents=5))
     serve(make_loop(run, store, engine=Scripted(), max_lead=10**6))
     scope = run.stream().scope
-    planned = [scope.plans.of_round(round).edition for round in range(2)]
+    planned = [scope.plans.of_round(round).edition for round in range(4)]
     assert planned[0] not in {each.digest for each in scope.editions.sealed()}
-    assert planned[1] == scope.editions.sealed()[-1].digest
-    for round in range(2):
+    assert planned[3] == scope.editions.sealed()[-1].digest
+    for round in range(4):
         assert scope.edition(round) and len(scope.walks(0, round)) == 2
         with store.read() as snapshot:
             key = scope.key(0, round)
