@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
 from anyio import CapacityLimiter
@@ -32,6 +33,10 @@ from streamdocs_server.work.lanes.blocks import Blocks
 from streamdocs_server.work.loop import GenerationLoop
 from streamdocs_server.work.outcome import Outcome
 from streamdocs_server.work.statistics import Statistics
+
+# How long an example takes says something of the machine.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 NOBODY = 65534
 TEMPLATE = Generator(model="template", revision="1")

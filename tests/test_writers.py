@@ -183,8 +183,9 @@ def test_prompts_of_steps_that_slots_share_are_shown_as_often_as_they_are_asked(
     assert shown.exit_code == 0, shown.output
     assert all(left_open in shown.output for left_open in ("{chosen}", "{walk}", "{first}", "{second}", "{question}"))
     lines = CliRunner().invoke(app, ["show-prompts", str(run_file), "--json"]).output.splitlines()
-    # Two lists of five questions and an answer each; the concepts once, and a question and an answer for each slot.
-    assert [json.loads(line)["n"] for line in lines] == [2, 10, 1, 10, 10, 10, 10]
+    # Two lists of five questions and an answer each; then twice the concepts once, for documents and for the graph, and
+    # a question and an answer for each slot.
+    assert [json.loads(line)["n"] for line in lines] == [2, 10, 1, 10, 10, 1, 10, 10]
 
 
 def test_stretch_takes_programs_over_what_stands_around_its_cuts(small_corpus, store):
