@@ -51,6 +51,11 @@ exhaustive = pytest.mark.skipif("EXHAUSTIVE" not in os.environ, reason="many ser
 pytestmark = pytest.mark.xdist_group("sglang")
 
 
+def test_all_of_these_are_in_one_process(request):
+    if "PYTEST_XDIST_WORKER" in os.environ:  # otherwise each process would start a server, and wait for the other's
+        assert request.node.nodeid.endswith("@sglang")
+
+
 def request(n: int = 1, max_tokens: int = 8, document: str = "A document about a river.") -> Request:
     fields = {"document": document}
     return Request(kind="rephrase", template="Rewrite: {document}", fields=fields, n=n, max_tokens=max_tokens)
