@@ -128,8 +128,9 @@ class GenerationScope:
         return self.editions.find(self.plans.of_round(round).edition).number
 
     def walks(self, document: int, round: int) -> list[Drawn]:
-        """The walks that an item is about, with their documents; none where it is about a document."""
-        return drawn(self.plans, self.editions, document, round) if self.plans and self.editions else []
+        """The walk that each slot of a round is about, with its documents; none where items are about documents."""
+        found = drawn(self.plans, self.editions, document, round) if self.plans and self.editions else []
+        return [each for each in found for _ in range(self.recipe.round_size // len(found))]
 
     def key(self, document: int, round: int) -> Key:
         """Under which a round of generations of a document is."""

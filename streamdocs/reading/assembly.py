@@ -246,10 +246,9 @@ def _with_steps(snapshot: Snapshot, run: Run, segment: Segment) -> Segment:
 
 
 def _walk(scope: GenerationScope, document: int, round: int, number: int) -> WalkSegment | None:
-    edition, walks = scope.edition(round), scope.walks(document, round)
-    if edition is None:
+    if (edition := scope.edition(round)) is None:
         return None
-    which = walks[number * len(walks) // scope.recipe.round_size]
+    which = scope.walks(document, round)[number]
     return WalkSegment(edition, which.number, which.walk.topics, which.walk.concepts, which.walk.documents)
 
 

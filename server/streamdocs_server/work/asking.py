@@ -21,8 +21,7 @@ def sources_of(scope: GenerationScope, document: int, round: int) -> list[dict[s
     """What the programs of a round read of a document, by slot."""
     if scope.recipe.graph is None:
         return scope.recipe.sources(*_text_and_places(scope, document, round))
-    walks = [_fields(scope.corpus, each.walk, scope.recipe.graph.chars) for each in scope.walks(document, round)]
-    return [walks[slot * len(walks) // scope.recipe.round_size] for slot in range(scope.recipe.round_size)]
+    return [_fields(scope.corpus, each.walk, scope.recipe.graph.chars) for each in scope.walks(document, round)]
 
 
 def _fields(corpus: Corpus, walk: Walk, chars: int) -> dict[str, str]:

@@ -157,7 +157,7 @@ class GenerationLoop:
                 blocks -= done
         finally:
             for lane in self.lanes:
-                lane.retirer.stop()
+                lane.stop()
             await _cancel({*blocks, *helpers})
             for lane in self.lanes:
                 await lane.resolver.committer.flush()

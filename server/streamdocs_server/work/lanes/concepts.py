@@ -1,7 +1,7 @@
 """The lane of a graph's concepts, and the editions that are sealed of it as it goes on."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import ceil
 
@@ -16,7 +16,6 @@ from streamdocs.plans.editions import Editions
 from streamdocs.recipes.graphs import GraphRule
 from streamdocs.recipes.programs.concepts import Concepts
 from streamdocs.store import Store
-from streamdocs.streams import GenerationScope
 from streamdocs_server.work.lanes.lane import Lane
 from streamdocs_server.work.lanes.streams import StreamLane
 from streamdocs_server.work.resolve import Resolver
@@ -35,7 +34,7 @@ class ConceptLane(Lane):
         readers: The lanes of the streams whose walks go through it.
         rule: How it is made.
         alone: Whether the run has no other streams.
-        store, resolver, server, beside: As of a Lane.
+        store, resolver, server: As of a Lane.
     """
 
     pause = 0.2
@@ -48,9 +47,8 @@ class ConceptLane(Lane):
         store: Store,
         resolver: Resolver,
         server: str,
-        beside: Iterable[GenerationScope] = (),
     ) -> None:
-        super().__init__(store, resolver, server, beside)
+        super().__init__(store, resolver, server)
         self._readers = readers
         self._rule = rule
         self._alone = alone
@@ -113,6 +111,9 @@ class ConceptLane(Lane):
         for reader in self._readers:
             reader.ended = True
         log.error("nothing is written of stream %s: %s", ", ".join(each.name for each in self._readers), fault)
+
+    def stop(self) -> None:
+        """Nothing: an edition that is being made is sealed first."""
 
     def _build(self, documents: Ints) -> Edition:
         few = Fraction(min(_FEW, len(documents)), len(documents))

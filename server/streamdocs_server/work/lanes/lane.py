@@ -2,14 +2,11 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 
 from streamdocs.generations.progress import block_key, read_watermark
 from streamdocs.store import Store
-from streamdocs.streams import GenerationScope
 from streamdocs_server.work.lanes.leases import Leases
 from streamdocs_server.work.resolve import Resolver
-from streamdocs_server.work.retire import Retirer
 
 
 class Lane(ABC):
@@ -19,19 +16,17 @@ class Lane(ABC):
         store: Where generations go.
         resolver: Who resolves an item of it.
         server: Name of this server.
-        beside: The run's other scopes.
     """
 
     #: Most seconds between two times of ``keep_up``.
     pause = 5.0
 
-    def __init__(self, store: Store, resolver: Resolver, server: str, beside: Iterable[GenerationScope] = ()) -> None:
+    def __init__(self, store: Store, resolver: Resolver, server: str) -> None:
         self.scope = resolver.scope
         self.name = self.scope.stream
         self.order = self.scope.generation_order
         self.resolver = resolver
         self.leases = Leases(store, self.scope, server)
-        self.retirer = Retirer(store, self.scope, beside)
         self.store = store
         self.watermark = 0
         #: Whether no more can be written of it, whatever is missing.
@@ -109,6 +104,10 @@ class Lane(ABC):
     @abstractmethod
     def keep_up(self) -> None:
         """Do what has to be done beside writing, from time to time. Returns soon where there is nothing to do."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Have ``keep_up`` return soon: what is left is for the next server."""
 
     def _is_planned(self, round: int) -> bool:
         """Whether it is settled what a round is about."""

@@ -41,13 +41,10 @@ def make_lanes(
         scope.attach(store)
         return Resolver(scope, store, desk, gates, attempts, statistics, again)
 
-    def beside(scope: GenerationScope) -> list[GenerationScope]:
-        return [other for other in run.scopes if other.id != scope.id]
-
-    streams = [
-        StreamLane(stream, store, resolver(stream.scope), server, max_lead, beside(stream.scope))
-        for stream in run.synthetic
-    ]
+    streams = []
+    for stream in run.synthetic:
+        beside = [other for other in run.scopes if other.id != stream.scope.id]
+        streams.append(StreamLane(stream, store, resolver(stream.scope), server, max_lead, beside))
     readers: dict[bytes, list[StreamLane]] = {}
     for lane in streams:
         if lane.scope.concepts:
@@ -57,5 +54,5 @@ def make_lanes(
         scope, rule = lanes[0].scope.concepts, lanes[0].scope.recipe.graph
         assert scope and rule
         alone = len(lanes) == len(streams)
-        concepts.append(ConceptLane(lanes, rule, alone, store, resolver(scope), server, beside(scope)))
+        concepts.append(ConceptLane(lanes, rule, alone, store, resolver(scope), server))
     return [*concepts, *streams]

@@ -13,6 +13,7 @@ from streamdocs.store import Store
 from streamdocs.streams import GenerationScope, SyntheticStream
 from streamdocs_server.work.lanes.lane import Lane
 from streamdocs_server.work.resolve import Resolver
+from streamdocs_server.work.retire import Retirer
 
 
 class StreamLane(Lane):
@@ -21,7 +22,8 @@ class StreamLane(Lane):
     Args:
         stream: The stream.
         max_lead: Documents by which generation may be ahead of the trainer; default all of them once.
-        store, resolver, server, beside: As of a Lane.
+        beside: The run's other scopes.
+        store, resolver, server: As of a Lane.
     """
 
     def __init__(
@@ -33,7 +35,8 @@ class StreamLane(Lane):
         max_lead: int | None,
         beside: Iterable[GenerationScope] = (),
     ) -> None:
-        super().__init__(store, resolver, server, beside)
+        super().__init__(store, resolver, server)
+        self.retirer = Retirer(store, self.scope, beside)
         self.stream = stream
         self._max_lead = max_lead or self.order.sources
         # Rounds come in orders of their own, and it waits for all generations of its next document.
@@ -74,6 +77,10 @@ class StreamLane(Lane):
         """Retire rounds."""
         if self.total_items != self.scope.recipe.cycle * self.order.sources:  # otherwise every round stays in use
             self.retirer.retire()
+
+    def stop(self) -> None:
+        """Retire no more."""
+        self.retirer.stop()
 
     def urgency(self, number: int) -> float:
         """Sequences of the run that training reads until it comes to the sources of a block; negative: it was there.
