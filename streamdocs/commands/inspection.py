@@ -1,6 +1,7 @@
 """``streamdocs inspect``: what a run reads, what exists of it, and where the tokens of one sequence come from."""
 
 import os
+from collections.abc import Iterable
 
 from rich.table import Table
 
@@ -11,6 +12,7 @@ from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.graph.walks import told
 from streamdocs.ledger.meter import describe_run
+from streamdocs.reading.assembly import Segment
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
 from streamdocs.store import open_store
@@ -59,9 +61,9 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
                 console.print(str(reseal), highlight=False)
     if position is not None:
         _check_sealed(dataset, position)
-        console.print(segments_table(dataset, position))
-        walks = dict.fromkeys(segment.walk for segment in dataset.explain(position) if segment.walk)
-        for walk in walks:
+        segments = dataset.explain(position)
+        console.print(segments_table(dataset, position, segments))
+        for walk in dict.fromkeys(segment.walk for segment in segments if segment.walk):
             way = printable(told(walk.topics, walk.concepts))
             console.print(f"walk {walk.number} of edition {walk.edition}: {way}", highlight=False, soft_wrap=True)
 
@@ -90,13 +92,13 @@ def rounds_table(dataset: StreamingMegadocDataset, stream: SyntheticStream) -> T
     return table
 
 
-def segments_table(dataset: StreamingMegadocDataset, position: int) -> Table:
-    """Every segment of a sequence, with the beginning of its text."""
+def segments_table(dataset: StreamingMegadocDataset, position: int, segments: Iterable[Segment]) -> Table:
+    """The segments of a sequence, each with the beginning of its text."""
     sample = dataset[position]
     tokens, stream = sample["input_ids"].numpy(), dataset.run.streams[int(sample["stream"])]
     names = ("tokens", "kind", "style", "writer", "document", "round/n", "from", "text")
     table = Table(*names, title=f"sequence {position} ({stream.name})")
-    for segment in dataset.explain(position):
+    for segment in segments:
         text = dataset.corpus.tokenizer.decode(tokens[segment.start : segment.stop])
         document = f"{segment.document} ({stream.corpus.document_digest(segment.document).hex()[:8]})"
         if walk := segment.walk:

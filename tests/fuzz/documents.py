@@ -86,7 +86,7 @@ def whole_path(value) -> None:
     for position, tokens in enumerate(read):
         np.testing.assert_array_equal(tokens, again[position]["input_ids"].numpy())
         assert sum(segment.stop - segment.start for segment in dataset.explain(position)) == 16
-        plain_console(quiet=True).print(segments_table(dataset, position))
+        plain_console(quiet=True).print(segments_table(dataset, position, dataset.explain(position)))
 
 
 def is_unicode(text: str) -> bool:
