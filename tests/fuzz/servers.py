@@ -136,7 +136,7 @@ def http_answer(answers) -> None:
         asyncio.run(ask())
 
 
-BOMB = gzip.compress(bytes(1 << 26))
+BOMB = gzip.compress(bytes(1 << 26), mtime=0)
 RAW = [
     b"",
     b"\x00" * 5000,
