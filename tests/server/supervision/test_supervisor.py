@@ -190,7 +190,7 @@ def test_a_bug_while_it_is_watched_keeps_nobody_waiting(tmp_path):
         dead = False
 
         async def healthy(self) -> bool:
-            return await super().healthy() or (self.dead and 1 // 0)
+            return (self.dead and 1 // 0) or await super().healthy()
 
     server, pids = Buggy(tmp_path), []
 
