@@ -20,7 +20,6 @@ from streamdocs.generations.progress import sample_tally
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.ledgers import Ledgers
 from streamdocs.ledger.meter import describe_run
-from streamdocs.ledger.verification import reseal_lost
 from streamdocs.reading.assembly import Segment, with_steps
 from streamdocs.reading.batch import Sample
 from streamdocs.reading.cursor import Cursor, Dealt
@@ -32,21 +31,23 @@ from streamdocs.reading.shared_arrays import share_orders
 from streamdocs.reading.watchdog import end_with_parent
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import Generator
+from streamdocs.reporting import Reporting
 from streamdocs.run import Run, check_fingerprint, shortened
 from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.sections import StreamSection
+from streamdocs.steering.controllers import Controller
 from streamdocs.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
 
-class StreamingMegadocDataset(StreamingDataset):
+class StreamingMegadocDataset(Reporting, StreamingDataset):
     """Web text and megadocs, mixed at an exact ratio while the megadocs are being written.
 
     A ``streaming.StreamingDataset`` by type and contract; its iteration, state and downloads are its own, without
     named shared memory or lock files. A sample is one sequence: ``input_ids`` int64 (max_seq_len,), ``labels`` (the
-    same), ``synthetic`` bool, ``stream`` int64 (its number in ``streams``), and with
-    ``block_cross_document_attention`` also ``sequence_id`` int64 (max_seq_len,).
+    same), ``synthetic`` bool, ``stream`` int64 (its number in ``streams``), ``position`` int64 (that of the run), and
+    with ``block_cross_document_attention`` also ``sequence_id`` int64 (max_seq_len,).
 
     ``dataset[p]`` is the sequence at position p of the run, ``dataset.explain(p)`` says where its tokens come from.
 
@@ -79,6 +80,8 @@ class StreamingMegadocDataset(StreamingDataset):
         wait_timeout: Seconds to wait for generations without any progress.
         keep_checkpoints: Newest states whose generations are kept while rounds retire.
         name: Keeps the sealed windows of runs apart that are the same in everything else.
+        controller: What moves the shares of the synthetic streams, by what ``report`` is told: ``"fixed"`` (default),
+            ``"schedule"``, ``"ucb"``, ``"exp3"`` or ``"ado"``, or a mapping of its name and its fields.
         reseal: When a state is loaded, seal anew from the first window on whose generations are gone, and go on also
             where a window that the state names was replaced in this way.
         rank, ranks: Which rank this is, of how many; default what torch.distributed or the environment (RANK,
@@ -124,6 +127,7 @@ class StreamingMegadocDataset(StreamingDataset):
         wait_timeout: float = 3600,
         keep_checkpoints: int = 2,
         name: str = "",
+        controller: str | Mapping[str, Any] | Controller | None = None,
         reseal: bool = False,
         rank: int | None = None,
         ranks: int | None = None,
@@ -165,7 +169,7 @@ class StreamingMegadocDataset(StreamingDataset):
 
     def __getstate__(self) -> dict[str, Any]:
         self._dealer.look()  # whoever unpickles this may not be able to
-        return {name: value for name, value in vars(self).items() if name not in ("ledgers", "_reader")}
+        return {name: value for name, value in vars(self).items() if name not in ("ledgers", "_reader", "_reporter")}
 
     def __len__(self) -> int:
         """Sequences an epoch and rank."""
@@ -271,11 +275,7 @@ class StreamingMegadocDataset(StreamingDataset):
         state = SavedState.read(obj)
         check_fingerprint(state.fingerprint, self.run.fingerprint, "state")
         state.check(self.epoch_size, self.run.mixture)
-        window = self.run.mixture.window
-        seals = {name: state.seal(name, window) for name in self.ledgers}
-        self.ledgers.check_resume(state.position, seals, replaced=self._reseal)
-        for ledger in self.ledgers.values() if self._reseal else ():
-            reseal_lost(ledger, 0 if self.evaluation else state.position // window, retired=True)
+        self.ledgers.resume(state.position, state.seal, again=self.evaluation, reseal=self._reseal)
         self.__dict__.pop("_reader", None)  # it may have windows open that were sealed anew, by whomever
         self._dealer.resume(state)
 

@@ -15,6 +15,7 @@ from streamdocs.errors import ConfigError, FingerprintError
 from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB, Mixture, Share
 from streamdocs.schedule.order import Shuffle
+from streamdocs.steering.decisions import Decisions
 from streamdocs.streams import GenerationScope, Stream, SyntheticStream, WebStream
 
 Who = Generator | Writers | None
@@ -49,6 +50,8 @@ class Run:
         )
         shares = [Share(name, section.recipe is not None, section.fraction) for name, section in sections.items()]
         self.mixture = Mixture(shares, mix.max_seq_len, mix.window, mix.shuffle_seed)
+        #: By which the synthetic streams' shares move; None where they do not.
+        self.decisions = Decisions(mix.controller, self.mixture) if mix.controller else None
         sources = _documents(file, corpora)
         numbered = [(name, number, section) for number, (name, section) in enumerate(sections.items())]
         self.web = [
@@ -125,6 +128,11 @@ class Run:
         sources = read or [stream.filler for stream in self.synthetic]
         return self.mixture.epoch_sequences(sum(stream.tokens for stream in sources))
 
+    @property
+    def id(self) -> bytes:
+        """Under which is what it has in common for all streams: decisions and reports; 16 bytes."""
+        return ledger_id(self.fingerprint, "")
+
     def ledger_id(self, stream: SyntheticStream) -> bytes:
         """Under which the sealed windows of a stream are."""
         return ledger_id(self.fingerprint, self.ledger_name(stream))
@@ -157,6 +165,8 @@ class Run:
             fields.update(("recipe", _recipe(stream)) for stream in self.synthetic)
         else:
             fields |= {f"stream {stream.name}": self._described(stream) for stream in self.streams}
+        if controller := file.mix.controller:
+            fields["controller"] = f"{controller.name} {fingerprint(controller.identity)}"
         if self.writers:
             fields["generator"] = f"{self.writers.default.model} {self.writers.default.fingerprint}"
         return fields

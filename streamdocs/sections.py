@@ -28,6 +28,7 @@ from streamdocs.recipes.programs.files import find_program
 from streamdocs.recipes.programs.styles import STYLES
 from streamdocs.recipes.prompts import PACKAGED, load_prompt
 from streamdocs.schedule.mixture import WhenBehind
+from streamdocs.steering.controllers import CONTROLLERS, FIXED, Controller
 
 #: Of an environment variable. What is none may be the secret itself, and is not shown.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
@@ -83,6 +84,26 @@ def _style(name: Any, folder: Path | None) -> Any:
     return name if not isinstance(name, str) or name in STYLES else find_program(name, folder or Path())
 
 
+def _make_controller(value: Any) -> Any:
+    """A controller of its name and its fields, or of its name alone; None for the one that moves nothing."""
+    fields = {"name": value} if isinstance(value, str) else value
+    if fields is None or isinstance(fields, Controller):
+        return fields
+    if not isinstance(fields, dict):
+        raise ValueError("it is a name, or has a name and fields of its own, like {name: ucb, floor: 0.1}")
+    name = fields.get("name")
+    if name == FIXED and len(fields) == 1:
+        return None
+    if not isinstance(name, str) or name not in CONTROLLERS:
+        raise ValueError(f"{name!r}; it is one of {', '.join([FIXED, *CONTROLLERS])}")
+    try:
+        said = {each: fields[each] for each in fields if each != "name"}
+        return TypeAdapter(CONTROLLERS[name]).validate_python(said)
+    except ValidationError as error:
+        raise ValueError(f"controller {name}: {faults(error)}") from error
+
+
+ControllerFields = Annotated[InstanceOf[Controller] | None, BeforeValidator(_make_controller)]
 RecipeFields = Annotated[InstanceOf[Recipe] | None, BeforeValidator(_make_recipe)]
 
 
@@ -169,6 +190,7 @@ class MixSection(Section):
     mask_labels: tuple[Literal["web", "rephrase", "thought", "mark"], ...] = ()
     wait_timeout: float = Field(default=3600, ge=0)
     name: str = Field(default="", max_length=256)
+    controller: ControllerFields = None
 
 
 class BudgetSection(Section):

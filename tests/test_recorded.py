@@ -187,7 +187,7 @@ def read_rank(case: Case, corpus: Path, store: LmdbStore, rank: int, monkeypatch
     batches, states = [], []
     while len(batches) < BATCHES:  # into the second epoch
         for _, batch in zip(range(BATCHES - len(batches)), loader, strict=False):
-            columns = [batch[name].numpy() for name in sorted(batch) if name != "stream"]
+            columns = [batch[name].numpy() for name in sorted(batch) if name not in ("stream", "position")]
             batches.append(
                 [digest(b"".join(column[row].tobytes() for column in columns)) for row in range(len(columns[0]))]
             )

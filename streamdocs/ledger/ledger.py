@@ -55,6 +55,8 @@ class Ledger:
         self.stream = stream
         self.scope = stream.scope
         self.scope.attach(store)
+        if run.decisions:
+            run.decisions.attach(store, run.id)
         self.id = run.ledger_id(stream)
         self.store = store
         #: Those of the run's other streams, if others are read.
@@ -200,12 +202,18 @@ class Ledger:
             state = reseals[anew - 1].before
         for number in range(first, window + 1):
             # What is damaged is found when it is read. A run that was sealed anew for that must not take it up again.
+            decision = self._decide(number)
             manifest = self._seal(number, state, known, timeout, deep=bool(reseals))
+            manifest = replace(manifest, decision=decision)
             packed = manifest.pack()
             winner = self.publish(number, packed, reseals)
             manifest = manifest if winner == packed else Manifest.unpack(winner)
             state, known = manifest.after, manifest.watermark
         return manifest
+
+    def _decide(self, window: int) -> bytes:
+        """The decision on a window, packed; it is made first where it is not yet. None where shares do not move."""
+        return self.run.decisions.make(window).pack() if self.run.decisions else b""
 
     def _seal(self, window: int, state: State, watermark: int, timeout: float, *, deep: bool) -> Manifest:
         wait = Wait(self.store, self.scope, self.id, window, timeout)
@@ -232,6 +240,7 @@ class Ledger:
         """Whether something was read of this stream, or could be now."""
         packed = self.sealed(max(self.count() - 1, 0))
         state = Manifest.unpack(packed).after if packed else State()
+        self._decide(state.window)
         with self.store.read() as snapshot:
             shelf = StoreShelf(snapshot, self.scope, 0, deep=False)
             return state.synthetic_rows > 0 or isinstance(self._sealer.seal(state, shelf), Manifest)

@@ -1,10 +1,11 @@
 """The ledgers of a run: one for each of its synthetic streams."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.resuming import check_resume, newest_seal
+from streamdocs.ledger.verification import reseal_lost
 from streamdocs.run import Run
 from streamdocs.store import Store
 
@@ -53,10 +54,18 @@ class Ledgers(Mapping[str, Ledger]):
                 fields["sealed_window"] = window
         return fields
 
-    def check_resume(self, position: int, seals: Mapping[str, tuple[int, str]], *, replaced: bool) -> None:
-        """Make sure that the store sealed what a state says of each stream: see ``resuming``."""
+    def resume(self, position: int, seal: Callable[[str, int], tuple[int, str]], *, again: bool, reseal: bool) -> None:
+        """Make sure that the store sealed what a state at a position says of each stream: see ``resuming``.
+
+        Args:
+            position, seal: Where the state stands, and what it says of the newest window of a stream.
+            again: Whether the run is read from its beginning on.
+            reseal: Seal anew what is lost of what is to be read.
+        """
         for name, ledger in self.items():
-            check_resume(ledger, position, seals[name], replaced=replaced)
+            check_resume(ledger, position, seal(name, self._window), replaced=reseal)
+        for ledger in self.values() if reseal else ():
+            reseal_lost(ledger, 0 if again else position // self._window, retired=True)
 
     def mark(self, position: int, keep: int) -> None:
         """Note that a checkpoint may come back to ``position``; the newest ``keep`` of these hold generations."""

@@ -50,7 +50,7 @@ class State:
 
 
 _STATE = TypeAdapter(State)
-_COUNTS = TypeAdapter(tuple[Count, Count])
+_REST = TypeAdapter(tuple[Count, Count] | tuple[Count, Count, bytes])
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Manifest:
             None at all in a window that was sealed before they were kept.
         unit_rows: Synthetic sequences made of units; the rest of them is filled with web text.
         watermark: What existed: items resolved when it was sealed.
+        decision: The decision on the window, packed, where shares are steered.
     """
 
     before: State
@@ -72,6 +73,7 @@ class Manifest:
     checksums: Ints
     unit_rows: int
     watermark: int
+    decision: bytes = b""
 
     @property
     def oldest_round(self) -> int:
@@ -83,7 +85,8 @@ class Manifest:
         """Compressed msgpack."""
         columns = {**vars(self.units), "checksums": self.checksums}
         arrays = {name: array.astype("<u4").tobytes() for name, array in columns.items()}
-        fields = [vars(self.before), vars(self.after), arrays, self.unit_rows, self.watermark]
+        decision = [self.decision] if self.decision else []
+        fields = [vars(self.before), vars(self.after), arrays, self.unit_rows, self.watermark, *decision]
         return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(msgpack.packb(fields))
 
     @classmethod
@@ -94,11 +97,11 @@ class Manifest:
             ValueError: It did not.
         """
         try:
-            before, after, arrays, *counts = unpack(decompress(data))
+            before, after, arrays, *rest = unpack(decompress(data))
             columns = {name: np.frombuffer(array, "<u4").astype(np.int64) for name, array in arrays.items()}
             checksums = columns.pop("checksums", np.zeros(0, np.int64))
             units = Units(**columns)
-            unit_rows, watermark = _COUNTS.validate_python(counts)
+            unit_rows, watermark, *decision = _REST.validate_python(tuple(rest))
         except (AttributeError, TypeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
-        return cls(State.of(before), State.of(after), units, checksums, unit_rows, watermark)
+        return cls(State.of(before), State.of(after), units, checksums, unit_rows, watermark, *decision)

@@ -39,7 +39,7 @@ def describe_run(run: Run, epoch_sequences: int, stored: Mapping[str, tuple[Tall
 def _describe(stream: SyntheticStream, epoch_sequences: int, stored: Tally, all_stored: bool) -> list[str]:
     """The same of one synthetic stream, in lines."""
     mixture, recipe, documents = stream.mixture, stream.recipe, len(stream.sources)
-    synthetic = mixture.before(stream.number, epoch_sequences) * mixture.max_seq_len
+    synthetic = mixture.begun_before(stream.number, epoch_sequences) * mixture.max_seq_len
     if not synthetic:
         return []
     wanted = documents * recipe.generations
@@ -54,7 +54,7 @@ def _describe(stream: SyntheticStream, epoch_sequences: int, stored: Tally, all_
         f"  once all exist, each generation is read {reads:.2f} times at {mean:,.0f} tokens ({known})",
     ]
     if stored.items < documents * recipe.cycle and all_stored:
-        first = len(stream.rows(0)) * mixture.max_seq_len
+        first = mixture.begun_before(stream.number, mixture.window) * mixture.max_seq_len
         now = f"{first / stored.tokens:,.1f} times each of what exists now" if stored.tokens else "nothing exists yet"
         lines += [f"  the first window reads {first:,} {stream.name} tokens: {now}", _BEHIND]
     return lines

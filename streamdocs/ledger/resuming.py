@@ -9,6 +9,11 @@ from streamdocs.ledger.windows import last_window, reseal_of, window_key
 
 log = logging.getLogger(__name__)
 
+_ELSEWHERE = (
+    "the state comes from another store. Restore that store (or `streamdocs ledger import` its exported ledger), or "
+    "start a run of another name"
+)
+
 
 def newest_seal(ledger: Ledger, position: int) -> tuple[int, str]:
     """The newest sealed window that begins before ``position``, and its manifest's digest; -1 and "" for none.
@@ -17,6 +22,8 @@ def newest_seal(ledger: Ledger, position: int) -> tuple[int, str]:
     have not sealed yet: then it is sealed here, if that needs no waiting.
     """
     mixture, reseals = ledger.run.mixture, ledger.reseals
+    if ledger.run.decisions and position:
+        ledger.run.decisions.make((position - 1) // mixture.window)
     last = mixture.last_before(ledger.stream.number, position) // mixture.window
     window = (position - 1) // mixture.window
     if last >= 0:
@@ -43,6 +50,9 @@ def check_resume(ledger: Ledger, position: int, seal: tuple[int, str], *, replac
         StoreError: It did not, sealed something else, or sealed it anew.
     """
     window, digest = seal
+    decisions, newest = ledger.run.decisions, (position - 1) // ledger.run.mixture.window
+    if decisions and newest >= 0 and decisions.sealed(newest) is None:
+        raise StoreError(f"window {newest} was never decided on in store {ledger.store.location}: {_ELSEWHERE}")
     last = ledger.run.mixture.last_before(ledger.stream.number, position)
     if last < 0:
         return
@@ -64,7 +74,4 @@ def check_resume(ledger: Ledger, position: int, seal: tuple[int, str], *, replac
             f"{reseal.window * ledger.run.mixture.window}, or go on from this one with reseal=True"
         )
     state = "was never sealed" if packed is None else "was sealed differently"
-    raise StoreError(
-        f"{where} {state} in store {ledger.store.location}: the state comes from another store. Restore that store "
-        "(or `streamdocs ledger import` its exported ledger), or start a run of another name"
-    )
+    raise StoreError(f"{where} {state} in store {ledger.store.location}: {_ELSEWHERE}")

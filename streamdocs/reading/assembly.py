@@ -137,6 +137,7 @@ class Assembler:
         shape = SequencesShape(len(positions), self._length, self._run.corpus.dtype.name, documents, bool(masks))
         found = lease.sequences if lease else shape.over(np.empty(shape.nbytes, np.uint8).data)
         into = found.rows
+        found.position[into] = positions
         with self._store.read() if self._store else nullcontext() as snapshot:
             for number, window in windows.items():
                 here = np.flatnonzero(numbers == number)
@@ -174,6 +175,8 @@ class Assembler:
         if number < 0:
             raise IndexError("the positions of a run are counted from 0 on")
         mixture = self._run.mixture
+        if self._run.decisions and self._ledgers:
+            self._run.decisions.make(number)
         sections = []
         for web in self._run.web:
             rows = mixture.rows(web.number, number)

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from streamdocs._base.arrays import Bools, Tokens
+from streamdocs._base.arrays import Bools, Ints, Tokens
 from streamdocs.errors import ConfigError
 from streamdocs.reading.cursor import Dealt, deliver
 from streamdocs.reading.exchange import Address, Sequences, SequencesShape, attach
@@ -76,7 +76,7 @@ def _take(
 ) -> dict[str, torch.Tensor]:
     """A batch of sequences that lie where the trainer can read them."""
     segment = attach(Address(*address))
-    columns = _columns(*SequencesShape(*shape).over(segment.body, first, count)[:5])
+    columns = _columns(*SequencesShape(*shape).over(segment.body, first, count)[:6])
     segment.taken[0] += 1  # last: from now on it may be written
     deliver(dealt, count)
     return columns
@@ -116,7 +116,7 @@ def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> Any:
 
 
 def _rows(sequences: Sequences, rows: slice) -> tuple[Any, ...]:
-    columns = sequences[:5]
+    columns = sequences[:6]
     return tuple(None if column is None else column[rows] for column in columns)
 
 
@@ -124,6 +124,7 @@ def _columns(
     tokens: Tokens,
     synthetic: Bools,
     stream: npt.NDArray[np.uint8],
+    position: Ints,
     document: Tokens | None,
     masked: Bools | None,
 ) -> dict[str, torch.Tensor]:
@@ -136,6 +137,7 @@ def _columns(
         "labels": torch.from_numpy(wide[1]),
         "synthetic": torch.from_numpy(synthetic.copy()),
         "stream": torch.from_numpy(stream.astype(np.int64)),
+        "position": torch.from_numpy(position.copy()),
     }
     if document is not None:
         columns["sequence_id"] = torch.from_numpy(document.astype(np.int64))

@@ -26,6 +26,7 @@ class Sequences(NamedTuple):
     """Sequences as they are read.
 
     tokens: uint16 or uint32 (sequences, max_seq_len). synthetic: bool (sequences,). stream: uint8 (sequences,).
+    position: int64 (sequences,), of the run.
     document: uint16 or uint32 (sequences, max_seq_len), each token's document, counted within its sequence; None unless
         asked.
     masked: bool (sequences, max_seq_len), tokens that are not to be learned; None unless asked.
@@ -36,6 +37,7 @@ class Sequences(NamedTuple):
     tokens: Tokens
     synthetic: Bools
     stream: npt.NDArray[np.uint8]
+    position: Ints
     document: Tokens | None = None
     masked: Bools | None = None
     lease: "Lease | None" = None
@@ -65,7 +67,7 @@ class SequencesShape(NamedTuple):
         """Bytes in all."""
         per_token = np.dtype(self.token_type).itemsize + self.documents * np.dtype(self._document_type).itemsize
         per_token += self.masks
-        return self.rows * (self.length * per_token + 2)
+        return self.rows * (self.length * per_token + 10)
 
     def over(self, memory: memoryview, first: int = 0, count: int | None = None) -> Sequences:
         """The ``count`` sequences from the ``first`` on (default all) of those that lie in ``memory``."""
@@ -83,7 +85,8 @@ class SequencesShape(NamedTuple):
             begin += self.rows * self.length
         synthetic: Bools = np.ndarray(shape[:1], np.bool_, memory, begin + first)
         stream: npt.NDArray[np.uint8] = np.ndarray(shape[:1], np.uint8, memory, begin + self.rows + first)
-        return Sequences(tokens, synthetic, stream, document, masked)
+        position: Ints = np.ndarray(shape[:1], np.int64, memory, begin + 2 * self.rows + 8 * first)
+        return Sequences(tokens, synthetic, stream, position, document, masked)
 
     @property
     def _document_type(self) -> str:

@@ -12,6 +12,7 @@ from streamdocs._base.arrays import Ints
 from streamdocs._base.hashing import permutation
 from streamdocs.errors import ConfigError
 from streamdocs.schedule.rotation import Rotation
+from streamdocs.schedule.steered import Counts, SteeredRotation
 
 #: What a trainer does where generations are missing: see ``Sealer``.
 WhenBehind = Literal["wait", "reuse", "web"]
@@ -74,16 +75,28 @@ class Mixture:
         kinds = {share.synthetic for share in shares if share.fraction}
         self._halves = {kind: _Half(self.shares, kind) for kind in sorted(kinds)}
 
+    def steer(self, counts: Counts) -> None:
+        """From now on, deal the synthetic sequences of each window to their streams by what was decided for it."""
+        self._halves[True].dealing = SteeredRotation(counts, self.fraction, self.window)
+
+    def begun_before(self, stream: int, position: int) -> int:
+        """As ``before``, had every window the shares that the run begins with; of any position."""
+        return self._before(stream, position, begun=True)
+
     def synthetic_before(self, position: int) -> int:
         """Synthetic sequences among the first ``position``: floor(position * fraction)."""
         return position * self.fraction.numerator // self.fraction.denominator
 
     def before(self, stream: int, position: int) -> int:
         """Sequences of a stream among the first ``position``."""
+        return self._before(stream, position, begun=False)
+
+    def _before(self, stream: int, position: int, *, begun: bool) -> int:
         synthetic = self.shares[stream].synthetic
         if (half := self._halves.get(synthetic)) is None:
             return 0
-        return half.rotation.before(half.streams.index(stream), self._count(synthetic, position))
+        dealing = half.rotation if begun else half.dealing
+        return dealing.before(half.streams.index(stream), self._count(synthetic, position))
 
     def rows(self, stream: int, window: int) -> range:
         """Sequences of a stream in a window, by their numbers in it."""
@@ -93,7 +106,7 @@ class Mixture:
         """Position by which the newest sequence of a synthetic stream was dealt, -1 for none: exact to the window."""
         if (half := self._halves.get(True)) is None:
             return -1
-        number = half.rotation.last_before(half.streams.index(stream), self.synthetic_before(position))
+        number = half.dealing.last_before(half.streams.index(stream), self.synthetic_before(position))
         return -(-(number + 1) * self.fraction.denominator // self.fraction.numerator) - 1
 
     def plan(self, window: int) -> WindowPlan:
@@ -105,7 +118,7 @@ class Mixture:
         stream = np.empty(self.window, np.uint8)
         for kind, half in self._halves.items():
             first, last = (self._count(kind, number * self.window) for number in (window, window + 1))
-            stream[synthetic == kind] = half.numbers[half.rotation.between(first, last)]
+            stream[synthetic == kind] = half.numbers[half.dealing.between(first, last)]
         row = np.empty(self.window, np.int64)
         for number, share in enumerate(self.shares):
             here = stream == number
@@ -130,3 +143,5 @@ class _Half:
         self.numbers = np.array(self.streams, np.uint8)
         total = sum((shares[number].fraction for number in self.streams), Fraction())
         self.rotation = Rotation([shares[number].fraction / total for number in self.streams])
+        #: How they are dealt: by the shares that they begin with, unless these move.
+        self.dealing: Rotation | SteeredRotation = self.rotation

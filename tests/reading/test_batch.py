@@ -18,7 +18,9 @@ def make_sequences(rows: int, first: int, dtype, documents: bool, masks: bool = 
     tokens = np.arange(first, first + rows * LENGTH).astype(dtype).reshape(rows, LENGTH)
     streams = np.arange(first, first + rows).astype(np.uint8)
     masked = tokens % 4 == 0 if masks else None
-    return Sequences(tokens, np.arange(rows) % 3 == 0, streams, tokens // 2 if documents else None, masked)
+    return Sequences(
+        tokens, np.arange(rows) % 3 == 0, streams, np.arange(rows), tokens // 2 if documents else None, masked
+    )
 
 
 @pytest.mark.parametrize("documents", [False, True])
@@ -59,7 +61,7 @@ def test_nothing_that_is_done_to_a_batch_reaches_another():
 
 def test_what_workers_send_is_narrow_and_arrives_as_a_batch():
     sequences = make_sequences(4, 0, "uint16", False)
-    sent = pickle.dumps(_Sent(_columns, *sequences[:5]))
+    sent = pickle.dumps(_Sent(_columns, *sequences[:6]))
     assert len(sent) < sequences.tokens.nbytes + 500
     arrived = pickle.loads(sent)
     assert arrived["input_ids"].tolist() == sequences.tokens.tolist()

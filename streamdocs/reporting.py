@@ -1,0 +1,69 @@
+"""What training reports to its dataset."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+
+from streamdocs.errors import ConfigError
+from streamdocs.reading.dealing import Dealer
+from streamdocs.run import Run
+from streamdocs.steering.reporter import Reporter
+from streamdocs.steering.reports import Reports
+from streamdocs.store import Store
+
+#: Reports are kept so often while a window is read.
+_TIMES_A_WINDOW = 4
+
+
+class Reporting:
+    """The part of a dataset that training reports to."""
+
+    run: Run
+    store: Store | None
+    _dealer: Dealer
+
+    def report(
+        self,
+        batch: Mapping[str, torch.Tensor] | None = None,
+        losses: torch.Tensor | None = None,
+        *,
+        held_out: float | None = None,
+        position: int | None = None,
+    ) -> None:
+        """Say what training lost: to the controller that moves the mixture, and to whoever looks at the run.
+
+        Every rank says so of its own batches. What is said is kept in the store some times a window; said again of the
+        same sequences, it takes the place of what was said before.
+
+        Args:
+            batch: As the loader gave it, on any device.
+            losses: Its losses in nats a token, on the same device: (sequences,), or of each token
+                (sequences, max_seq_len - 1), as the cross entropy of shifted logits is.
+            held_out: Mean loss of what is held out, in nats a token, after an evaluation; the first rank's counts.
+            position: Sequences of the run that were trained on until then; default what was handed out, which this
+                process knows where it reads without workers, or was told by ``state_dict``.
+
+        Raises:
+            ConfigError: There is no store, the losses are of another shape, or the position is not known.
+        """
+        if (batch is None) != (losses is None) or (batch is None and held_out is None):
+            raise ConfigError("report(batch, losses) says what a batch lost, and report(held_out=loss) an evaluation")
+        if batch is not None and losses is not None:
+            self._reporter.add(batch["position"], batch["stream"], batch["labels"], losses)
+        if held_out is not None and self._dealer.is_leader:
+            where = self._dealer.place(None, False).position if position is None else position
+            self._reporter.held_out(where, float(held_out))
+
+    @cached_property
+    def _reporter(self) -> Reporter:
+        """What this rank reports by."""
+        run, world = self.run, self._dealer.world
+        if not run.synthetic or self.store is None:
+            raise ConfigError("reports are kept in the store of a run with a synthetic stream, and this has none")
+        if run.decisions:
+            run.decisions.attach(self.store, run.id)
+        mixture = run.mixture
+        reports = Reports(self.store, run.id, mixture.window, mixture.max_seq_len)
+        batches = mixture.window // (self._dealer.global_batch * _TIMES_A_WINDOW)
+        return Reporter(reports, mixture, world.rank, batches)

@@ -1,0 +1,92 @@
+"""Deciding: from the decision before and what was reported since to the next; pure arithmetic."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from streamdocs._base.hashing import seeded_numbers
+from streamdocs.steering.controllers import Arms, Controller, Learner, Seen
+from streamdocs.steering.controllers.base import Floats
+from streamdocs.steering.decision import Decision, deal, in_parts
+from streamdocs.steering.reports import HeldOut
+from streamdocs.steering.rewards import Lost, Rewards
+
+log = logging.getLogger(__name__)
+
+#: Windows after which a report that was not there is not looked for any more.
+LATEST = 64
+
+
+class Decider:
+    """Decides how the windows of a run are dealt.
+
+    Args:
+        controller: By which rule.
+        arms: What it moves shares between.
+        window: Sequences a window.
+        seed: Of what it draws.
+    """
+
+    def __init__(self, controller: Controller, arms: Arms, window: int, seed: int) -> None:
+        controller.check(arms)
+        self._controller = controller
+        self._arms = arms
+        self._window = window
+        self._seed = seed
+        self._learner = controller if isinstance(controller, Learner) else None
+        self._rewards = Rewards(self._learner.reward, window) if self._learner else None
+
+    @property
+    def lag(self) -> int | None:
+        """Windows between the last whose reports a decision may know and the one that it is for; None for none."""
+        return self._learner.lag if self._learner else None
+
+    def decide(
+        self,
+        window: int,
+        sequences: int,
+        last: Decision | None,
+        lost: Sequence[Lost] = (),
+        held_out: Sequence[HeldOut] = (),
+        dealt: Sequence[Floats] = (),
+    ) -> Decision:
+        """The decision on a window.
+
+        Args:
+            window, sequences: Which, and how many synthetic sequences it has.
+            last: The decision on the window before; None for the first.
+            lost, held_out: What was reported since.
+            dealt: float64 (arms,), for each evaluation: sequences of each arm since the one before.
+        """
+        arms, learner = self._arms, self._learner
+        none = (0,) * len(arms.names)
+        state = last.state if last else {}
+        rewarded = dict(state.get("rewards", {}))
+        seen: list[Seen] = []
+        if self._rewards:
+            rewarded, seen = self._rewards.seen(rewarded, lost, held_out, dealt)
+        silent = 0 if seen else (last.silent + 1 if last else 0)
+        draw = int(seeded_numbers(np.array([window]), self._seed, "arms")[0] >> np.uint64(11)) / (1 << 53)
+        step = self._controller.decide(state.get("controller", {}), seen, arms, window * self._window, draw)
+        shares, why = step.shares, step.why
+        if learner and silent >= learner.patience:
+            shares, why = arms.shares, f"nothing was reported for {silent} windows"
+            if silent == learner.patience:
+                log.warning("window %d: %s: its shares are those that the run began with", window, why)
+        parts = in_parts(shares)
+        counts, owed = deal(sequences, parts, last.owed if last else none)
+        taken = [*(last.taken if last else ()), *(each.window for each in lost)]
+        return Decision(
+            window=window,
+            shares=parts,
+            counts=counts,
+            before=last.after if last else none,
+            owed=owed,
+            why=why,
+            lost=tuple(lost),
+            held_out=tuple(held_out),
+            taken=tuple(each for each in taken if each >= window - LATEST - 1),
+            silent=silent,
+            state={"controller": dict(step.state), "rewards": rewarded},
+        )

@@ -1,0 +1,113 @@
+"""Decisions: the shares of a window, with all that they were decided by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zstandard
+from pydantic import TypeAdapter
+
+from streamdocs._base.arrays import Count
+from streamdocs._base.hashing import canonical, digest128
+from streamdocs._base.untrusted import decompress, unpack
+from streamdocs.steering.controllers.base import Floats
+from streamdocs.steering.reports import HeldOut
+from streamdocs.steering.rewards import Lost
+
+#: Shares are whole numbers of so many parts.
+PARTS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """How the synthetic sequences of a window are dealt to their streams, the arms.
+
+    Args:
+        window: Which.
+        shares: Of each arm, in millionths.
+        counts, before: Sequences of each arm in the window, and before it.
+        owed: Of each arm, in millionths of a sequence, by how much it had less than its shares until here.
+        why: In a few words.
+        lost, held_out: What was reported since the decision before.
+        taken: The newest windows whose reports were taken into account, by any decision.
+        silent: Windows in a row, up to this, for which nothing was reported.
+        state: What the controller, and what makes rewards, remember.
+    """
+
+    window: Count
+    shares: tuple[Count, ...]
+    counts: tuple[Count, ...]
+    before: tuple[Count, ...]
+    owed: tuple[int, ...]
+    why: str
+    lost: tuple[Lost, ...] = ()
+    held_out: tuple[HeldOut, ...] = ()
+    taken: tuple[Count, ...] = ()
+    silent: Count = 0
+    state: Mapping[str, Any]
+
+    @property
+    def after(self) -> tuple[int, ...]:
+        """Sequences of each arm before the next window."""
+        return tuple(before + count for before, count in zip(self.before, self.counts, strict=True))
+
+    @property
+    def evaluated(self) -> int:
+        """Position of the last evaluation that was taken into account; -1 for none."""
+        found = self.state.get("rewards", {}).get("held_out")
+        return int(found[0]) if found else -1
+
+    @property
+    def digest(self) -> str:
+        """Of all of it, 32 hexadecimal digits."""
+        return digest128(self._body).hex()
+
+    def pack(self) -> bytes:
+        """Compressed msgpack."""
+        return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(self._body)
+
+    @property
+    def _body(self) -> bytes:
+        return canonical(vars(self))
+
+    @classmethod
+    def unpack(cls, data: bytes | memoryview) -> "Decision":
+        """The decision that ``pack`` wrote.
+
+        Raises:
+            ValueError: It did not, or what it says cannot be.
+        """
+        found = _DECISION.validate_python(unpack(decompress(data)))
+        if {len(found.counts), len(found.before), len(found.owed)} != {len(found.shares)} or sum(found.shares) != PARTS:
+            raise ValueError("its arms contradict each other")
+        return found
+
+
+_DECISION = TypeAdapter(Decision)
+
+
+def in_parts(shares: Floats) -> tuple[int, ...]:
+    """Shares that add up to 1 as whole numbers of ``PARTS``, each within one of what it was."""
+    exact = shares * PARTS
+    parts = np.floor(exact).astype(np.int64)
+    most = np.argsort(-(exact - parts), kind="stable")[: PARTS - int(parts.sum())]
+    parts[most] += 1
+    return tuple(parts.tolist())
+
+
+def deal(sequences: int, shares: Sequence[int], owed: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How many sequences of a window each arm gets by its share and what it is owed; and what it is owed after it.
+
+    Whole numbers, so that what is rounded off in one window comes back in the next, and nothing is ever lost.
+    """
+    due = [each * sequences + rest for each, rest in zip(shares, owed, strict=True)]
+    counts = [max(each // PARTS, 0) for each in due]
+    # One at a time, to whom most is still due; or, where an arm had too much before, from whom least is.
+    while (left := sequences - sum(counts)) != 0:
+        rest = [each - PARTS * count for each, count in zip(due, counts, strict=True)]
+        if left > 0:
+            counts[rest.index(max(rest))] += 1
+        else:
+            counts[rest.index(min(each for each, count in zip(rest, counts, strict=True) if count))] -= 1
+    return tuple(counts), tuple(each - PARTS * count for each, count in zip(due, counts, strict=True))

@@ -1,0 +1,180 @@
+"""Decisions in a store: each is made once, when its window is opened, and then is everybody's."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+
+from streamdocs._base.arrays import Ints
+from streamdocs.errors import StoreError
+from streamdocs.schedule.mixture import Mixture
+from streamdocs.steering.controllers import Arms, Controller
+from streamdocs.steering.controllers.base import Floats
+from streamdocs.steering.decider import LATEST, Decider
+from streamdocs.steering.decision import Decision
+from streamdocs.steering.reports import Losses, Reports
+from streamdocs.steering.rewards import Lost
+from streamdocs.store import Store
+
+_MOST_KNOWN = 64
+
+
+class Decisions:
+    """The decisions of a run, which deal its synthetic sequences to their streams.
+
+    Args:
+        controller: Who decides.
+        mixture: Of the run; it is dealt by these from now on.
+    """
+
+    def __init__(self, controller: Controller, mixture: Mixture) -> None:
+        self.streams = [number for number, share in enumerate(mixture.shares) if share.synthetic]
+        shares = [mixture.shares[number] for number in self.streams]
+        total = float(mixture.fraction) or 1.0
+        begun = np.array([float(share.fraction) / total for share in shares])
+        self.arms = Arms(tuple(share.name for share in shares), begun)
+        self._decider = Decider(controller, self.arms, mixture.window, mixture.seed)
+        self._mixture = mixture
+        self._store: Store | None = None
+        self._run = b""
+        self._known: dict[int, Decision] = {}
+        mixture.steer(self)
+
+    def attach(self, store: Store, run: bytes) -> None:
+        """From now on, take decisions from a store, and make them there, for the run of this id."""
+        if (self._store, self._run) != (store, run):
+            self._store, self._run, self._known = store, run, {}
+
+    @property
+    def reports(self) -> Reports:
+        """What training reported."""
+        return Reports(self._the_store, self._run, self._mixture.window, self._mixture.max_seq_len)
+
+    def of(self, window: int) -> Decision:
+        """The decision on a window.
+
+        Raises:
+            StoreError: There is none yet, or it is damaged.
+        """
+        if window not in self._known:
+            if (found := self.sealed(window)) is None:
+                raise StoreError(
+                    f"window {window} was not decided on in store {self._the_store.location}: restore the store, or "
+                    "import an exported ledger of the run"
+                )
+            self._known = {**dict(list(self._known.items())[-_MOST_KNOWN:]), window: found}
+        return self._known[window]
+
+    def make(self, window: int) -> Decision:
+        """The decision on a window; it, and those before it, are made now where they are not yet.
+
+        Raises:
+            StoreError: It is damaged.
+        """
+        if window in self._known or self.sealed(window):
+            return self.of(window)
+        first = window
+        while first and self.sealed(first - 1) is None:
+            first -= 1
+        last = self.of(first - 1) if first else None
+        for number in range(first, window + 1):
+            last = self.adopt(self._decided(number, last))
+        return self.of(window)
+
+    def assume(self, decisions: Iterable[Decision]) -> None:
+        """Take decisions to be made that may not be, until ``forget``."""
+        self._known = {decision.window: decision for decision in decisions}
+
+    def forget(self) -> None:
+        """Look them up anew."""
+        self._known = {}
+
+    def counts(self, window: int) -> tuple[int, ...]:
+        """Sequences of each arm in a window."""
+        return self.of(window).counts
+
+    def before(self, window: int) -> tuple[int, ...]:
+        """Sequences of each arm before a window."""
+        return self.of(window).before
+
+    def sealed(self, window: int) -> Decision | None:
+        """The decision on a window; None where there is none yet.
+
+        Raises:
+            StoreError: It is damaged.
+        """
+        with self._the_store.read() as snapshot:
+            if (packed := snapshot.get("windows", self._key(window))) is None:
+                return None
+            try:
+                decision = Decision.unpack(packed)
+                if decision.window != window or len(decision.shares) != len(self.arms.names):
+                    raise ValueError("it is another one")
+            except ValueError as error:
+                raise StoreError(
+                    f"the decision on window {window} in store {self._the_store.location} cannot be read ({error}): "
+                    "restore the store, or import an exported ledger of the run"
+                ) from error
+            return decision
+
+    def adopt(self, decision: Decision) -> Decision:
+        """Take a decision from elsewhere, unless there is one: the one that there is."""
+        self._the_store.add("windows", {self._key(decision.window): decision.pack()})
+        found = self.sealed(decision.window)
+        if found is None:
+            raise StoreError(f"the decision on window {decision.window} vanished while it was read")
+        return found
+
+    def count(self) -> int:
+        """Windows that were decided on."""
+        prefix = self._key(0)[:-8]
+        with self._the_store.read() as snapshot:
+            return sum(1 for _ in snapshot.scan("windows", prefix))
+
+    def _decided(self, window: int, last: Decision | None) -> Decision:
+        """What is to be decided on a window, by what was reported until now."""
+        size = self._mixture.window
+        position = window * size
+        sequences = self._mixture.synthetic_before(position + size) - self._mixture.synthetic_before(position)
+        if (lag := self._decider.lag) is None:
+            return self._decider.decide(window, sequences, last)
+        newest, reports = window - 1 - lag, self.reports
+        taken = last.taken if last else ()
+        missing = (each for each in range(max(newest - LATEST, 0), newest + 1) if each not in taken)
+        lost = [found for each in missing if (found := self._lost(each, reports.losses(each)))]
+        after = last.evaluated if last else -1
+        held_out = reports.held_out(after, position)
+        ends = [after, *(each.position for each in held_out)]
+        dealt = [self._dealt(*pair) for pair in pairwise(ends)]
+        return self._decider.decide(window, sequences, last, lost, held_out, dealt)
+
+    def _lost(self, window: int, losses: Losses | None) -> Lost | None:
+        """What was lost in a window, by arm; None where nothing is known."""
+        if losses is None:
+            return None
+        decision, stream = self.of(window), self._mixture.plan(window).stream
+        known = ~np.isnan(losses).all(axis=1)
+        means = np.nanmean(losses[known], axis=1, dtype=np.float64)
+        numbers: Ints = stream[known].astype(np.int64)
+        count = len(self._mixture.shares)
+        sums, counts = np.bincount(numbers, means, count), np.bincount(numbers, minlength=count)
+        if not counts[self.streams].any():
+            return None
+        found = (sums[self.streams].tolist(), counts[self.streams].tolist(), decision.counts)
+        return Lost(window, *map(tuple, found))
+
+    def _dealt(self, start: int, stop: int) -> Floats:
+        """float64 (arms,): sequences of each arm between two positions; none where that is the beginning."""
+        if start < 0:
+            return np.zeros(len(self.arms.names))
+        before = self._mixture.before
+        return np.array([before(each, stop) - before(each, start) for each in self.streams], np.float64)
+
+    @property
+    def _the_store(self) -> Store:
+        if self._store is None:
+            raise StoreError("decisions are in a store, and none was attached")
+        return self._store
+
+    def _key(self, window: int) -> bytes:
+        return b"decision/" + self._run + window.to_bytes(8, "big")

@@ -1,0 +1,145 @@
+"""What training reports, in a store: the loss at each position of a window, and what was held out at some positions."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+import zstandard
+from pydantic import Field, TypeAdapter
+
+from streamdocs._base.arrays import Ints
+from streamdocs._base.untrusted import decompress, unpack
+from streamdocs.store import Store
+
+log = logging.getLogger(__name__)
+
+Losses = npt.NDArray[np.float32]
+
+#: Of how many stretches of a sequence the loss is kept: a style's or a document's is told apart by them.
+PIECES = 8
+
+_ROW = TypeAdapter(tuple[float, Annotated[int, Field(ge=1, le=PIECES)], bytes, bytes])
+_HELD_OUT = TypeAdapter(tuple[float, float])
+
+
+class HeldOut(NamedTuple):
+    """The loss of what is held out, in nats a token, after so many sequences of the run were trained on."""
+
+    position: int
+    loss: float
+
+
+class Reports:
+    """The reports of one run.
+
+    They are kept by what was read, so that a trainer that reads a window again replaces its report, whatever its number
+    of ranks; where two say something of a position, the newer one counts. Nothing that cannot be a loss is kept.
+
+    Args:
+        store: Where they are.
+        run: Id of the run.
+        window: Sequences a window.
+        length: Tokens a sequence.
+    """
+
+    def __init__(self, store: Store, run: bytes, window: int, length: int) -> None:
+        self._store = store
+        self._run = run
+        self._window = window
+        self.pieces = min(PIECES, length)
+
+    def add(self, rank: int, window: int, places: Ints, losses: Losses) -> None:
+        """Keep what a rank lost at some places of a window.
+
+        Args:
+            rank, window: Whose, and of which window.
+            places: int64 (sequences,), of the window.
+            losses: float32 (sequences, pieces), mean loss in nats a token; NaN for a piece without any to be learned.
+        """
+
+        def change(old: bytes | None) -> bytes:
+            found = self._empty()
+            if old:
+                with_old = self._unpacked(window, old)
+                found = with_old[1] if with_old else found
+            found[places] = losses
+            return self._packed(found)
+
+        self._store.update(self._key(window) + rank.to_bytes(4, "big"), change)
+
+    def losses(self, window: int) -> Losses | None:
+        """float32 (window, pieces): the loss at each place of a window, NaN where none is known; None without any."""
+        rows = []
+        with self._store.read() as snapshot:
+            for _, packed in snapshot.scan("notes", self._key(window)):
+                if row := self._unpacked(window, packed):
+                    rows.append(row)
+        if not rows:
+            return None
+        found = self._empty()
+        for _, losses in sorted(rows, key=lambda row: row[0]):  # the newest last
+            known = ~np.isnan(losses).all(axis=1)
+            found[known] = losses[known]
+        return found
+
+    def windows(self) -> list[int]:
+        """Those of which something was reported, in order."""
+        prefix = self._key(0)[:-8]
+        with self._store.read() as snapshot:
+            return sorted({int.from_bytes(key[len(prefix) :][:8], "big") for key, _ in snapshot.scan("notes", prefix)})
+
+    def add_held_out(self, position: int, loss: float) -> None:
+        """Keep the loss of what is held out, in the place of what was said of this position before."""
+        self._store.update(self._held_out_key(position), lambda _: msgpack.packb([time.time(), loss]))
+
+    def held_out(self, after: int, until: int) -> list[HeldOut]:
+        """Those of positions after one, and up to another, in order."""
+        return [each for each in self._all_held_out() if after < each.position <= until]
+
+    def _all_held_out(self) -> Iterator[HeldOut]:
+        prefix = self._held_out_key(0)[:-8]
+        with self._store.read() as snapshot:
+            for key, packed in snapshot.scan("notes", prefix):
+                position = int.from_bytes(key[len(prefix) :], "big")
+                try:
+                    _, loss = _HELD_OUT.validate_python(unpack(packed))
+                except ValueError:
+                    loss = math.nan
+                if math.isfinite(loss):
+                    yield HeldOut(position, loss)
+                else:
+                    log.warning("what is held out at position %d has no number for a loss: it does not count", position)
+
+    def _empty(self) -> Losses:
+        return np.full((self._window, self.pieces), np.nan, np.float32)
+
+    def _packed(self, losses: Losses) -> bytes:
+        (places,) = np.nonzero(~np.isnan(losses).all(axis=1))
+        row = [time.time(), self.pieces, places.astype("<u4").tobytes(), losses[places].astype("<f4").tobytes()]
+        return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(msgpack.packb(row))
+
+    def _unpacked(self, window: int, packed: bytes | memoryview) -> tuple[float, Losses] | None:
+        """When something was reported of a window, and what; None where that cannot be one."""
+        found = self._empty()
+        try:
+            when, pieces, places, losses = _ROW.validate_python(unpack(decompress(packed)))
+            at = np.frombuffer(places, "<u4").astype(np.int64)
+            rows = np.frombuffer(losses, "<f4").reshape(len(at), pieces)
+            if pieces != self.pieces or (at >= self._window).any():
+                raise ValueError("it is of sequences or windows of another size")
+        except ValueError as error:
+            log.warning("a report of window %d does not count (%s)", window, error)
+            return None
+        found[at] = np.where(np.isfinite(rows), rows, np.nan)
+        return when, found
+
+    def _key(self, window: int) -> bytes:
+        return b"report/" + self._run + window.to_bytes(8, "big")
+
+    def _held_out_key(self, position: int) -> bytes:
+        return b"held out/" + self._run + position.to_bytes(8, "big")
