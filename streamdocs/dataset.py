@@ -148,7 +148,7 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
         self._reseal = reseal
         Ranks.detect(rank, ranks)  # first of all: what is wrong with these is known at once
         self.store: Store | None = open_store(file.store or "") if isinstance(store, str | os.PathLike) else store
-        self.run = Run.of(file, lambda: find_writers(file, self.store))
+        self.run = Run.of(file, lambda: find_writers(file, self.store), self.store)
         self.corpus = self.run.corpus
         share_orders(self.run)
         self.shuffle_seed = mix.shuffle_seed

@@ -61,8 +61,6 @@ class Reporting:
         run, world = self.run, self._dealer.world
         if not run.synthetic or self.store is None:
             raise ConfigError("reports are kept in the store of a run with a synthetic stream, and this has none")
-        if run.decisions:
-            run.decisions.attach(self.store, run.id)
         mixture = run.mixture
         reports = Reports(self.store, run.id, mixture.window, mixture.max_seq_len)
         batches = mixture.window // (self._dealer.global_batch * _TIMES_A_WINDOW)

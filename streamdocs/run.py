@@ -16,6 +16,7 @@ from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB, Mixture, Share
 from streamdocs.schedule.order import Shuffle
 from streamdocs.steering.decisions import Decisions
+from streamdocs.store import Store
 from streamdocs.streams import GenerationScope, Stream, SyntheticStream, WebStream
 
 Who = Generator | Writers | None
@@ -76,13 +77,14 @@ class Run:
         self.fingerprint = self._fingerprint(file, shuffle)
 
     @classmethod
-    def of(cls, file: RunFile, generator: Who | Callable[[], Who]) -> "Run":
+    def of(cls, file: RunFile, generator: Who | Callable[[], Who], store: Store | None = None) -> "Run":
         """The run of a run file: the only way from configuration to arithmetic, for trainer, server and every command.
 
         Args:
             file: What is to be read.
             generator: Who writes, as the file, the server or the store says; None where nothing synthetic is read. A
                 function is asked once all else is known to be right.
+            store: Where what was sealed of it is looked up, if it is already known.
 
         Raises:
             ConfigError: It says what cannot be.
@@ -90,7 +92,17 @@ class Run:
         """
         corpora = {local: _open(file, local, remote) for local, remote in file.corpora.items()}
         _check_tokenizers(corpora)
-        return cls(file, corpora, generator)
+        run = cls(file, corpora, generator)
+        if store:
+            run.attach(store)
+        return run
+
+    def attach(self, store: Store) -> None:
+        """From now on, take from a store what was sealed there: of graphs and their walks, and of shares that move."""
+        for scope in self.scopes:
+            scope.attach(store)
+        if self.decisions:
+            self.decisions.attach(store, self.id)
 
     @property
     def streams(self) -> list[Stream]:

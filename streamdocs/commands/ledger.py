@@ -51,10 +51,7 @@ def open_run(run_file: Path, generator: Generator | None = None) -> tuple[Run, S
     store = open_store(file.store, must_exist=generator is None)
     known = None if registered_generators(store) else generator
     who = file.who_writes() or known or wait_for_generator(store, 5, file.generator.sampling)
-    run = Run.of(file, who)
-    for scope in run.scopes:
-        scope.attach(store)
-    return run, store
+    return Run.of(file, who, store), store
 
 
 def open_ledgers(run_file: Path, stream: str | None, generator: Generator | None = None) -> list[Ledger]:

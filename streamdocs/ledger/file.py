@@ -21,6 +21,7 @@ from streamdocs.ledger.verification import OTHER_TEXT, WindowReport, check_windo
 from streamdocs.ledger.windows import Reseal, add_reseals
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import check_fingerprint, ledger_id
+from streamdocs.steering.decision import Decision
 
 #: What a file begins with. A checksum of 16 bytes follows, then msgpack, in which every window is compressed.
 MAGIC = b"sdl1"
@@ -165,6 +166,7 @@ def import_ledger(ledger: Ledger, file: LedgerFile) -> list[WindowReport]:
     ours = ledger.reseals
     for window, packed in enumerate(file.windows):
         _check_same(ledger, window, ledger.sealed(window), packed)
+    decisions = _decisions(ledger, file)
     if reseals[: len(ours)] != ours:
         raise LedgerFileError(f"store {ledger.store.location} was sealed anew where the file was not: {ours[-1]}")
     with ledger.store.read() as snapshot:
@@ -173,10 +175,35 @@ def import_ledger(ledger: Ledger, file: LedgerFile) -> list[WindowReport]:
         for report in check_windows(ledger.stream, records, reseals, file.windows, 0, State()):
             _check_report(ledger, report)  # at once: the rest may take long, and is for nothing
             reports.append(report)
+    for decision in decisions:
+        assert ledger.run.decisions
+        _check_decision(ledger, ledger.run.decisions.adopt(decision), decision)
     add_reseals(ledger.store, ledger.id, ours, reseals[len(ours) :])
     for window, packed in enumerate(file.windows):  # one by one: whoever seals meanwhile goes on from what is there
         _check_same(ledger, window, ledger.publish(window, packed, reseals), packed)
     return [report for report in reports if not report.replays]
+
+
+def _decisions(ledger: Ledger, file: LedgerFile) -> list[Decision]:
+    """The decisions that a file was sealed with, which are taken to be made from now on."""
+    if (made := ledger.run.decisions) is None:
+        return []
+    try:
+        decisions = [Decision.unpack(Manifest.unpack(packed).decision) for packed in file.windows]
+        for decision in decisions:
+            _check_decision(ledger, made.sealed(decision.window), decision)
+        made.assume(decisions)
+    except ValueError as error:
+        raise LedgerFileError(f"a decision of the file cannot be read ({error}): export the ledger again") from error
+    return decisions
+
+
+def _check_decision(ledger: Ledger, ours: Decision | None, theirs: Decision) -> None:
+    if ours and ours.digest != theirs.digest:
+        raise LedgerFileError(
+            f"window {theirs.window} is the first on which store {ledger.store.location} and the file decided "
+            f"differently ({ours} and {theirs}). The store keeps its own; import into another store"
+        )
 
 
 def _check_same(ledger: Ledger, window: int, ours: bytes | None, theirs: bytes) -> None:
@@ -225,6 +252,8 @@ def window_differences(a: bytes, b: bytes) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
         return
+    if ours.decision != theirs.decision:
+        yield f"the decision on its shares: {' and '.join(map(_decided, (ours, theirs)))}"
     if ours.before != theirs.before:
         yield "what came before: one of them was sealed anew here"
     if len(ours.units.documents) != len(theirs.units.documents):
@@ -239,3 +268,10 @@ def window_differences(a: bytes, b: bytes) -> Iterator[str]:
         yield f"what existed when it was sealed: {ours.watermark:,} and {theirs.watermark:,} documents x rounds"
     if ours.after.history != theirs.after.history:
         yield "the text of its generations, or of those before"
+
+
+def _decided(manifest: Manifest) -> str:
+    try:
+        return str(Decision.unpack(manifest.decision)) if manifest.decision else "none"
+    except ValueError:
+        return "one that cannot be read"

@@ -54,9 +54,7 @@ class Ledger:
         self.run = run
         self.stream = stream
         self.scope = stream.scope
-        self.scope.attach(store)
-        if run.decisions:
-            run.decisions.attach(store, run.id)
+        run.attach(store)
         self.id = run.ledger_id(stream)
         self.store = store
         #: Those of the run's other streams, if others are read.

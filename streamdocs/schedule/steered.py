@@ -19,6 +19,10 @@ class Counts(Protocol):
         """Before it."""
 
 
+#: Counts in a window, and before it.
+_Key = tuple[tuple[int, ...], tuple[int, ...]]
+
+
 class _Window(NamedTuple):
     """How the sequences of a window are dealt: from the ``first`` of all on, ``before`` of each stream having been.
 
@@ -44,7 +48,7 @@ class SteeredRotation:
         self._counts = counts
         self._fraction = fraction
         self._size = window
-        self._opened: dict[int, _Window] = {}
+        self._opened: dict[_Key, _Window] = {}
 
     def before(self, stream: int, count: int) -> int:
         """Sequences of a stream among the first ``count`` of the half."""
@@ -77,12 +81,13 @@ class SteeredRotation:
         return (-(-(number + 1) * self._fraction.denominator // self._fraction.numerator) - 1) // self._size
 
     def _window(self, window: int) -> _Window:
-        if window not in self._opened:
-            self._opened = {**dict(list(self._opened.items())[-3:]), window: self._open(window)}
-        return self._opened[window]
+        key = self._counts.counts(window), self._counts.before(window)
+        if key not in self._opened:
+            self._opened = {**dict(list(self._opened.items())[-3:]), key: self._open(*key)}
+        return self._opened[key]
 
-    def _open(self, window: int) -> _Window:
-        counts, before = self._counts.counts(window), self._counts.before(window)
+    @staticmethod
+    def _open(counts: tuple[int, ...], before: tuple[int, ...]) -> _Window:
         streams = [stream for stream, count in enumerate(counts) if count]
         shares = [Fraction(counts[stream], sum(counts)) for stream in streams]
         return _Window(sum(before), before, streams, Rotation(shares) if streams else None)

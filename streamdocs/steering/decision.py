@@ -47,6 +47,10 @@ class Decision:
     silent: Count = 0
     state: Mapping[str, Any]
 
+    def __str__(self) -> str:
+        """Its shares, and why."""
+        return f"{' : '.join(f'{share / PARTS:.1%}' for share in self.shares)}, {self.why}"
+
     @property
     def after(self) -> tuple[int, ...]:
         """Sequences of each arm before the next window."""

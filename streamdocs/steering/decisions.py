@@ -1,6 +1,6 @@
 """Decisions in a store: each is made once, when its window is opened, and then is everybody's."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -81,8 +81,18 @@ class Decisions:
             last = self.adopt(self._decided(number, last))
         return self.of(window)
 
-    def assume(self, decisions: Iterable[Decision]) -> None:
-        """Take decisions to be made that may not be, until ``forget``."""
+    def assume(self, decisions: Sequence[Decision]) -> None:
+        """Take those of the first windows to be made, which may not be, until ``forget``.
+
+        Raises:
+            ValueError: They cannot be this run's.
+        """
+        for window, decision in enumerate(decisions):
+            before = decisions[window - 1].after if window else (0,) * len(self.arms.names)
+            if (decision.window, decision.before) != (window, before) or sum(decision.counts) != self._sequences(
+                window
+            ):
+                raise ValueError(f"the decision on window {window} cannot be one of this run")
         self._known = {decision.window: decision for decision in decisions}
 
     def forget(self) -> None:
@@ -134,8 +144,7 @@ class Decisions:
     def _decided(self, window: int, last: Decision | None) -> Decision:
         """What is to be decided on a window, by what was reported until now."""
         size = self._mixture.window
-        position = window * size
-        sequences = self._mixture.synthetic_before(position + size) - self._mixture.synthetic_before(position)
+        position, sequences = window * size, self._sequences(window)
         if (lag := self._decider.lag) is None:
             return self._decider.decide(window, sequences, last)
         newest, reports = window - 1 - lag, self.reports
@@ -147,6 +156,11 @@ class Decisions:
         ends = [after, *(each.position for each in held_out)]
         dealt = [self._dealt(*pair) for pair in pairwise(ends)]
         return self._decider.decide(window, sequences, last, lost, held_out, dealt)
+
+    def _sequences(self, window: int) -> int:
+        """Synthetic sequences of a window."""
+        first, size = window * self._mixture.window, self._mixture.window
+        return self._mixture.synthetic_before(first + size) - self._mixture.synthetic_before(first)
 
     def _lost(self, window: int, losses: Losses | None) -> Lost | None:
         """What was lost in a window, by arm; None where nothing is known."""

@@ -60,11 +60,11 @@ class Rewards:
             dealt: float64 (arms,), for each of these: sequences of each arm from the evaluation before it to it, as
                 far as is known.
         """
-        now = dict(state) or {"read": [], "losses": [], "held_out": [], "by": "", "mean": 0.0, "size": 0.0}
+        now = dict(state) or {"read": [], "losses": [], "held_out": [], "by": "", "mean": None, "size": None}
         is_held_out = self._reward == "held_out" or (self._reward == "auto" and bool(held_out or now["held_out"]))
         by = "held_out" if is_held_out else "loss" if self._reward == "loss" else "progress"
         if by != now["by"]:
-            now |= {"by": by, "mean": math.nan, "size": math.nan}
+            now |= {"by": by, "mean": None, "size": None}
         seen = [self._of_window(now, each) for each in lost]
         if is_held_out:
             seen += [each for found, had in zip(held_out, dealt, strict=True) if (each := self._held(now, found, had))]
@@ -73,7 +73,7 @@ class Rewards:
     def _of_window(self, now: dict[str, Any], lost: Lost) -> Seen:
         arms = len(lost.counts)
         before = np.array(now["read"] or [0.0] * arms)
-        read, losses, last = before + lost.dealt, lost.means, np.array(now["losses"] or [math.nan] * arms)
+        read, losses, last = before + lost.dealt, lost.means, np.array(now["losses"] or [None] * arms, np.float64)
         rewards = np.full(arms, np.nan)
         if now["by"] == "loss":
             rewards = self._scaled(now, losses)
@@ -83,7 +83,8 @@ class Rewards:
                 rewards = self._scaled(now, np.where(came > 0, (last - losses) / came, np.nan))
         now["read"] = read.tolist()
         running = np.where(np.isnan(last), losses, 0.5 * last + 0.5 * losses)
-        now["losses"] = np.where(np.isnan(losses), last, running).tolist()
+        known = np.where(np.isnan(losses), last, running)
+        now["losses"] = [None if math.isnan(loss) else loss for loss in known.tolist()]
         had = np.array(lost.dealt, np.float64)
         return Seen(had / max(had.sum(), 1), rewards, False, losses, read.astype(np.float64))
 
@@ -101,8 +102,8 @@ class Rewards:
         known = values[~np.isnan(values)]
         if not len(known):
             return values
-        mean = float(known.mean()) if math.isnan(now["mean"]) else now["mean"]
-        size = float(np.abs(known).mean()) if math.isnan(now["size"]) else now["size"]
+        mean = float(known.mean()) if now["mean"] is None else now["mean"]
+        size = float(np.abs(known).mean()) if now["size"] is None else now["size"]
         rewards: Floats = np.clip(0.5 + ((values - mean) / (4 * size) if size else 0 * values), 0, 1)
         now["mean"] = _KEPT * mean + (1 - _KEPT) * float(known.mean())
         now["size"] = _KEPT * size + (1 - _KEPT) * float(np.abs(known).mean())

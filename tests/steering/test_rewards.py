@@ -1,0 +1,139 @@
+"""Rewards, and how windows are dealt by shares."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamdocs.steering.controllers import Arms, Ucb
+from streamdocs.steering.decider import Decider
+from streamdocs.steering.decision import PARTS, Decision, deal, in_parts
+from streamdocs.steering.reports import HeldOut
+from streamdocs.steering.rewards import Lost, Rewards
+
+WINDOW = 64
+
+
+def lost(window: int, losses, dealt=(16, 16)) -> Lost:
+    return Lost(window, tuple(loss * 8 for loss in losses), (8, 8), dealt)
+
+
+@pytest.mark.parametrize("by", ["progress", "loss"])
+def test_what_is_always_the_same_is_one_half(by):
+    rewards, state = Rewards(by, WINDOW), {}
+    for window in range(20):
+        state, (seen,) = rewards.seen(state, [lost(window, (4.0, 4.0))], [], [])
+        assert set(seen.rewards[~np.isnan(seen.rewards)]) <= {0.5}
+
+
+@given(scale=st.floats(1e-3, 1e3))
+def test_no_unit_of_the_loss_changes_a_reward(scale):
+    def found(by):
+        rewards, state, all_seen = Rewards(by, WINDOW), {}, []
+        for window in range(12):
+            losses = (scale * 5 / (window + 1), scale * (5 + math.sin(window)))
+            state, seen = rewards.seen(state, [lost(window, losses)], [], [])
+            all_seen += seen
+        return np.array([each.rewards for each in all_seen])
+
+    unit, scale = scale, 1.0
+    plain = [found("progress"), found("loss")]
+    scale = unit
+    for ours, theirs in zip(plain, [found("progress"), found("loss")], strict=True):
+        assert np.allclose(ours, theirs, equal_nan=True, atol=1e-6)
+
+
+def test_an_arm_that_learns_faster_has_the_higher_reward():
+    rewards, state, total = Rewards("progress", WINDOW), {}, np.zeros(2)
+    for window in range(30):
+        state, (seen,) = rewards.seen(state, [lost(window, (5 * (window + 1) ** -0.3, 5.0))], [], [])
+        total += np.nan_to_num(seen.rewards)
+    assert total[0] > total[1] + 1
+
+
+def test_an_evaluation_judges_all_that_was_read_since_the_one_before():
+    rewards = Rewards("auto", WINDOW)
+    state, seen = rewards.seen({}, [], [HeldOut(64, 5.0)], [np.zeros(2)])
+    assert seen == []
+    state, (first,) = rewards.seen(state, [], [HeldOut(128, 4.5)], [np.array([30.0, 10.0])])
+    _, (better,) = rewards.seen(state, [], [HeldOut(192, 3.0)], [np.array([10.0, 30.0])])
+    assert first.together and first.shares.tolist() == [0.75, 0.25] and set(first.rewards) == {0.5}
+    assert better.rewards[0] == better.rewards[1] > 0.5
+
+
+def test_before_the_first_evaluation_arms_are_judged_by_their_own_losses():
+    rewards, state = Rewards("auto", WINDOW), {}
+    state, _ = rewards.seen(state, [lost(0, (5, 5))], [], [])
+    state, (seen,) = rewards.seen(state, [lost(1, (4, 5))], [], [])
+    assert not seen.together and seen.rewards[0] > seen.rewards[1]
+    state, (seen,) = rewards.seen(state, [lost(2, (4, 5))], [HeldOut(200, 4.0)], [np.zeros(2)])
+    assert np.isnan(seen.rewards).all()
+
+
+def test_an_arm_of_which_nothing_was_reported_has_no_reward():
+    seen = Rewards("loss", WINDOW).seen({}, [Lost(0, (8.0, 0.0), (2, 0), (16, 16))], [], [])[1]
+    assert np.isnan(seen[0].rewards).tolist() == [False, True] and seen[0].losses[0] == 4.0
+
+
+shares = st.lists(st.floats(0.01, 1), min_size=2, max_size=6).map(lambda found: np.array(found) / sum(found))
+
+
+@given(
+    windows=st.lists(st.tuples(shares, st.integers(0, 3000)), min_size=1, max_size=30).filter(
+        lambda found: len({len(each[0]) for each in found}) == 1
+    )
+)
+def test_counts_add_up_and_no_arm_is_ever_two_sequences_from_its_shares(windows):
+    arms = len(windows[0][0])
+    owed, had, due = (0,) * arms, np.zeros(arms, int), np.zeros(arms)
+    for share, sequences in windows:
+        parts = in_parts(share)
+        counts, owed = deal(sequences, parts, owed)
+        assert sum(parts) == PARTS and sum(counts) == sequences and min(counts) >= 0
+        had += counts
+        due += np.array(parts) * sequences / PARTS
+        assert np.abs(had - due).max() < 2
+        assert np.allclose(np.array(owed) / PARTS, due - had, atol=1e-6)
+
+
+def test_without_reports_shares_are_those_that_the_run_begins_with(caplog):
+    arms = Arms(("a", "b"), np.array([0.3, 0.7]))
+    decider, last, total = Decider(Ucb(patience=5), arms, WINDOW, 7), None, np.zeros(2)
+    for window in range(20):
+        last = decider.decide(window, 33, last)
+        total += last.counts
+        assert last.shares == (300_000, 700_000)
+    assert total.tolist() == [198, 462] and last.why == "nothing was reported for 19 windows"
+    assert caplog.text.count("nothing was reported for 5 windows") == 1
+
+
+def test_reports_that_end_bring_back_the_shares_of_the_beginning_and_those_that_come_again_the_others():
+    arms = Arms(("a", "b"), np.array([0.5, 0.5]))
+    decider, last, found = Decider(Ucb(patience=4, reward="loss"), arms, WINDOW, 7), None, []
+    for window in range(24):
+        reports = [lost(window, (2.0, 6.0))] if window < 8 or window > 16 else []
+        last = decider.decide(window, 32, last, reports)
+        found.append(last.shares[1])
+    assert found[7] == 950_000 and found[14] == 500_000 and found[20] == 950_000
+
+
+def test_a_decision_is_the_same_after_it_was_packed():
+    arms = Arms(("a", "b"), np.array([0.5, 0.5]))
+    last = None
+    for window in range(5):
+        last = Decider(Ucb(), arms, WINDOW, 7).decide(
+            window, 32, last, [lost(window, (5 / (window + 1), 4.0))], [HeldOut(64 * window, 5.0)], [np.array([3.0, 1])]
+        )
+        again = Decision.unpack(last.pack())
+        assert again == last and again.digest == last.digest and again.pack() == last.pack()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"nonsense", Decision(window=0, shares=(1, 2), counts=(1,), before=(0,), owed=(0,), why="", state={}).pack()],
+)
+def test_what_is_no_decision_is_refused(data):
+    with pytest.raises(ValueError):
+        Decision.unpack(data)

@@ -1,0 +1,237 @@
+"""Steered runs: dealt by what was decided, replayed by anyone, and as before where nobody reports."""
+
+from collections import Counter
+
+import pytest
+import torch
+from streaming import StreamingDataLoader
+
+from conftest import generate, make_dataset
+from streamdocs import Rephrase
+from streamdocs.errors import ConfigError, FingerprintError, LedgerFileError, StoreError
+from streamdocs.ledger.file import differences, export_ledger, import_ledger
+from streamdocs.ledger.verification import verify
+from streamdocs.steering.decision import Decision
+from streamdocs.store import LmdbStore
+
+WINDOW = 32
+STREAMS = {
+    "web": {"share": "1/2"},
+    "plain": {"share": "1/4", "recipe": Rephrase(generations=2)},
+    "varied": {"share": "1/4", "recipe": Rephrase(generations=4, per_round=2)},
+}
+
+
+def steered(corpus, store, controller="ucb", **options):
+    options = {"streams": STREAMS, "recipe": None, "synthetic_fraction": 0, "epoch_size": 640, **options}
+    return make_dataset(corpus, store, controller=controller, **options)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, small_corpus):
+    """A store with all generations of the run, which tests copy."""
+    store = LmdbStore(tmp_path_factory.mktemp("written") / "store")
+    generate(steered(small_corpus, store).run, store)
+    return store
+
+
+@pytest.fixture
+def own(written, tmp_path):
+    """A copy of it."""
+    store = LmdbStore(tmp_path / "own")
+    with written.read() as snapshot:
+        for table in ("texts", "tokens", "blocks"):
+            store.add(table, dict(snapshot.scan(table, b"")))
+        for key, value in snapshot.scan("notes", b""):
+            store.update(key, lambda _, value=value: value)
+    return store
+
+
+def train(dataset, batches: int, better: str = "varied") -> list[torch.Tensor]:
+    """Read so many batches, and report that one of the streams is learned and the other is not."""
+    number, read = dataset.streams.index(better), []
+    for batch in dataset:
+        row = {name: column.unsqueeze(0) for name, column in batch.items()}
+        learned = 5 * (1 + row["position"].float() / WINDOW) ** -0.5
+        dataset.report(row, torch.where(row["stream"] == number, learned, 5.0))
+        read.append(row["input_ids"][0])
+        if len(read) == batches:
+            break
+    return read
+
+
+def decisions(dataset, windows: int) -> list[str]:
+    return [dataset.run.decisions.of(window).digest for window in range(windows)]
+
+
+def test_the_arm_that_is_learned_gets_more_and_web_text_stays_where_it_was(small_corpus, own):
+    dataset, fixed = steered(small_corpus, own), steered(small_corpus, own, "fixed")
+    train(dataset, 640)
+    found = [dataset.run.decisions.of(window) for window in range(20)]
+    assert found[0].shares == (500_000, 500_000) and found[-1].shares == (50_000, 950_000)
+    for window in range(20):
+        ours, theirs = (each.run.mixture.plan(window) for each in (dataset, fixed))
+        assert (ours.stream == 0).tolist() == (theirs.stream == 0).tolist()
+        assert ours.row[ours.stream == 0].tolist() == theirs.row[theirs.stream == 0].tolist()
+        counts = Counter(ours.stream.tolist())
+        assert (counts[1], counts[2]) == found[window].counts
+        assert [len(dataset.run.mixture.rows(number, window)) for number in (1, 2)] == [counts[1], counts[2]]
+    assert [dataset.run.mixture.before(number, 640) for number in (1, 2)] == list(found[-1].after)
+    assert all(
+        torch.equal(dataset[p]["input_ids"], fixed[p]["input_ids"]) for p in range(640) if dataset[p]["stream"] == 0
+    )
+
+
+def test_what_was_decided_is_replayed_whoever_reads_it(small_corpus, own):
+    dataset = steered(small_corpus, own)
+    read = torch.stack(train(dataset, 640))
+    made = decisions(dataset, 20)
+    again = steered(small_corpus, own)
+    batches = list(StreamingDataLoader(again, batch_size=4, num_workers=2))
+    assert torch.equal(torch.cat([batch["input_ids"] for batch in batches]), read)
+    assert torch.cat([batch["position"] for batch in batches]).tolist() == [*range(640)]
+    assert decisions(again, 20) == made
+    for rank in (0, 1):
+        for position, sample in enumerate(steered(small_corpus, own, rank=rank, ranks=2, batch_size=2), 0):
+            assert torch.equal(sample["input_ids"], read[sample["position"]])
+            assert position < 320
+
+
+def test_what_is_reported_later_changes_nothing_that_was_decided(small_corpus, own):
+    dataset = steered(small_corpus, own)
+    train(dataset, 320)
+    made = decisions(dataset, 10)
+    again = steered(small_corpus, own)
+    train(again, 320, better="plain")  # the opposite
+    assert decisions(again, 10) == made
+
+
+def test_a_killed_trainer_goes_on_where_it_stood(small_corpus, own):
+    dataset = steered(small_corpus, own)
+    train(dataset, 100)
+    state, rest = dataset.state_dict(100, True), torch.stack(train(dataset, 200))
+    made = decisions(dataset, 9)
+    again = steered(small_corpus, own)
+    again.load_state_dict(state)
+    found = torch.stack(train(again, 188, better="plain"))
+    assert torch.equal(found, torch.stack([dataset[p]["input_ids"] for p in range(100, 288)]))
+    assert decisions(again, 9) == made and len(rest) == 200
+
+
+def test_each_manifest_holds_the_decision(small_corpus, own):
+    dataset = steered(small_corpus, own)
+    train(dataset, 320)
+    for ledger in dataset.ledgers.values():
+        for window in range(10):
+            assert Decision.unpack(ledger.manifest(window).decision) == dataset.run.decisions.of(window)
+        assert all(report.replays for report in verify(ledger))
+
+
+@pytest.mark.parametrize("controller", ["ucb", "exp3", "ado"])
+def test_where_nobody_reports_shares_are_fixed(small_corpus, own, controller):
+    dataset = steered(small_corpus, own, controller, batch_size=32)
+    total = torch.zeros(3)
+    for batch in StreamingDataLoader(dataset, batch_size=32):
+        total += torch.bincount(batch["stream"], minlength=3)
+    assert total.tolist() == [320, 160, 160]
+    assert {dataset.run.decisions.of(window).shares for window in range(20)} == {(500_000, 500_000)}
+
+
+def test_a_schedule_is_dealt_exactly(small_corpus, own):
+    shares = {0: {"plain": "3/4", "varied": "1/4"}, 320: {"plain": "0", "varied": "1"}}
+    dataset = steered(small_corpus, own, {"name": "schedule", "shares": shares})
+    streams = torch.tensor([dataset[p]["stream"] for p in range(640)])
+    assert torch.bincount(streams[:320]).tolist() == [160, 120, 40]
+    assert torch.bincount(streams[320:]).tolist() == [160, 0, 160]
+    state = dataset.state_dict(640, True)  # in whose newest windows one of the streams has nothing
+    steered(small_corpus, own, {"name": "schedule", "shares": shares}).load_state_dict(state)
+
+
+def test_a_state_of_another_store_is_refused_and_nothing_is_decided_there(small_corpus, own, written, tmp_path):
+    dataset = steered(small_corpus, own)
+    train(dataset, 100)
+    state = dataset.state_dict(100, True)
+    fresh = LmdbStore(tmp_path / "fresh")
+    other = steered(small_corpus, fresh, generator={"model": "template", "revision": "1"})
+    with pytest.raises(StoreError, match=r"window 3 was never decided on .* the state comes from another store"):
+        other.load_state_dict(state)
+    assert other.run.decisions.count() == 0
+    with pytest.raises(FingerprintError, match="controller"):
+        steered(small_corpus, own, "exp3").load_state_dict(state)
+
+
+def copied(dataset, small_corpus, written, tmp_path, **options):
+    """The run over another store that holds all its texts and nothing that was sealed."""
+    store = LmdbStore(tmp_path / "copy")
+    with written.read() as snapshot:
+        for table in ("texts", "tokens", "blocks"):
+            store.add(table, dict(snapshot.scan(table, b"")))
+    return steered(small_corpus, store, **options)
+
+
+def test_a_ledger_takes_its_decisions_along(small_corpus, own, written, tmp_path):
+    dataset = steered(small_corpus, own)
+    train(dataset, 320)
+    other = copied(dataset, small_corpus, written, tmp_path)
+    for name, ledger in dataset.ledgers.items():
+        assert import_ledger(other.ledgers[name], export_ledger(ledger)) == []
+    assert decisions(other, 10) == decisions(dataset, 10)
+    assert all(torch.equal(other[p]["input_ids"], dataset[p]["input_ids"]) for p in range(320))
+
+
+def test_the_first_decision_in_which_runs_part_is_named(small_corpus, own, written, tmp_path):
+    dataset, other = steered(small_corpus, own), copied(None, small_corpus, written, tmp_path)
+    train(dataset, 320)
+    train(other, 320, better="plain")
+    ledger, theirs = (export_ledger(each.ledgers["plain"]) for each in (dataset, other))
+    parts, said, *_ = differences(ledger, theirs)
+    first = next(window for window in range(10) if decisions(dataset, 10)[window] != decisions(other, 10)[window])
+    assert parts.startswith(f"they part in window {first} ")
+    assert said.startswith("the decision on its shares: ")
+    with pytest.raises(LedgerFileError, match=r"window 2 is the first that differs .*the decision on its shares"):
+        import_ledger(other.ledgers["plain"], ledger)
+    with pytest.raises(LedgerFileError, match=r"decided differently"):
+        third = copied(None, small_corpus, written, tmp_path / "third")
+        import_ledger(third.ledgers["plain"], ledger)
+        import_ledger(third.ledgers["varied"], export_ledger(other.ledgers["varied"]))
+
+
+def test_a_damaged_decision_is_told(small_corpus, own):
+    dataset = steered(small_corpus, own)
+    dataset[3 * WINDOW]
+    made = dataset.run.decisions
+    own.replace({"windows": {made._key(2): b"nothing"}})
+    with pytest.raises(StoreError, match=r"the decision on window 2 .* cannot be read"):
+        steered(small_corpus, own)[2 * WINDOW]
+
+
+@pytest.mark.parametrize(
+    ("controller", "said"),
+    [
+        ("best", "'best'; it is one of fixed, schedule, ucb, exp3, ado"),
+        ({"name": "ucb", "floor": 0.6}, "below 1/2"),
+        ({"name": "ucb", "flor": 0.1}, "flor"),
+        ({"name": "fixed", "floor": 0.1}, "'fixed'"),
+        ({"name": "schedule"}, "say those of position 0"),
+        ({"name": "exp3", "reward": "most"}, "reward"),
+        (7, "a name and fields of its own"),
+    ],
+)
+def test_a_controller_that_cannot_be_is_refused(small_corpus, own, controller, said):
+    with pytest.raises(ConfigError, match=said):
+        steered(small_corpus, own, controller)
+
+
+def test_one_stream_cannot_be_steered(small_corpus, own):
+    with pytest.raises(ConfigError, match="give two or more"):
+        make_dataset(small_corpus, own, controller="ucb")
+
+
+def test_what_cannot_be_reported_is_refused(small_corpus, own):
+    dataset = steered(small_corpus, own)
+    with pytest.raises(ConfigError, match="says what a batch lost"):
+        dataset.report()
+    with pytest.raises(ConfigError, match="says what a batch lost"):
+        dataset.report({}, None, held_out=1.0)
+    with pytest.raises(ConfigError, match="this has none"):
+        make_dataset(small_corpus).report(held_out=1.0)
