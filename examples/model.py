@@ -52,6 +52,11 @@ class LanguageModel(nn.Module):
         return F.linear(self.norm(x), self.embedding.weight)
 
 
+def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """(batch, length - 1): cross-entropy of each next token in nats; 0 for labels of -100."""
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none")
+
+
 def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of each next token; labels of -100 do not count."""
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())

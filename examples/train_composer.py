@@ -111,7 +111,7 @@ def main() -> None:
         optimizers=DecoupledAdamW(model.parameters(), lr=arguments.learning_rate, weight_decay=1e-5),
         schedulers=CosineAnnealingScheduler(t_max=f"{arguments.batches}ba"),
         max_duration=f"{arguments.batches}ba",
-        callbacks=[MegadocMonitor(dataset), *recorder],
+        callbacks=[MegadocMonitor(dataset, held_out="holdout_long/loss"), *recorder],
         loggers=[metrics],
         run_name="megadocs",
         save_folder=str(arguments.folder),

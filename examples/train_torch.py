@@ -17,7 +17,7 @@ import xxhash
 from streaming import StreamingDataLoader
 from torch.nn.parallel import DistributedDataParallel
 
-from model import LanguageModel, next_token_loss
+from model import LanguageModel, token_losses
 from streamdocs import StreamingMegadocDataset
 
 FINISHED = "all batches are done: give more by --batches, or another --checkpoint to begin anew"
@@ -81,10 +81,13 @@ def main() -> None:
             if arguments.record:
                 record(arguments.record, done, rank, batch["input_ids"])
             batch = {name: column.to(device) for name, column in batch.items()}  # noqa: PLW2901
-            loss = next_token_loss(trained(batch["input_ids"], batch.get("sequence_id")), batch["labels"])
+            losses = token_losses(trained(batch["input_ids"], batch.get("sequence_id")), batch["labels"])
+            loss = losses.sum() / (batch["labels"][:, 1:] != -100).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            if dataset.ledgers:
+                dataset.report(batch, losses)
             done += 1
             if rank == 0 and done % 10 == 0:
                 share = batch["synthetic"].float().mean()

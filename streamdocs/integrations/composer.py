@@ -17,14 +17,24 @@ class MegadocMonitor(Callback):
     several synthetic streams, ``megadocs/NAME/reuse`` and so on of each; where streams are more than two,
     ``loss/stream/NAME`` of each.
 
+    What it looks at it also reports to the dataset, for a controller that moves the mixture: the losses of these batches,
+    and after each evaluation what is held out. A controller knows as much of a window as is looked at of it, so that
+    ``interval`` should be some times shorter than a window.
+
     Args:
         dataset: The training dataset.
         interval: Batches between two entries.
+        held_out: Part of the name of the metric of an evaluation, in nats a token, that counts as held out, as
+            ``EVALUATOR/METRIC``; default the cross entropy of language models.
     """
 
-    def __init__(self, dataset: StreamingMegadocDataset, interval: int = 10) -> None:
+    def __init__(
+        self, dataset: StreamingMegadocDataset, interval: int = 10, held_out: str = "LanguageCrossEntropy"
+    ) -> None:
         self._dataset = dataset
         self._interval = interval
+        self._held_out = held_out
+        self._reports = bool(dataset.ledgers)
         self._due = False
         names = dataset.streams if len(dataset.streams) > 2 else []
         self._names = ["web", "synthetic", *(f"stream/{name}" for name in names)]
@@ -45,6 +55,8 @@ class MegadocMonitor(Callback):
         logits = getattr(state.outputs, "logits", state.outputs)
         with torch.no_grad():
             losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), state.batch["labels"][:, 1:], reduction="none")
+            if self._reports:
+                self._dataset.report(state.batch, losses)
             each, synthetic = losses.mean(dim=1), state.batch["synthetic"]
             streams = (state.batch["stream"] == number for number in range(len(self._names) - 2))
             for row, here in enumerate((~synthetic, synthetic, *streams)):
@@ -60,6 +72,17 @@ class MegadocMonitor(Callback):
         for name, (loss, sequences) in zip(self._names, sums.tolist(), strict=True):
             if sequences:
                 logger.log_metrics({f"loss/{name}": loss / sequences})
-        epoch, sample = int(state.timestamp.epoch), int(state.timestamp.sample_in_epoch)
-        mixed = self._dataset.mixed_until(self._dataset.cursor.epoch_start(epoch) + sample)
+        mixed = self._dataset.mixed_until(self._position(state))
         logger.log_metrics({f"megadocs/{name}": value for name, value in mixed.items()})
+
+    def eval_end(self, state: State, logger: Logger) -> None:
+        """Report what is held out."""
+        label = state.dataloader_label or ""
+        metrics = state.eval_metrics.get(label, {}).items()
+        found = [metric for name, metric in metrics if self._held_out in f"{label}/{name}"]
+        if found and self._reports:
+            self._dataset.report(held_out=float(found[0].compute()), position=self._position(state))
+
+    def _position(self, state: State) -> int:
+        epoch, sample = int(state.timestamp.epoch), int(state.timestamp.sample_in_epoch)
+        return self._dataset.cursor.epoch_start(epoch) + sample

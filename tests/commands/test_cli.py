@@ -88,7 +88,6 @@ def test_inspect_before_any_server(small_corpus, tmp_path, capsys):
 
 def test_errors_are_one_line(tmp_path):
     for command in (
-        ("streamdocs", "info", "nowhere"),
         ("streamdocs", "inspect", "nowhere.yaml"),
         ("streamdocs-server", "nowhere.yaml"),
     ):

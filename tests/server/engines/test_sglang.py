@@ -376,6 +376,7 @@ def test_load_progress_and_health(sglang, pool):
 
 
 @needs_sglang
+@exhaustive
 def test_a_killed_scheduler_costs_nothing_but_time(sglang, pool, small_corpus, store, monkeypatch):
     written: Counter[bytes] = Counter()
     answered: Counter[str] = Counter()
@@ -589,6 +590,7 @@ def test_examples_of_programs(name, styles, sglang, few_documents, tmp_path):
 
 
 @needs_sglang
+@exhaustive
 def test_two_writers_at_once_of_which_one_is_killed(sglang, tiny_model, few_documents, tmp_path):
     writers = {
         "small": {"engine": "sglang", "endpoint": sglang.url, "model": "tiny"},
