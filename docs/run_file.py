@@ -21,6 +21,7 @@ from streamdocs.corpus import Condition
 from streamdocs.recipes import RECIPES
 from streamdocs.recipes.keys import Generator
 from streamdocs.sections import BudgetSection, DecontaminateSection, MixSection, Section, ServerSection, StreamSection
+from streamdocs.steering.controllers import CONTROLLERS, FIXED
 from streamdocs.writers import GeneratorSection, WriterSection
 from streamdocs_server.gates.gates import Gates
 
@@ -63,6 +64,9 @@ def page() -> str:
             own.append(("styles", dict[str, int], dict(recipe.default_styles)))
         if own:
             parts.append(table(iter(own), sentences(recipe)))
+    for name, controller in CONTROLLERS.items():
+        parts.append(f"## `mix.controller`, with `name: {name}`\n\n{first_line(controller)}\n")
+        parts.append(table(fields(controller), sentences(controller)))
     for kind, what in ((Program, "A file with a program"), (Step, "One of its `steps`")):
         parts.append(f"## {what}\n\n{first_line(kind)}\n")
         parts.append(table(fields(kind), sentences(kind)))
@@ -123,6 +127,8 @@ def type_of(name: str, kind: Any) -> str:
     """A type in words."""
     if name in SECTIONS or name == "recipe":
         return f"section, see {'below' if name == 'recipe' else f'[below](#{name})'}"
+    if name == "controller":
+        return f"{' or '.join(f'`{each}`' for each in [FIXED, *CONTROLLERS])}, or a section with that `name`, see below"
     if name in ("gates", "budget", "decontaminate"):
         return f"section, see [below](#server{name})"
     if name == "streams" or (name == "writers" and "WriterSection" in str(kind)):

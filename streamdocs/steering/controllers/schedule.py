@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from streamdocs._base.typed import exact_fraction
 from streamdocs.errors import ConfigError
@@ -24,7 +25,7 @@ class Schedule(Controller):
 
     name: ClassVar[str] = "schedule"
 
-    floor: float = 0.0
+    floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
     shares: Mapping[int, Mapping[str, float | str]] = field(default_factory=dict)
     ramp: bool = False
 
