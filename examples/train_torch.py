@@ -37,6 +37,18 @@ def save(state: dict[str, object], path: Path) -> None:
     os.replace(unfinished, path)
 
 
+def train_on(
+    batch: dict[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One step: the loss of each token, and their mean."""
+    losses = token_losses(model(batch["input_ids"], batch.get("sequence_id")), batch["labels"])
+    loss = losses.sum() / (batch["labels"][:, 1:] != -100).sum()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return losses.detach(), loss.detach()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_file", type=Path)
@@ -81,11 +93,7 @@ def main() -> None:
             if arguments.record:
                 record(arguments.record, done, rank, batch["input_ids"])
             batch = {name: column.to(device) for name, column in batch.items()}  # noqa: PLW2901
-            losses = token_losses(trained(batch["input_ids"], batch.get("sequence_id")), batch["labels"])
-            loss = losses.sum() / (batch["labels"][:, 1:] != -100).sum()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            losses, loss = train_on(batch, trained, optimizer)
             if dataset.ledgers:
                 dataset.report(batch, losses)
             done += 1

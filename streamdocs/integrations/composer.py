@@ -17,9 +17,9 @@ class MegadocMonitor(Callback):
     several synthetic streams, ``megadocs/NAME/reuse`` and so on of each; where streams are more than two,
     ``loss/stream/NAME`` of each.
 
-    What it looks at it also reports to the dataset, for a controller that moves the mixture: the losses of these batches,
-    and after each evaluation what is held out. A controller knows as much of a window as is looked at of it, so that
-    ``interval`` should be some times shorter than a window.
+    What it looks at it also reports to the dataset, for a controller that moves the mixture: the losses of these
+    batches, and after each evaluation what is held out. A controller knows as much of a window as is looked at of it, so
+    that ``interval`` should be some times shorter than a window.
 
     Args:
         dataset: The training dataset.
