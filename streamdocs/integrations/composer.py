@@ -18,8 +18,8 @@ class MegadocMonitor(Callback):
     ``loss/stream/NAME`` of each.
 
     What it looks at it also reports to the dataset, for a controller that moves the mixture: the losses of these
-    batches, and after each evaluation what is held out. A controller knows as much of a window as is looked at of it, so
-    that ``interval`` should be some times shorter than a window.
+    batches, and after each evaluation what is held out. A controller knows as much of a window as is looked at of it,
+    so that ``interval`` should be some times shorter than a window.
 
     Args:
         dataset: The training dataset.

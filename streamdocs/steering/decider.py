@@ -87,6 +87,7 @@ class Decider:
             lost=tuple(lost),
             held_out=tuple(held_out),
             taken=tuple(each for each in taken if each >= window - LATEST - 1),
+            evaluated=held_out[-1].position if held_out else (last.evaluated if last else -1),
             silent=silent,
             state={"controller": dict(step.state), "rewards": rewarded},
         )

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import zstandard
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from streamdocs._base.arrays import Count
 from streamdocs._base.hashing import canonical, digest128
@@ -31,6 +31,7 @@ class Decision:
         why: In a few words.
         lost, held_out: What was reported since the decision before.
         taken: The newest windows whose reports were taken into account, by any decision.
+        evaluated: Position of the last evaluation that was taken into account, by any decision; -1 for none.
         silent: Windows in a row, up to this, for which nothing was reported.
         state: What the controller, and what makes rewards, remember.
     """
@@ -44,6 +45,7 @@ class Decision:
     lost: tuple[Lost, ...] = ()
     held_out: tuple[HeldOut, ...] = ()
     taken: tuple[Count, ...] = ()
+    evaluated: Annotated[int, Field(ge=-1, lt=1 << 62)] = -1
     silent: Count = 0
     state: Mapping[str, Any]
 
@@ -55,12 +57,6 @@ class Decision:
     def after(self) -> tuple[int, ...]:
         """Sequences of each arm before the next window."""
         return tuple(before + count for before, count in zip(self.before, self.counts, strict=True))
-
-    @property
-    def evaluated(self) -> int:
-        """Position of the last evaluation that was taken into account; -1 for none."""
-        found = self.state.get("rewards", {}).get("held_out")
-        return int(found[0]) if found else -1
 
     @property
     def digest(self) -> str:

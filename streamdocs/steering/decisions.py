@@ -78,7 +78,11 @@ class Decisions:
             first -= 1
         last = self.of(first - 1) if first else None
         for number in range(first, window + 1):
-            last = self.adopt(self._decided(number, last))
+            try:
+                decision = self._decided(number, last)
+            except (LookupError, TypeError, ValueError) as error:  # it is not what any controller remembers
+                raise self._unreadable(number - 1, error) from error
+            last = self.adopt(decision)
         return self.of(window)
 
     def assume(self, decisions: Sequence[Decision]) -> None:
@@ -121,10 +125,7 @@ class Decisions:
                 if decision.window != window or len(decision.shares) != len(self.arms.names):
                     raise ValueError("it is another one")
             except ValueError as error:
-                raise StoreError(
-                    f"the decision on window {window} in store {self._the_store.location} cannot be read ({error}): "
-                    "restore the store, or import an exported ledger of the run"
-                ) from error
+                raise self._unreadable(window, error) from error
             return decision
 
     def adopt(self, decision: Decision) -> Decision:
@@ -183,6 +184,12 @@ class Decisions:
             return np.zeros(len(self.arms.names))
         before = self._mixture.before
         return np.array([before(each, stop) - before(each, start) for each in self.streams], np.float64)
+
+    def _unreadable(self, window: int, error: Exception) -> StoreError:
+        return StoreError(
+            f"the decision on window {window} in store {self._the_store.location} cannot be read ({error}): restore "
+            "the store, or import an exported ledger of the run"
+        )
 
     @property
     def _the_store(self) -> Store:

@@ -29,6 +29,11 @@ from streamdocs.ledger.file import MAGIC, LedgerFile, differences, export_ledger
 from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.ledger.windows import Reseal, read_reseals, window_key, windows_in_use
 from streamdocs.recipes.keys import Key
+from streamdocs.steering.controllers import Arms, Ucb
+from streamdocs.steering.decider import Decider
+from streamdocs.steering.decision import Decision
+from streamdocs.steering.reports import HeldOut, Reports
+from streamdocs.steering.rewards import Lost
 from streamdocs.store import LmdbStore
 from streamdocs_server.work.lanes.leases import Leases
 from streamdocs_server.work.retire import Retirer
@@ -105,6 +110,42 @@ def manifest(data: bytes) -> None:
     except ValueError:
         return
     assert 0 <= found.unit_rows < 1 << 62 and found.after.window >= 0
+
+
+DECISION = Decider(Ucb(), Arms(("a", "b"), np.array([0.5, 0.5])), 64, 1).decide(
+    3, 32, None, [Lost(1, (50.0, 40.0), (10, 9), (16, 16))], [HeldOut(64, 4.0)], [np.array([16.0, 16.0])]
+)
+
+
+@target(st.one_of(damaged(DECISION.pack()), bodies, changed(vars(DECISION), values).map(to_msgpack).map(frame)))
+def decision(data: bytes) -> None:
+    try:
+        with little_memory():
+            found = Decision.unpack(data)
+    except ValueError:
+        return
+    assert len(found.shares) == len(found.counts) and str(found) and found.evaluated < 1 << 62
+
+
+reported = st.tuples(st.floats() | values, st.integers(-1, 9) | values, st.binary(max_size=40), st.binary(max_size=80))
+
+
+@target(st.tuples(st.one_of(damaged(b"r" * 40), bodies, reported.map(to_msgpack).map(frame)), packed))
+def report(values: tuple[bytes, bytes]) -> None:
+    data, evaluation = values
+    reports = Reports(_reports_store(), bytes(16), 8, 16)
+    reports._store.update(reports._key(3) + bytes(4), lambda _: data)
+    reports._store.update(reports._held_out_key(3), lambda _: evaluation)
+    losses = reports.losses(3)
+    assert losses is None or not np.isinf(losses).any()
+    assert all(np.isfinite(each.loss) for each in reports.held_out(-1, 9))
+    reports.add(0, 3, np.arange(2), np.ones((2, 8), np.float32))
+    assert reports.losses(3) is not None
+
+
+@functools.cache
+def _reports_store() -> LmdbStore:
+    return LmdbStore(folder() / "store")
 
 
 EDITION_PARTS = [*pack_edition(numbers_edition())]

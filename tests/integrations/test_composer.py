@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryFile
 
+import numpy as np
 import pytest
 import yaml
 
@@ -16,6 +17,7 @@ from conftest import generate, make_corpus, make_run, make_texts
 from streamdocs import Stitch, StreamingMegadocDataset
 from streamdocs.corpus.reader import Corpus
 from streamdocs.demo.report import replayed
+from streamdocs.steering.reports import Reports
 from streamdocs.store import LmdbStore
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -115,6 +117,11 @@ def test_stopped_in_and_between_epochs_it_reads_what_an_uninterrupted_run_reads(
     assert {"loss/web", "loss/synthetic"} <= set(first)
     assert expected[10]["metrics"]["megadocs/reuse"] > first["megadocs/reuse"]
     assert any("metrics/holdout_long/loss" in line["metrics"] for line in expected)
+
+    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=8)
+    reports = Reports(dataset.store, dataset.run.id, dataset.run.mixture.window, dataset.run.mixture.max_seq_len)
+    assert len(reports.windows()) > 2 and np.nanmax(reports.losses(0)) < 10
+    assert {72, 144, 216, 288} <= {each.position for each in reports.held_out(-1, 1000)}
 
 
 def test_a_plain_loop_goes_on_after_a_stop(run_file, tmp_path):

@@ -1,5 +1,6 @@
 """What all controllers have in common: a step from a state and what was seen to the next state and shares."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
@@ -10,6 +11,8 @@ from pydantic import ConfigDict, Field
 
 from streamdocs._base.typed import check_types
 from streamdocs.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 #: What a controller remembers: numbers by name, which msgpack packs.
@@ -126,6 +129,14 @@ class Learner(Controller):
     reward: Reward = "auto"
     lag: Annotated[int, Field(ge=1, le=1000)] = 1
     patience: Annotated[int, Field(ge=1)] = 32
+
+    def check(self, arms: Arms) -> None:
+        """As of every controller."""
+        super().check(arms)
+        if self.reward == "loss":
+            log.warning(
+                "controller %s: by raw loss, what cannot be learned is the best: noise has the highest", self.name
+            )
 
     @staticmethod
     def judged(seen: Sequence[Seen]) -> list[Seen]:
