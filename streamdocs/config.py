@@ -263,7 +263,8 @@ class RunFile(Section):
         ours |= {"local": self.corpus, "generator": writer, "keep_checkpoints": self.server.keep_checkpoints}
         if self.streams is not None:
             del ours["synthetic_fraction"]
-        if given.get("split", "train") != "train":  # nothing is written for what is held out
+        if given.get("split", "train") != "train":  # nothing is written for what is held out, and no share moves
+            ours["controller"] = None
             given = {**({"synthetic_fraction": 0} if self.streams is None else {"streams": self._web_streams}), **given}
         if self.streams is not None or exact_fraction({**ours, **given}["synthetic_fraction"]):
             self._check_scope(ours, given)

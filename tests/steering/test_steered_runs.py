@@ -4,10 +4,11 @@ from collections import Counter
 
 import pytest
 import torch
+import yaml
 from streaming import StreamingDataLoader
 
-from conftest import generate, make_dataset
-from streamdocs import Rephrase
+from conftest import generate, make_corpus, make_dataset, make_texts
+from streamdocs import Rephrase, StreamingMegadocDataset
 from streamdocs.errors import ConfigError, FingerprintError, LedgerFileError, StoreError
 from streamdocs.ledger.file import differences, export_ledger, import_ledger
 from streamdocs.ledger.verification import verify
@@ -220,6 +221,19 @@ def test_a_damaged_decision_is_told(small_corpus, own):
 def test_a_controller_that_cannot_be_is_refused(small_corpus, own, controller, said):
     with pytest.raises(ConfigError, match=said):
         steered(small_corpus, own, controller)
+
+
+def test_what_is_held_out_is_read_without_any_controller(tmp_path):
+    corpus = make_corpus(tmp_path, make_texts(60), holdout=0.3)
+    recipe = {"name": "rephrase", "generations": 2}
+    streams = {"web": {"share": "1/2"}, **{name: {"share": "1/4", "recipe": recipe} for name in ("a", "b")}}
+    mix = {"max_seq_len": 64, "window": 16, "controller": {"name": "exp3", "floor": 0.1}}
+    fields = {"corpus": str(corpus), "store": "store", "streams": streams, "mix": mix}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({**fields, "generator": {"model": "template", "revision": "1"}}))
+    held_out = StreamingMegadocDataset.from_run_file(tmp_path / "run.yaml", batch_size=2, split="holdout")
+    assert held_out.run.decisions is None and held_out[0]["input_ids"].shape == (64,)
+    dataset = StreamingMegadocDataset.from_run_file(tmp_path / "run.yaml", batch_size=2)
+    assert dataset.run.decisions.arms.names == ("a", "b") and "exp3" in dataset.run.fingerprint["controller"]
 
 
 def test_one_stream_cannot_be_steered(small_corpus, own):
