@@ -590,7 +590,6 @@ def test_examples_of_programs(name, styles, sglang, few_documents, tmp_path):
 
 
 @needs_sglang
-@exhaustive
 def test_two_writers_at_once_of_which_one_is_killed(sglang, tiny_model, few_documents, tmp_path):
     writers = {
         "small": {"engine": "sglang", "endpoint": sglang.url, "model": "tiny"},
