@@ -17,6 +17,8 @@ from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
 from streamdocs.generations.diversity import diversity_rows
 from streamdocs.generations.progress import read_tallies, total
+from streamdocs.learning.attribution import by_author
+from streamdocs.learning.reported import Reported
 
 _MOST_POSITIONS = 12
 #: At either end of a run.
@@ -69,6 +71,8 @@ def _account(found: Audit, dataset: StreamingMegadocDataset, document: int | Non
     if not all(stream.recipe.is_plain for stream in found.run.synthetic):
         console.print(authors_table(summary["authors"]))
     console.print(windows_table(summary["windows"]))
+    if lost := losses_of(found, dataset):
+        console.print(losses_table(lost))
     read, asked, (before, after) = summary["sequences"], summary["asked"], summary["web_passes"]
     reuse = ", ".join(f"{count:,} {f'{times}x' if times else 'in part'}" for times, count in found.reuse().items())
     lines = [
@@ -92,7 +96,7 @@ def _account(found: Audit, dataset: StreamingMegadocDataset, document: int | Non
     console.print("\n".join(lines), highlight=False)
     if document is not None:
         console.print(document_table(found, document))
-    return {**summary, "rejected": rejected}
+    return {**summary, "rejected": rejected, **({"losses": lost} if lost else {})}
 
 
 def rejected_causes(dataset: StreamingMegadocDataset) -> dict[str, dict[str, int]]:
@@ -133,6 +137,26 @@ def authors_table(authors: list[dict[str, Any]]) -> Table:
     for row in authors:
         names = (printable(str(row.get(name, ""))) for name in columns)
         table.add_row(*names, f"{row['generations']:,}", f"{row['tokens']:,}", f"{row['tokens'] / whole:.2%}")
+    return table
+
+
+def losses_of(found: Audit, dataset: StreamingMegadocDataset) -> list[dict[str, Any]]:
+    """What training lost in windows that begin within an account, by stream, style and writer; where it reported."""
+    if not (dataset.store and dataset.ledgers):
+        return []
+    reported, size = Reported(found.run, dataset.store), found.run.mixture.window
+    windows = [each for each in reported.windows() if found.positions.start <= each * size < found.positions.stop]
+    read = (each for window in windows if (each := reported.read(window)))
+    found_of = by_author(stretches for _, each in read for stretches in each)
+    return [{**author._asdict(), "tokens": loss.tokens, "loss": loss.mean} for author, loss in found_of]
+
+
+def losses_table(losses: list[dict[str, Any]]) -> Table:
+    """Mean loss in nats a token, as training reported it, of each kind of text, style and writer."""
+    table = Table("stream", "kind", "style", "writer", "tokens", "loss", title="loss")
+    for row in losses:
+        names = (printable(row[name]) for name in ("stream", "kind", "style", "writer"))
+        table.add_row(*names, f"{row['tokens']:,}", f"{row['loss']:.4f}")
     return table
 
 

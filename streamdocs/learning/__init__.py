@@ -1,0 +1,1 @@
+"""What the student has learned, and what it has yet to: losses of what was read, by what it was read of."""
