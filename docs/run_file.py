@@ -20,6 +20,7 @@ from streamdocs.config import RunFile
 from streamdocs.corpus import Condition
 from streamdocs.recipes import RECIPES
 from streamdocs.recipes.keys import Generator
+from streamdocs.recipes.rules import ErrorRule
 from streamdocs.sections import BudgetSection, DecontaminateSection, MixSection, Section, ServerSection, StreamSection
 from streamdocs.steering.controllers import CONTROLLERS, FIXED
 from streamdocs.writers import GeneratorSection, WriterSection
@@ -56,6 +57,8 @@ def page() -> str:
         parts.append(table(fields(kind), sentences(kind, *others)))
     parts.append("## `recipe`\n\nFields of every recipe, beside its `name`; `styles` are in [styles.md](styles.md).\n")
     parts.append(table(fields(Recipe), sentences(Recipe)))
+    parts.append("## `recipe.errors`\n\nWhich documents rounds say more of: see [errors.md](errors.md).\n")
+    parts.append(table(fields(ErrorRule), sentences(ErrorRule)))
     common = [*fields(Recipe)]
     for name, recipe in RECIPES.items():
         parts.append(f"## `recipe`, with `name: {name}`\n\n{first_line(recipe)}\n")
@@ -125,8 +128,9 @@ def _plain(text: str) -> str:
 
 def type_of(name: str, kind: Any) -> str:
     """A type in words."""
-    if name in SECTIONS or name == "recipe":
-        return f"section, see {'below' if name == 'recipe' else f'[below](#{name})'}"
+    named = {"recipe": "below", "errors": "[below](#recipeerrors)", **{each: f"[below](#{each})" for each in SECTIONS}}
+    if name in named:
+        return f"section, see {named[name]}"
     if name == "controller":
         return f"{' or '.join(f'`{each}`' for each in [FIXED, *CONTROLLERS])}, or a section with that `name`, see below"
     if name in ("gates", "budget", "decontaminate"):

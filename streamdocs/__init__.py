@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     )
     from streamdocs.recipes.keys import Generator
     from streamdocs.recipes.programs.program import Program, Step
+    from streamdocs.recipes.rules import ErrorRule
 
 __all__ = [
     "Answer",
     "Append",
     "Correct",
+    "ErrorRule",
     "Generator",
     "Judge",
     "Program",
@@ -45,6 +47,7 @@ __all__ = [
 
 # Importing torch and streaming takes seconds, and `streamdocs info` needs neither.
 _MODULES = {
+    "ErrorRule": "recipes.rules",
     "Generator": "recipes.keys",
     "Program": "recipes.programs.program",
     "Step": "recipes.programs.program",

@@ -1,14 +1,17 @@
-"""Documents: the sources of most streams."""
+"""Documents: the sources of streams, and what of a corpus their units are made of."""
 
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from streamdocs._base.arrays import Int32s, Ints
+from streamdocs._base.arrays import Int32s, Ints, Tokens
 from streamdocs._base.hashing import digest128
 from streamdocs.corpus.columns.conditions import Where
 from streamdocs.corpus.reader import Corpus
+from streamdocs.recipes import Recipe
+from streamdocs.recipes.boundaries import TokenBoundaries
+from streamdocs.recipes.layout import Part
 from streamdocs.schedule.sources import Sources
 
 
@@ -79,3 +82,17 @@ class Documents(Sources):
         """Of all of them."""
         every = self.corpus.tokens_per_document
         return int((every if self.chosen is None else every[self.chosen]).sum())
+
+
+def moved_cuts(corpus: Corpus, boundaries: TokenBoundaries, documents: Ints, counts: Ints, cuts: Ints) -> Ints:
+    """The cuts of some documents, ``counts`` (documents,) of each, where they are nearest to a boundary."""
+    documents, counts = documents[counts > 0], counts[counts > 0]
+    return boundaries.nearest(corpus.tokens_of(documents), corpus.tokens_per_document[documents], cuts, counts)
+
+
+def constant_tokens(corpus: Corpus, recipe: Recipe) -> dict[Part, Tokens]:
+    """The tokens of each constant part of a recipe's units."""
+    marks = {Part.SEPARATOR: "separator", Part.OPEN: "open_mark", Part.CLOSE: "close_mark"}
+    tokens = corpus.encode_marks([getattr(recipe, name, "") for name in marks.values()])
+    ends = [np.array([] if token is None else [token], corpus.dtype) for token in corpus.ends]
+    return dict(zip([*marks, Part.BOS, Part.EOS], [*tokens, *ends], strict=True))

@@ -5,17 +5,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamdocs._base.arrays import Int32s, Ints, Tokens
+from streamdocs._base.arrays import Int32s, Ints
 from streamdocs._base.hashing import canonical, digest128, fingerprint
-from streamdocs.corpus.reader import Corpus
-from streamdocs.documents import Documents
+from streamdocs.documents import Documents, constant_tokens, moved_cuts
 from streamdocs.plans.drawing import Drawn, drawn
 from streamdocs.plans.editions import Editions
+from streamdocs.plans.hard import HardPlans
 from streamdocs.plans.plans import Plans
 from streamdocs.recipes import Recipe, Rephrase
-from streamdocs.recipes.boundaries import TokenBoundaries
 from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Key, Keyring, Writers
 from streamdocs.recipes.layout import WEB_LAYOUT, Layout, Part
+from streamdocs.recipes.programs.tasks import Task
 from streamdocs.schedule.mixture import SYNTHETIC, Mixture, WhenBehind
 from streamdocs.schedule.order import Shuffle, SourceOrder
 from streamdocs.schedule.packing import Packer, Units
@@ -24,6 +24,9 @@ from streamdocs.store import Store
 
 #: In place of a stream's name: what is written for the graph, and not read.
 CONCEPTS = "(concepts)"
+#: Cycles between two items about one document: more than there are, and no multiple of any small number, by which the
+#: choices of a program go.
+_REPEAT = (1 << 32) + 15
 
 
 class Author(NamedTuple):
@@ -73,6 +76,8 @@ class GenerationScope:
             its = SourceOrder(sources.shard_sizes, order.shuffle, CONCEPTS, sources.chosen, len(corpus.documents))
             self.concepts = GenerationScope(sources, graph.concepts, writers, its, CONCEPTS)
             self.plans = Plans(self.id, sources, graph.walks)
+        #: Where some items are about hard documents in the place of others: which.
+        self.hard = HardPlans(self.id, sources, recipe.errors, recipe.cycle) if recipe.errors else None
         #: The same by field, to name those in which two scopes differ.
         self.fields: dict[str, Any] = {
             "corpus": corpus.digest,
@@ -109,7 +114,9 @@ class GenerationScope:
         return Author(task.style, " + ".join(names))
 
     def attach(self, store: Store) -> None:
-        """From now on, take from a store what was sealed of the graph, where items are about walks through one."""
+        """From now on, take from a store what was sealed of what items are about, where these are not documents."""
+        if self.hard:
+            self.hard.attach(store)
         if self.plans and self.concepts and self.recipe.graph:
             self.plans.attach(store)
             self.editions = Editions(store, self.concepts.id, self.recipe.graph)
@@ -117,9 +124,18 @@ class GenerationScope:
     def text(self, document: int, round: int) -> str:
         """What the texts of an item may be copies of: its document, or those that are nearest to its walks."""
         if self.plans is None:
-            return self.sources.text(document)
+            return self.sources.text(self.about(document, round)[0])
         nearest = [number for each in self.walks(document, round) for number in each.walk.documents]
         return "\n\n".join(map(self.sources.text, dict.fromkeys(nearest)))
+
+    def about(self, document: int, round: int) -> tuple[int, int]:
+        """The document that an item is about, and the number of the item among those: 0 is a document's own."""
+        return (document, 0) if self.hard is None else self.hard.item(document, round)
+
+    def tasks(self, document: int, round: int) -> list[Task]:
+        """How the text of each slot of an item comes to be: of items about one document, no two ask the same."""
+        _, number = self.about(document, round)
+        return [task.of_cycle(number * _REPEAT) for task in self.recipe.tasks_of_round(round)]
 
     def edition(self, round: int) -> int | None:
         """The number of the edition that a round's walks are from; None where items are about documents."""
@@ -134,6 +150,8 @@ class GenerationScope:
 
     def key(self, document: int, round: int) -> Key:
         """Under which a round of generations of a document is."""
+        if self.hard:
+            return self.keyring.key(self.hard.digest(document, round), round)
         (digest,) = self._source_digests(np.array([document]), np.array([round]))
         return self.keyring.key(digest, round)
 
@@ -146,6 +164,8 @@ class GenerationScope:
         return self.keyring.checks(self._source_digests(documents, rounds), rounds.tolist())
 
     def _source_digests(self, documents: Ints, rounds: Ints) -> list[bytes]:
+        if self.hard:
+            return self.hard.digests(documents, rounds)
         return self.plans.digests(documents, rounds) if self.plans else self.sources.digests(documents)
 
     def shares_with(self, other: "GenerationScope") -> bool:
@@ -210,8 +230,8 @@ class Stream:
         self.corpus = corpus = sources.corpus
         self.recipe = recipe
         self.order = SourceOrder(sources.shard_sizes, shuffle, label, sources.chosen, len(corpus.documents))
-        self.constants = _constants(corpus, recipe)
-        move = partial(_moved_cuts, corpus, corpus.boundaries) if recipe.cuts_at_boundaries else None
+        self.constants = constant_tokens(corpus, recipe)
+        move = partial(moved_cuts, corpus, corpus.boundaries) if recipe.cuts_at_boundaries else None
         self.packer = Packer(recipe, layout, self.constants, move)
 
     def unit_tokens(self, units: Units) -> Ints:
@@ -272,16 +292,3 @@ class SyntheticStream(Stream):
     def rows(self, window: int) -> range:
         """Its sequences in a window, by their numbers in it."""
         return self.mixture.rows(self.number, window)
-
-
-def _moved_cuts(corpus: Corpus, boundaries: TokenBoundaries, documents: Ints, counts: Ints, cuts: Ints) -> Ints:
-    """The cuts of some documents, ``counts`` (documents,) of each, where they are nearest to a boundary."""
-    documents, counts = documents[counts > 0], counts[counts > 0]
-    return boundaries.nearest(corpus.tokens_of(documents), corpus.tokens_per_document[documents], cuts, counts)
-
-
-def _constants(corpus: Corpus, recipe: Recipe) -> dict[Part, Tokens]:
-    marks = {Part.SEPARATOR: "separator", Part.OPEN: "open_mark", Part.CLOSE: "close_mark"}
-    tokens = corpus.encode_marks([getattr(recipe, name, "") for name in marks.values()])
-    ends = [np.array([] if token is None else [token], corpus.dtype) for token in corpus.ends]
-    return dict(zip([*marks, Part.BOS, Part.EOS], [*tokens, *ends], strict=True))

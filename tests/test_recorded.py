@@ -29,7 +29,7 @@ EARLY_WINDOWS = 2
 
 
 #: What segments say since the first of these were recorded, and with it what follows: no part of the digests.
-_SINCE = re.compile(r", stream='\w+', style=.*?, steps=\(.*?\)(?:, walk=None)?")
+_SINCE = re.compile(r", stream='\w+', style=.*?, steps=\(.*?\)(?:, walk=None)?|, about=None")
 
 
 @dataclass(frozen=True)

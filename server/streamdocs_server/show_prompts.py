@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,7 +104,8 @@ def _scopes(stream: SyntheticStream, name: str | None, writers: Writers) -> list
     names = list(RECIPES) if name == "all" else [name or own.name]
     if not set(names) <= {*RECIPES, own.name}:
         raise ConfigError(f"--recipe {name}: it is one of {', '.join(RECIPES)} or all")
-    # The stream's own recipe is the run's, prompt and all.
+    # The stream's own recipe is the run's, prompt and all; which documents are hard is settled when a round begins.
+    own = replace(own, errors=None)
     recipes = [own if own.name == each else RECIPES[each](generations=own.generations) for each in names]
     return [GenerationScope(stream.sources, each, writers, stream.order, stream.name) for each in recipes]
 

@@ -25,6 +25,7 @@ class Generation:
 
     Args:
         stream, document, round: What it was written for.
+        about: The document that it is about, where that is a hard one in the place of ``document``; otherwise None.
         number: Which of the round, where it is stored; None for a text of the sample of rejected ones.
         cause: Why it was rejected; None where it was accepted.
         text: As it is read, or as it came where it was rejected; None where that was not kept.
@@ -36,6 +37,7 @@ class Generation:
     number: int | None
     cause: str | None
     text: str | None
+    about: int | None = None
 
 
 def generations_of(store: Store, scope: GenerationScope) -> Iterator[Generation]:
@@ -46,14 +48,20 @@ def generations_of(store: Store, scope: GenerationScope) -> Iterator[Generation]
             for document in scope.generation_order.sources_of(block).tolist():
                 yield from _stored(snapshot, scope, document, block.round)
     for each in read_rejected(store, scope):
-        yield Generation(scope.stream, each.document, each.round, None, each.cause, each.text)
+        about = _about(scope, each.document, each.round)
+        yield Generation(scope.stream, each.document, each.round, None, each.cause, each.text, about)
 
 
 def _stored(snapshot: Snapshot, scope: GenerationScope, document: int, round: int) -> Iterator[Generation]:
     key = scope.key(document, round)
     if record := decode_text(key, snapshot.get("texts", key.digest)):  # it may have retired
         for number, (text, cause) in enumerate(zip(record.texts, record.causes, strict=True)):
-            yield Generation(scope.stream, document, round, number, cause, text)
+            yield Generation(scope.stream, document, round, number, cause, text, _about(scope, document, round))
+
+
+def _about(scope: GenerationScope, document: int, round: int) -> int | None:
+    about, repeat = scope.about(document, round)
+    return about if repeat else None
 
 
 def show_generations(
@@ -96,8 +104,9 @@ def show_generations(
             continue
         number = "" if each.number is None else f", generation {each.number}"
         name = f"{each.stream}, " if len(scopes) > 1 else ""
+        about = "" if each.about is None else f"{each.about} in the place of "
         console.print(
-            f"--- {name}document {each.document}, round {each.round}{number}: {_verdict(each)}", highlight=False
+            f"--- {name}document {about}{each.document}, round {each.round}{number}: {_verdict(each)}", highlight=False
         )
         for name, text in (("document" if scope.plans is None else "documents", source), ("text", each.text)):
             shown = "(not kept)" if text is None else printable(text[:_EXCERPT]) + " …" * (len(text) > _EXCERPT)

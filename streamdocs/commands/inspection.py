@@ -101,6 +101,8 @@ def segments_table(dataset: StreamingMegadocDataset, position: int, segments: It
     for segment in segments:
         text = dataset.corpus.tokenizer.decode(tokens[segment.start : segment.stop])
         document = f"{segment.document} ({stream.corpus.document_digest(segment.document).hex()[:8]})"
+        if segment.about is not None:
+            document = f"{segment.about} in the place of {document}"
         if walk := segment.walk:
             document = f"walk {walk.number} of edition {walk.edition}: {', '.join(map(str, walk.documents))}"
         generation = "" if segment.generation is None else "{}/{}".format(*segment.generation)

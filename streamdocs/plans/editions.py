@@ -13,7 +13,7 @@ from streamdocs.errors import StoreError
 from streamdocs.graph.edition import Edition
 from streamdocs.graph.packing import pack_edition, unpack_edition
 from streamdocs.graph.walks import Walks
-from streamdocs.recipes.graphs import GraphRule
+from streamdocs.recipes.rules import GraphRule
 from streamdocs.store import Snapshot, Store
 
 _HEADER = TypeAdapter(tuple[Count, Count, Count, Count])

@@ -33,6 +33,7 @@ class Segment(NamedTuple):
     style, writer: Of a generation: how it was written, and by whom. steps: keys of what the steps of its program gave,
         as far as the store has them.
     walk: Of a generation that is about a walk through a graph; ``document`` is then the one in whose place it is read.
+    about: Of a generation about a hard document in the place of another: that document.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Segment(NamedTuple):
     writer: str | None = None
     steps: tuple[str, ...] = ()
     walk: "WalkSegment | None" = None
+    about: int | None = None
 
 
 class WalkSegment(NamedTuple):
@@ -222,9 +224,10 @@ def _segment(section: Section, piece: int, start: int, stop: int, offset: int) -
     if part == Part.GENERATION and isinstance(stream, SyntheticStream):
         at = track.pieces.generation[piece]
         round, number = int(track.units.rounds[at]), int(track.units.numbers[at])
-        key = stream.scope.key(document, round).digest.hex()
-        where = _kind(part, stream.recipe), start, stop, document, offset
-        return Segment(*where, (round, number), key, stream.name, *stream.scope.author(round, number))
+        scope, where = stream.scope, (_kind(part, stream.recipe), start, stop, document, offset)
+        (about, repeat), key = scope.about(document, round), scope.key(document, round).digest.hex()
+        found = Segment(*where, (round, number), key, stream.name, *scope.author(round, number))
+        return found._replace(about=about) if repeat else found
     return Segment(_kind(part, stream.recipe), start, stop, document, offset, None, None, stream.name)
 
 

@@ -21,13 +21,13 @@ from streamdocs._base.arrays import Ints
 from streamdocs._base.hashing import digest128
 from streamdocs._base.typed import check_types
 from streamdocs.errors import ConfigError
-from streamdocs.recipes.graphs import GraphRule
 from streamdocs.recipes.layout import Layout
 from streamdocs.recipes.programs.program import MOST_TOKENS, Program, Step
 from streamdocs.recipes.programs.styles import style
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER, Task, deal, make_tasks
 from streamdocs.recipes.prompts import load_prompt, placeholders
 from streamdocs.recipes.request import Request
+from streamdocs.recipes.rules import ErrorRule, GraphRule
 
 #: In ``slots_of_sweep``: this sweep reads the web document itself.
 WEB_UNIT = -1
@@ -51,6 +51,7 @@ class Recipe:
             programs; in a run file, also names of files with one.
         writers: Who writes, where that is not the default writer: names of writers with their weights, which deal the
             slots; names of steps with the name of their writer.
+        errors: How rounds after the first say more of the documents on which the student errs most; default not at all.
 
     Raises:
         ConfigError: A value of another type, a number that cannot be, or a prompt without its placeholder.
@@ -73,6 +74,7 @@ class Recipe:
     max_tokens: int = 1024
     styles: Mapping[str | Program, int] | None = None
     writers: Mapping[str, int | str] | None = None
+    errors: ErrorRule | None = None
 
     def __post_init__(self) -> None:
         check_types(self, f"recipe {self.name}")
@@ -92,6 +94,8 @@ class Recipe:
             raise ConfigError(f"{self.name}: max_tokens={self.max_tokens}; from 1 to {MOST_TOKENS:,}")
         if not self.is_plain:
             self._check_programs()
+        if self.errors:
+            self.errors.check(self)
 
     def _check_programs(self) -> None:
         for each in (each for each in fields(self) if self.programs and each.name in ("prompt", "max_tokens")):
@@ -235,8 +239,9 @@ class Recipe:
     @property
     def identity(self) -> dict[str, Any]:
         """Its fields as far as the batches depend on them: all but how long it goes on, and its writers."""
-        omitted = {"rounds", "styles", "writers", *(("prompt", "max_tokens") if self.programs else ())}
+        omitted = {"rounds", "styles", "writers", "errors", *(("prompt", "max_tokens") if self.programs else ())}
         said = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in omitted}
+        said |= {"errors": self.errors.identity} if self.errors else {}
         return said if self.is_plain else {**said, "tasks": self._tasks_part(range(self.generations), 0)}
 
     def request_part(self, round: int, tokenizer_digest: str) -> list[Any]:
@@ -252,7 +257,8 @@ class Recipe:
     def scope(self, tokenizer_digest: str) -> list[Any]:
         """What of it decides which generations are asked for, and in which order."""
         requests = [self.request_part(round, tokenizer_digest) for round in range(self.cycle)]
-        return [requests, self.generations, self.sweeps]
+        errors = [self.errors.identity] if self.errors else []
+        return [requests, self.generations, self.sweeps, *errors]
 
     def requests(self, text: str, places: Sequence[int], round: int) -> list[Request]:
         """The requests of one round for a document of ``text``; ``places`` are its characters at the round's cuts."""

@@ -13,13 +13,13 @@ from streamdocs._base.arrays import Ints
 from streamdocs._base.typed import exact_fraction
 from streamdocs.errors import ConfigError
 from streamdocs.recipes.base import Recipe
-from streamdocs.recipes.graphs import GraphRule
 from streamdocs.recipes.layout import Layout
 from streamdocs.recipes.programs.chunks import head
 from streamdocs.recipes.programs.program import LEAST_CHUNK, MOST_CHARS, MOST_TOKENS, Program, Step
 from streamdocs.recipes.programs.tasks import Task, make_tasks
 from streamdocs.recipes.prompts import fill_prompt, load_prompt
 from streamdocs.recipes.rephrase import Rephrase
+from streamdocs.recipes.rules import GraphRule
 from streamdocs.recipes.stitch import Stitch
 
 Level = Literal[1, 2, 3]

@@ -28,6 +28,7 @@ def test_exported_names():
         "Answer",
         "Append",
         "Correct",
+        "ErrorRule",
         "Generator",
         "Judge",
         "Program",

@@ -28,6 +28,7 @@ from streamdocs.graph.walks import Walks
 from streamdocs.ledger.file import MAGIC, LedgerFile, differences, export_ledger, import_ledger
 from streamdocs.ledger.manifest import Manifest, State
 from streamdocs.ledger.windows import Reseal, read_reseals, window_key, windows_in_use
+from streamdocs.plans.hard import HardPlan
 from streamdocs.recipes.keys import Key
 from streamdocs.steering.controllers import Arms, Ucb
 from streamdocs.steering.decider import Decider
@@ -146,6 +147,19 @@ def report(values: tuple[bytes, bytes]) -> None:
 @functools.cache
 def _reports_store() -> LmdbStore:
     return LmdbStore(folder() / "store")
+
+
+HARD = [4, 9, bytes(16), np.array([3, 10, 1], "<i4").tobytes(), b"\x03\x01\x01"]
+
+
+@target(st.one_of(bodies, changed(HARD, values).map(to_msgpack).map(frame), damaged(frame(to_msgpack(HARD)))))
+def hard_plan(data: bytes) -> None:
+    try:
+        with little_memory():
+            found = HardPlan.unpack(data)
+    except ValueError:
+        return
+    assert (np.diff(found.hard) > 0).all() and len(found.hard) == len(found.counts) and found.first <= found.stop
 
 
 EDITION_PARTS = [*pack_edition(numbers_edition())]

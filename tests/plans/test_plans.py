@@ -13,7 +13,7 @@ from streamdocs.graph.build import build_edition
 from streamdocs.plans.drawing import drawn
 from streamdocs.plans.editions import Editions
 from streamdocs.plans.plans import Plan, Plans
-from streamdocs.recipes.graphs import GraphRule
+from streamdocs.recipes.rules import GraphRule
 from streamdocs.store import LmdbStore
 
 SERIES, NUMBERS = b"s" * 16, np.array([3, 5, 8, 13])

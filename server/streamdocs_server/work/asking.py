@@ -31,5 +31,5 @@ def _fields(corpus: Corpus, walk: Walk, chars: int) -> dict[str, str]:
 
 
 def _text_and_places(scope: GenerationScope, document: int, round: int) -> tuple[str, list[int]]:
-    text = scope.sources.text(document)
+    text = scope.text(document, round)
     return text, scope.cut_places(text, round) if "before" in scope.recipe.fields else []

@@ -111,7 +111,7 @@ class Programs:
             EngineError: A writer cannot be used, and no other goes on.
         """
         item = _Item(document, round)
-        tasks = self.scope.recipe.tasks_of_round(round)
+        tasks = self.scope.tasks(document, round)
         slots = {number: Slot.of(known, number, self.again) for number in range(len(tasks))}
         teams: dict[Team, dict[int, Slot]] = {}
         for number, task in enumerate(tasks):

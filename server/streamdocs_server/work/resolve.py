@@ -93,7 +93,7 @@ class Resolver:
         if not self.scope.recipe.compared:  # otherwise it is not known yet what becomes of them
             self.statistics.outcome.add(written.texts)
         if any(written.texts.texts) and self.scope.is_read:
-            source = await self._read(document, partial(self.scope.text, document, round))
+            source = await self._read(document, round, self.scope.text)
             self.statistics.outcome.compare(self.scope, round, written.texts.texts, source)
         return written
 
@@ -173,7 +173,7 @@ class Resolver:
 
     async def _generate(self, document: int, round: int, known: TextRecord | None) -> Written:
         """All generations of an item; those that are ``known``, and not to be asked for again, are as they were."""
-        asked = await self._read(document, partial(requests, self.scope, document, round))
+        asked = await self._read(document, round, partial(requests, self.scope))
         total = sum(request.n for request, _ in asked)
         texts: list[str | None] = list(known.texts) if known else [None] * total
         causes: list[str | None] = list(known.causes) if known else [None] * total
@@ -198,7 +198,7 @@ class Resolver:
 
     async def _perform(self, document: int, round: int, known: TextRecord | None) -> Written:
         """The same where programs write: what was accepted is found again, step by step."""
-        sources = await self._read(document, partial(sources_of, self.scope, document, round))
+        sources = await self._read(document, round, partial(sources_of, self.scope))
         written = await self._programs.write(document, round, sources, self._earlier(document, round), known)
         if known:
             texts = replace(written.texts, attempts=written.texts.attempts + known.attempts)
@@ -211,9 +211,16 @@ class Resolver:
         return Programs(self.scope, self.committer, self.desk, ask, self.gates, self.statistics, self.again)
 
     def _earlier(self, document: int, round: int) -> set[bytes]:
-        """Digests of the texts of the rounds before, as far back as units draw on them together with this one."""
-        rounds = range(max(0, round - self.scope.recipe.cycle + 1), round)
-        return {digest for each in rounds for digest in self._said(document, each)}
+        """Digests of the texts that would be told twice with this item's.
+
+        They are of the rounds before, as far back as units draw on them together with this one; and of what the round
+        has said so far of a hard document that several of its items are about.
+        """
+        items = [(document, each) for each in range(max(0, round - self.scope.recipe.cycle + 1), round)]
+        if self.scope.hard:
+            about, _ = self.scope.about(document, round)
+            items += [(place, round) for place in self.scope.hard.places(about, round) if place != document]
+        return {digest for item in items for digest in self._said(*item)}
 
     def _said(self, document: int, round: int) -> frozenset[bytes]:
         """Digests of the texts of an item: remembered of those that this server wrote lately, read of others."""
@@ -227,12 +234,13 @@ class Resolver:
         if len(self._lately) > _MOST_REMEMBERED:
             del self._lately[next(iter(self._lately))]
 
-    async def _read(self, document: int, make: Callable[[], _T]) -> _T:
-        """What ``make`` makes of a document, which may have to be downloaded."""
-        if self.scope.plans is None and self.scope.corpus.is_local(document):
-            return make()
+    async def _read(self, document: int, round: int, make: Callable[[int, int], _T]) -> _T:
+        """What ``make`` makes of an item, whose document may have to be downloaded."""
+        about, _ = self.scope.about(document, round)
+        if self.scope.plans is None and self.scope.corpus.is_local(about):
+            return make(document, round)
         async with self._reading:  # one at a time: a shard that many documents wait for is downloaded once
-            return await _in_thread(make)
+            return await _in_thread(partial(make, document, round))
 
     def _judge(
         self, document: int, round: int, seen: set[bytes], completion: Completion, request: Request

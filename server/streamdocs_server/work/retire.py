@@ -112,6 +112,8 @@ class Retirer:
         """The keys of what steps of programs gave for the items of a round, and not also for those that replaced it."""
         if self._scope.recipe.is_plain or any(self._scope.shares_steps_with(other) for other in self._beside):
             return []
+        if self._scope.hard and any(step.once for step in self._scope.recipe.steps):
+            return []  # what is done once may be of a document that another place is about by now
         found: list[bytes] = []
         with self._store.read() as snapshot:
             for source in sources:

@@ -13,8 +13,8 @@ from streamdocs.generations.encoding import decode_text
 from streamdocs.graph.build import build_edition
 from streamdocs.graph.edition import Edition
 from streamdocs.plans.editions import Editions
-from streamdocs.recipes.graphs import GraphRule
 from streamdocs.recipes.programs.concepts import Concepts
+from streamdocs.recipes.rules import GraphRule
 from streamdocs.store import Store
 from streamdocs_server.work.lanes.lane import Lane
 from streamdocs_server.work.lanes.streams import StreamLane

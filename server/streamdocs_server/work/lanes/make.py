@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 
+from streamdocs.learning.hard import HardDocuments
 from streamdocs.run import Run
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
@@ -44,7 +45,9 @@ def make_lanes(
     streams = []
     for stream in run.synthetic:
         beside = [other for other in run.scopes if other.id != stream.scope.id]
-        streams.append(StreamLane(stream, store, resolver(stream.scope), server, max_lead, beside))
+        resolves = resolver(stream.scope)
+        hard = HardDocuments(run, stream, store) if stream.scope.hard else None
+        streams.append(StreamLane(stream, store, resolves, server, max_lead, beside, hard))
     readers: dict[bytes, list[StreamLane]] = {}
     for lane in streams:
         if lane.scope.concepts:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from math import ceil
 
 from streamdocs.generations.progress import Tally, sample_tally
+from streamdocs.learning.hard import HardDocuments
 from streamdocs.ledger.manifest import State
 from streamdocs.ledger.waiting import wanted_beyond
 from streamdocs.ledger.windows import newest_windows
@@ -23,6 +24,7 @@ class StreamLane(Lane):
         stream: The stream.
         max_lead: Documents by which generation may be ahead of the trainer; default all of them once.
         beside: The run's other scopes.
+        hard: What plans its rounds, where they say more of hard documents.
         store, resolver, server: As of a Lane.
     """
 
@@ -34,10 +36,12 @@ class StreamLane(Lane):
         server: str,
         max_lead: int | None,
         beside: Iterable[GenerationScope] = (),
+        hard: HardDocuments | None = None,
     ) -> None:
         super().__init__(store, resolver, server)
         self.retirer = Retirer(store, self.scope, beside)
         self.stream = stream
+        self._hard = hard
         self._max_lead = max_lead or self.order.sources
         # Rounds come in orders of their own, and it waits for all generations of its next document.
         self._whole_rounds = stream.when_behind == "wait" and stream.recipe.cycle > 1
@@ -74,7 +78,9 @@ class StreamLane(Lane):
             self._needed = max(self._needed, self.watermark + max(self._max_lead, BLOCK))
 
     def keep_up(self) -> None:
-        """Retire rounds."""
+        """Read what training reported, and retire rounds."""
+        if self._hard:
+            self._hard.catch_up()
         if self.total_items != self.scope.recipe.cycle * self.order.sources:  # otherwise every round stays in use
             self.retirer.retire()
 
@@ -126,7 +132,9 @@ class StreamLane(Lane):
         return limit if self.order.total_items is None else min(limit, self.order.total_items)
 
     def _is_planned(self, round: int) -> bool:
-        """Whether its walks are settled; they are as soon as there is an edition to draw them from."""
+        """Whether it is settled what it is about; walks are as soon as there is an edition to draw them from."""
+        if self._hard:
+            self._hard.plan(round)
         plans, editions = self.scope.plans, self.scope.editions
         if plans is None or editions is None or plans.find(round):
             return True
