@@ -49,19 +49,28 @@ def make_corpus(folder: Path, documents: int, words: int) -> Path:
 
 def fill_store(run: Run, store: LmdbStore, tokens: int, blocks: int | None = None) -> None:
     """The first blocks of each stream (default all), generations of ``tokens`` random tokens on average; no texts."""
+    noise = np.random.default_rng(1).integers(10, 900, tokens * 4).astype(run.corpus.dtype)
     for stream in run.synthetic:
-        _fill_scope(run, stream, store, tokens, blocks)
+        rng, size = np.random.default_rng(1), stream.recipe.round_size
+
+        def random_bodies(_: int, rng: np.random.Generator = rng, size: int = size) -> list[np.ndarray]:
+            sizes = rng.integers(tokens // 2, tokens * 3 // 2, size).tolist()
+            begins = rng.integers(0, tokens * 2, size).tolist()
+            return [noise[begin : begin + size] for begin, size in zip(begins, sizes, strict=True)]
+
+        fill_stream(stream, store, random_bodies, blocks)
 
 
-def _fill_scope(run: Run, stream: SyntheticStream, store: LmdbStore, tokens: int, blocks: int | None) -> None:
-    rng = np.random.default_rng(1)
+def fill_stream(
+    stream: SyntheticStream, store: LmdbStore, bodies_of: Callable[[int], list[np.ndarray]], blocks: int | None = None
+) -> None:
+    """The first blocks of a stream (default all), with the tokens of a document's next generations; no texts."""
     scope, recipe = stream.scope, stream.recipe
     scope.attach(store)
     if scope.plans:
         for round in range(recipe.cycle):
             scope.plans.seal(round, _EDITION)
     order = scope.generation_order
-    noise = rng.integers(10, 900, tokens * 4).astype(run.corpus.dtype)
     total = recipe.cycle * order.blocks_per_round if blocks is None else blocks
     entries: dict[Table, dict[bytes, bytes]] = {"tokens": {}, "blocks": {}}
     for number in range(total):
@@ -69,12 +78,9 @@ def _fill_scope(run: Run, stream: SyntheticStream, store: LmdbStore, tokens: int
         documents = order.sources_of(block).tolist()
         written = 0
         for document in documents:
-            key = scope.key(document, block.round)
-            sizes = rng.integers(tokens // 2, tokens * 3 // 2, recipe.round_size).tolist()
-            begins = rng.integers(0, tokens * 2, recipe.round_size).tolist()
-            bodies = [noise[begin : begin + size] for begin, size in zip(begins, sizes, strict=True)]
+            key, bodies = scope.key(document, block.round), bodies_of(document)
             entries["tokens"][token_key(scope, key.digest)] = encode_tokens(key, bodies)
-            written += sum(sizes)
+            written += sum(map(len, bodies))
         tally = Tally(len(documents), len(documents) * recipe.round_size, written)
         entries["blocks"][block_key(scope, number)] = tally.pack()
         if len(entries["tokens"]) >= _COMMIT or number == total - 1:

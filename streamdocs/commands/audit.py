@@ -15,6 +15,9 @@ from streamdocs.reading.assembly import Assembler, Section
 from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
 from streamdocs.schedule.packing import DOCUMENT_PARTS, Spans
+from streamdocs.steering.decision import PARTS, Decision
+from streamdocs.steering.recorded import Recorded, rows_of
+from streamdocs.steering.simulation import Judgement, judged
 
 #: Round and number of what is read of a document itself.
 WEB = -1
@@ -49,6 +52,7 @@ class Audit:
         tokens: By stream and kind: ``web``, the recipe's kind, ``bos``, ``eos``, ``separator``, ``open``, ``close``.
         reads: All stretches, sorted by origin, document, round, number and position.
         first: int64 (sources + 1,), where the stretches of each document and generation begin, and where all end.
+        decisions: On the shares of the windows, where they are steered.
     """
 
     run: Run
@@ -57,6 +61,7 @@ class Audit:
     tokens: Counter[tuple[str, str]]
     reads: Reads
     first: Ints
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def streams(self) -> list[str]:
@@ -135,6 +140,27 @@ class Audit:
             found.append({**row, "tokens": tokens, "times": times})
         return found
 
+    def shares(self) -> list[dict[str, Any]]:
+        """By window, the shares that were decided for the synthetic streams, of all of them together, and why."""
+        names = self.run.decisions.arms.names if self.run.decisions else ()
+        return [
+            {
+                "window": made.window,
+                "shares": {name: parts / PARTS for name, parts in zip(names, made.shares, strict=True)},
+                "why": made.why,
+            }
+            for made in self.decisions
+        ]
+
+    def judgements(self) -> list[Judgement]:
+        """What reports said of the streams whose shares move, and these windows' decisions knew."""
+        if (decisions := self.run.decisions) is None:
+            return []
+        recorded = Recorded.of(self.run.mixture, rows_of(self.run.mixture, decisions, decisions.reports))
+        windows = {made.window for made in self.decisions}
+        found = judged(recorded, decisions.reward)
+        return [each for each in found if each.counts and each.window in windows]
+
     def summary(self) -> dict[str, Any]:
         """The mixture as it was asked for and as it came, passes over the web tokens, and tokens by kind."""
         mixture, total = self.run.mixture, sum(self.sequences.values(), Counter[str]())
@@ -160,6 +186,7 @@ class Audit:
             "reuse": self.reuse(),
             "authors": self.authors(),
             "windows": self.windows(),
+            **({"shares": self.shares()} if self.decisions else {}),
         }
 
 
@@ -183,7 +210,8 @@ def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = N
     sequences: dict[int, Counter[str]] = {}
     tokens: Counter[tuple[str, str]] = Counter()
     reads = []
-    for number in range(start // size, -(-stop // size)):
+    windows = range(start // size, -(-stop // size))
+    for number in windows:
         first = number * size
         places = np.arange(max(start - first, 0), min(stop - first, size))
         streams = sequences[first + int(places[0])] = Counter[str]()
@@ -201,7 +229,8 @@ def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = N
     found = Reads(*(column[order] for column in columns))
     new = np.flatnonzero(np.any([np.diff(column) for column in found[:4]], axis=0)) + 1
     edges = np.concatenate([[0], new, [len(order)]])
-    return Audit(run, range(start, stop), sequences, tokens, found, edges)
+    decisions = tuple(map(run.decisions.of, windows)) if run.decisions else ()
+    return Audit(run, range(start, stop), sequences, tokens, found, edges, decisions)
 
 
 def _reads(run: Run, section: Section, spans: Spans, positions: Ints) -> Reads:

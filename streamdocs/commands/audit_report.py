@@ -19,6 +19,7 @@ from streamdocs.generations.diversity import diversity_rows
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.learning.attribution import by_author
 from streamdocs.learning.reported import Reported
+from streamdocs.steering.decision import PARTS
 
 _MOST_POSITIONS = 12
 #: At either end of a run.
@@ -194,8 +195,9 @@ def plot_audit(found: Audit, path: Path) -> None:
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError("--plot needs matplotlib: pip install matplotlib") from error
-    figure = Figure(figsize=(8, 8), layout="constrained")
-    top, middle, bottom = figure.subplots(3)
+    panels = 4 if found.decisions else 3
+    figure = Figure(figsize=(8, 8 / 3 * panels), layout="constrained")
+    top, middle, bottom, *steered = figure.subplots(panels)
     ends = np.array([*list(found.sequences)[1:], found.positions.stop])
     for stream in found.streams:
         so_far = np.array(list(accumulate(counts[stream] for counts in found.sequences.values())))
@@ -216,4 +218,25 @@ def plot_audit(found: Audit, path: Path) -> None:
     reuse = found.reuse()
     bottom.bar([str(times) if times else "in part" for times in reuse], list(reuse.values()), color="tab:purple")
     bottom.set(xlabel="times read in whole", ylabel="generations")
+    for panel in steered:
+        plot_shares(found, panel)
     figure.savefig(path, dpi=110)
+
+
+def plot_shares(found: Audit, panel: Any) -> None:
+    """Plot the shares that were decided, and the rewards that these decisions knew, both from 0 to 1."""
+    assert found.run.decisions
+    names, size = found.run.decisions.arms.names, found.run.mixture.window
+    begins = [made.window * size for made in found.decisions]
+    judgements = found.judgements()
+    for arm, name in enumerate(names):
+        shares = [made.shares[arm] / PARTS for made in found.decisions]
+        panel.step([*begins, begins[-1] + size], [*shares, shares[-1]], where="post", color=f"C{arm}", label=name)
+        alone = [each for each in judgements if not each.seen.together and not np.isnan(each.seen.rewards[arm])]
+        at = [each.window * size for each in alone]
+        panel.plot(at, [each.seen.rewards[arm] for each in alone], ".", color=f"C{arm}", markersize=4)
+    together = [each for each in judgements if each.seen.together]
+    at = [each.window * size for each in together]
+    panel.plot(at, [each.seen.rewards[0] for each in together], "k.", markersize=4, label="reward of all together")
+    panel.set(xlabel="position", ylabel="share of the synthetic part;\ndots: rewards", ylim=(0, 1))
+    panel.legend()

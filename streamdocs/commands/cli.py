@@ -8,6 +8,7 @@ import typer
 from streamdocs._base.console import error_exit, expanded, set_up_logging
 from streamdocs.commands import corpus, prompts
 from streamdocs.errors import ConfigError, StreamdocsError
+from streamdocs.steering.controllers.base import Reward
 
 commands = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +58,27 @@ def audit(
     from streamdocs.commands.audit_report import audit_run  # noqa: PLC0415
 
     audit_run(run_file, positions, document, as_json, plot, diversity)
+
+
+@commands.command()
+def simulate(
+    run_file: Annotated[Path, typer.Argument(callback=expanded, help="The run file.")],
+    reports: Annotated[
+        Path | None, typer.Option(callback=expanded, help="File of reports; default what the run's store has.")
+    ] = None,
+    export: Annotated[Path | None, typer.Option(callback=expanded, help="File to write these reports into.")] = None,
+    reward: Annotated[
+        Reward | None, typer.Option(help="What arms are compared by; default as the run's controller has it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with the shares of every window.")] = False,
+) -> None:
+    """Show what each controller would have done over a run's reports, and its regret against the best fixed shares.
+
+    An arm's reward is taken not to depend on how much of it is read.
+    """
+    from streamdocs.commands.simulate import simulate_run  # noqa: PLC0415
+
+    simulate_run(run_file, reports, export, reward, as_json=as_json)
 
 
 @commands.command()

@@ -7,7 +7,7 @@ import numpy as np
 
 from streamdocs._base.hashing import seeded_numbers
 from streamdocs.steering.controllers import Arms, Controller, Learner, Seen
-from streamdocs.steering.controllers.base import Floats
+from streamdocs.steering.controllers.base import Floats, Reward, State, Step
 from streamdocs.steering.decision import Decision, deal, in_parts
 from streamdocs.steering.reports import HeldOut
 from streamdocs.steering.rewards import Lost, Rewards
@@ -42,6 +42,11 @@ class Decider:
         """Windows between the last whose reports a decision may know and the one that it is for; None for none."""
         return self._learner.lag if self._learner else None
 
+    @property
+    def reward(self) -> Reward:
+        """By which reports are judged; those of a run whose controller goes by none, as by default."""
+        return self._learner.reward if self._learner else "auto"
+
     def decide(
         self,
         window: int,
@@ -66,15 +71,10 @@ class Decider:
         seen: list[Seen] = []
         if self._rewards:
             rewarded, seen = self._rewards.seen(rewarded, lost, held_out, dealt)
-        silent = 0 if seen else (last.silent + 1 if last else 0)
-        draw = int(seeded_numbers(np.array([window]), self._seed, "arms")[0] >> np.uint64(11)) / (1 << 53)
-        step = self._controller.decide(state.get("controller", {}), seen, arms, window * self._window, draw)
-        shares, why = step.shares, step.why
-        if learner and silent >= learner.patience:
-            shares, why = arms.shares, f"nothing was reported for {silent} windows"
-            if silent == learner.patience:
-                log.warning("window %d: %s: its shares are those that the run began with", window, why)
-        parts = in_parts(shares)
+        step, silent = self.step(window, state.get("controller", {}), seen, last.silent if last else -1)
+        if learner and silent == learner.patience:
+            log.warning("window %d: %s: its shares are those that the run began with", window, step.why)
+        parts = in_parts(step.shares)
         counts, owed = deal(sequences, parts, last.owed if last else none)
         taken = [*(last.taken if last else ()), *(each.window for each in lost)]
         return Decision(
@@ -83,7 +83,7 @@ class Decider:
             counts=counts,
             before=last.after if last else none,
             owed=owed,
-            why=why,
+            why=step.why,
             lost=tuple(lost),
             held_out=tuple(held_out),
             taken=tuple(each for each in taken if each >= window - LATEST - 1),
@@ -91,3 +91,19 @@ class Decider:
             silent=silent,
             state={"controller": dict(step.state), "rewards": rewarded},
         )
+
+    def step(self, window: int, state: State, seen: Sequence[Seen], silent: int) -> tuple[Step, int]:
+        """What the controller makes of what was seen, and for how many windows in a row nothing was.
+
+        Args:
+            window: Which is decided on.
+            state: What the controller remembers.
+            seen: What is new.
+            silent: Windows in a row, before this one, for which nothing was.
+        """
+        silent = 0 if seen else silent + 1
+        draw = int(seeded_numbers(np.array([window]), self._seed, "arms")[0] >> np.uint64(11)) / (1 << 53)
+        step = self._controller.decide(state, seen, self._arms, window * self._window, draw)
+        if self._learner and silent >= self._learner.patience:
+            step = step._replace(shares=self._arms.shares, why=f"nothing was reported for {silent} windows")
+        return step, silent

@@ -1,15 +1,14 @@
 """Decisions in a store: each is made once, when its window is opened, and then is everybody's."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import count, pairwise, takewhile
 
 import numpy as np
 
-from streamdocs._base.arrays import Ints
 from streamdocs.errors import StoreError
 from streamdocs.schedule.mixture import Mixture
 from streamdocs.steering.controllers import Arms, Controller
-from streamdocs.steering.controllers.base import Floats
+from streamdocs.steering.controllers.base import Floats, Reward
 from streamdocs.steering.decider import LATEST, Decider
 from streamdocs.steering.decision import Decision
 from streamdocs.steering.reports import Losses, Reports
@@ -17,6 +16,15 @@ from streamdocs.steering.rewards import Lost
 from streamdocs.store import Store
 
 _MOST_KNOWN = 64
+
+
+def arms_of(mixture: Mixture) -> tuple[list[int], Arms]:
+    """The synthetic streams of a mixture: their numbers, and as arms."""
+    streams = [number for number, share in enumerate(mixture.shares) if share.synthetic]
+    shares = [mixture.shares[number] for number in streams]
+    total = float(mixture.fraction) or 1.0
+    begun = np.array([float(share.fraction) / total for share in shares])
+    return streams, Arms(tuple(share.name for share in shares), begun)
 
 
 class Decisions:
@@ -28,11 +36,7 @@ class Decisions:
     """
 
     def __init__(self, controller: Controller, mixture: Mixture) -> None:
-        self.streams = [number for number, share in enumerate(mixture.shares) if share.synthetic]
-        shares = [mixture.shares[number] for number in self.streams]
-        total = float(mixture.fraction) or 1.0
-        begun = np.array([float(share.fraction) / total for share in shares])
-        self.arms = Arms(tuple(share.name for share in shares), begun)
+        self.streams, self.arms = arms_of(mixture)
         self._decider = Decider(controller, self.arms, mixture.window, mixture.seed)
         self._mixture = mixture
         self._store: Store | None = None
@@ -44,6 +48,16 @@ class Decisions:
         """From now on, take decisions from a store, and make them there, for the run of this id."""
         if (self._store, self._run) != (store, run):
             self._store, self._run, self._known = store, run, {}
+
+    @property
+    def lag(self) -> int | None:
+        """Windows between the last whose reports a decision may know and the one that it is for; None for none."""
+        return self._decider.lag
+
+    @property
+    def reward(self) -> Reward:
+        """By which reports are judged."""
+        return self._decider.reward
 
     @property
     def reports(self) -> Reports:
@@ -136,6 +150,14 @@ class Decisions:
             raise StoreError(f"the decision on window {decision.window} vanished while it was read")
         return found
 
+    def made(self) -> Iterator[Decision]:
+        """Those that were made, from the first window on.
+
+        Raises:
+            StoreError: One is damaged.
+        """
+        return takewhile(bool, map(self.sealed, count()))  # type: ignore[arg-type]
+
     def count(self) -> int:
         """Windows that were decided on."""
         prefix = self._key(0)[:-8]
@@ -167,16 +189,7 @@ class Decisions:
         """What was lost in a window, by arm; None where nothing is known."""
         if losses is None:
             return None
-        decision, stream = self.of(window), self._mixture.plan(window).stream
-        known = ~np.isnan(losses).all(axis=1)
-        means = np.nanmean(losses[known], axis=1, dtype=np.float64)
-        numbers: Ints = stream[known].astype(np.int64)
-        count = len(self._mixture.shares)
-        sums, counts = np.bincount(numbers, means, count), np.bincount(numbers, minlength=count)
-        if not counts[self.streams].any():
-            return None
-        found = (sums[self.streams].tolist(), counts[self.streams].tolist(), decision.counts)
-        return Lost(window, *map(tuple, found))
+        return Lost.of(window, losses, self._mixture.plan(window).stream, self.streams)
 
     def _dealt(self, start: int, stop: int) -> Floats:
         """float64 (arms,): sequences of each arm between two positions; none where that is the beginning."""

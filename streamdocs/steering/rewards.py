@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from streamdocs.steering.controllers.base import Floats, Reward, Seen
-from streamdocs.steering.reports import HeldOut
+from streamdocs.steering.reports import HeldOut, Losses
 
 #: How much of a running mean stays with each new value.
 _KEPT = 0.7
@@ -24,6 +25,25 @@ class Lost(NamedTuple):
     sums: tuple[float, ...]
     counts: tuple[int, ...]
     dealt: tuple[int, ...]
+
+    @classmethod
+    def of(cls, window: int, losses: Losses, stream: npt.NDArray[Any], arms: Sequence[int]) -> "Lost | None":
+        """What was lost in a window, by arm; None where nothing is known of any.
+
+        Args:
+            window: Which.
+            losses: float32 (window, pieces), NaN where none is known.
+            stream: integer (window,), number of the stream at each place.
+            arms: Numbers of the streams that are arms.
+        """
+        known = ~np.isnan(losses).all(axis=1)
+        means = np.nanmean(losses[known], axis=1, dtype=np.float64)
+        streams = max([int(stream.max()), *arms]) + 1
+        sums = np.bincount(stream[known], means, streams)
+        counts, dealt = (np.bincount(each, minlength=streams) for each in (stream[known], stream))
+        if not counts[list(arms)].any():
+            return None
+        return cls(window, *(tuple(each[list(arms)].tolist()) for each in (sums, counts, dealt)))
 
     @property
     def means(self) -> Floats:
