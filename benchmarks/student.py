@@ -7,6 +7,7 @@ Half of the sequences are web text, documents of Python's own documentation; a q
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import cache, cached_property, partial
 from itertools import pairwise
 from pathlib import Path
@@ -47,10 +48,10 @@ class Trained(NamedTuple):
     useless: list[float]
 
 
-def prepare(folder: Path, seeds: int, documents: int | None = None) -> None:
+def prepare(folder: Path, seeds: int, texts: Sequence[str] = ()) -> None:
     """A corpus that holds a tenth out, and a store with all generations of both streams, for runs of so many seeds."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = reference_texts()[:documents]
+    texts = texts or reference_texts()
     (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     prepare_corpus(
         [str(folder / "texts.jsonl")], folder / "corpus", train_tokenizer=VOCABULARY, holdout=0.1, progress=False

@@ -9,7 +9,8 @@ from streamdocs._base.console import plain_console
 from streamdocs.commands.ledger import open_run
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError
-from streamdocs.steering.controllers import Learner
+from streamdocs.run import Run
+from streamdocs.steering.controllers import Learner, Ucb
 from streamdocs.steering.controllers.base import Controller, Floats, Reward
 from streamdocs.steering.decisions import arms_of
 from streamdocs.steering.recorded import Recorded, load_rows, rows_of, save_rows
@@ -36,14 +37,17 @@ def simulate_run(
         StreamdocsError: The run file, its corpus or its store cannot be read, or the file is damaged or of another run.
         ConfigError: There are no arms, or no reports.
     """
-    run, store = open_run(run_file)
-    own, mixture = RunFile.load(run_file).mix.controller, run.mixture
+    file = RunFile.load(run_file)
+    who = file.who_writes() if reports else None  # with both, no store is needed
+    run, store = (Run.of(file, who), None) if who else open_run(run_file)
+    own, mixture = file.mix.controller, run.mixture
     arms = arms_of(mixture)[1]
     if len(arms.names) < 2:
         raise ConfigError(f"{run_file}: shares move between synthetic streams, and it has {len(arms.names)}")
     if reports:
         rows = load_rows(reports, run.fingerprint, arms.names, mixture.window)
     else:
+        assert store
         rows = rows_of(mixture, run.decisions, Reports(store, run.id, mixture.window, mixture.max_seq_len))
     if not rows:
         raise ConfigError(
@@ -63,8 +67,8 @@ def simulate_run(
 
 
 def _floor(own: Controller | None, begun: Floats) -> float:
-    """Of the best fixed shares: that of the run's controller, or of any by default."""
-    return own.floor if isinstance(own, Learner) else min(Controller().floor, float(begun.min()))
+    """Of the best fixed shares: that of the run's controller, or of one by default."""
+    return own.floor if isinstance(own, Learner) else min(Ucb().floor, float(begun.min()))
 
 
 def told(found: Replayed, arms: tuple[str, ...]) -> dict[str, object]:
