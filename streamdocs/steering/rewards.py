@@ -11,7 +11,7 @@ from streamdocs.steering.controllers.base import Floats, Reward, Seen
 from streamdocs.steering.reports import HeldOut, Losses
 
 #: How much of a running mean stays with each new value.
-_KEPT = 0.7
+_KEPT = 0.9
 
 
 class Lost(NamedTuple):
