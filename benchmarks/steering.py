@@ -12,7 +12,7 @@ shuffled words. Controllers have their defaults; each seed is another order of d
 - ``loader_ratio``: tokens a second of the loader without workers, with a controller over without, in turns;
   sequences of 2,048 tokens, four streams, every window with its report.
 - ``report_share``: seconds of ``dataset.report`` a step over 100 ms; 8 sequences of 2,048 tokens, losses of tokens.
-- ``loader_cpu_ratio``, ``report_cpu_share``: the same in processor time, the better witness on a machine that is shared.
+- ``loader_cpu_ratio``, ``report_cpu_share``: the same in processor time, the better witness on a shared machine.
 - ``wrong``: batches that were not as they replay, and decisions that changed, over the kills: see steered_kills.py.
 """
 
