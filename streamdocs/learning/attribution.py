@@ -1,9 +1,9 @@
 """Attribution: which streams, styles, writers and documents the losses of a window are of.
 
-Training reports the mean loss of some stretches of each sequence, the pieces of a report; what stands in a sequence is
-known to the token. A piece's loss goes to all that has tokens in it, to each by its tokens. So what is shorter than a
-piece has the loss of its neighbours, too, which evens out over many windows, where it has others; and tokens whose
-labels are masked count like those that share a piece with them.
+Training reports the mean loss of some stretches of each sequence, the bins of a report; what stands in a sequence is
+known to the token. A bin's loss goes to all that has tokens in it, to each by its tokens. So what is shorter than a
+bin has the loss of its neighbours, too, which evens out over many windows, where it has others; and tokens whose
+labels are masked count like those that share a bin with them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from streamdocs._base.arrays import Ints
 from streamdocs.reading.assembly import OpenWindow
 from streamdocs.recipes.layout import Part
 from streamdocs.schedule.packing import DOCUMENT_PARTS
-from streamdocs.steering.reports import Losses
+from streamdocs.steering.reports import Losses, bin_edges
 from streamdocs.streams import Stream, SyntheticStream
 
 #: Round and number of what is no generation.
@@ -70,12 +70,12 @@ def attribute(window: OpenWindow, losses: Losses) -> Iterator[Stretches]:
 
     Args:
         window: The window.
-        losses: float32 (window, pieces), as reported; NaN where nothing is known.
+        losses: float32 (window, bins), as reported; NaN where nothing is known.
     """
-    pieces = losses.shape[1]
+    bins = losses.shape[1]
     for section, at, rows in window.locate(np.arange(len(losses))):
         track = section.track
-        edges = -(-np.arange(pieces + 1) * track.length // pieces)
+        edges = bin_edges(track.length, bins)
         edges[0] = 1  # nothing is learned of the first token
         spans = track.spans(rows)
         here = losses[at[spans.row]].astype(np.float64)

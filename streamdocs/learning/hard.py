@@ -42,7 +42,7 @@ class HardDocuments:
         shares = run.mixture.shares
         self._judges = [each for each in run.web if each.corpus is stream.corpus and shares[each.number].fraction]
         self._reported = Reported(run, store)
-        self._piece = run.mixture.max_seq_len / self._reported.pieces
+        self._bin = run.mixture.max_seq_len / self._reported.bins
         self._documents = len(stream.corpus.documents)
         self._planned = 0
         self._sketch = Sketch(self._documents, 0)
@@ -92,8 +92,8 @@ class HardDocuments:
         )
 
     def _excess(self) -> npt.NDArray[np.float32]:
-        excess = self._sketch.excess(self._piece)
-        return excess if self._before is None else excess - self._before.excess(self._piece)
+        excess = self._sketch.excess(self._bin)
+        return excess if self._before is None else excess - self._before.excess(self._bin)
 
     def _follow(self) -> None:
         """Begin a sketch behind the newest plan, whoever sealed it."""

@@ -23,9 +23,9 @@ class Reported:
         self._assembler = Assembler(run, self._ledgers)
 
     @property
-    def pieces(self) -> int:
+    def bins(self) -> int:
         """Stretches of a sequence that have a loss each."""
-        return self._reports.pieces
+        return self._reports.bins
 
     def windows(self) -> list[int]:
         """Those of which something was reported, in order."""

@@ -6,8 +6,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from streamdocs.schedule.rotation import Rotation
-
 
 class Counts(Protocol):
     """What was decided: how many sequences each stream has in a window, and before it."""
@@ -26,13 +24,12 @@ _Key = tuple[tuple[int, ...], tuple[int, ...]]
 class _Window(NamedTuple):
     """How the sequences of a window are dealt: from the ``first`` of all on, ``before`` of each stream having been.
 
-    ``streams`` are those that have some, as the rotation numbers them.
+    order: uint8 (sequences,), the stream of each; those of a stream are spread evenly.
     """
 
     first: int
     before: tuple[int, ...]
-    streams: list[int]
-    rotation: Rotation | None
+    order: npt.NDArray[np.uint8]
 
 
 class SteeredRotation:
@@ -55,16 +52,15 @@ class SteeredRotation:
         if not count:
             return 0
         found = self._window(self._window_of(count - 1))
-        if found.rotation is None or stream not in found.streams:
-            return found.before[stream]
-        return found.before[stream] + found.rotation.before(found.streams.index(stream), count - found.first)
+        return found.before[stream] + int((found.order[: count - found.first] == stream).sum())
 
     def last_before(self, stream: int, count: int) -> int:
         """Number of the last sequence of a stream among the first ``count``, -1 for none."""
-        while count and (had := self.before(stream, count)):
+        while self.before(stream, count):
             found = self._window(self._window_of(count - 1))
-            if found.rotation and had > found.before[stream]:
-                return found.first + found.rotation.last_before(found.streams.index(stream), count - found.first)
+            here = np.flatnonzero(found.order[: count - found.first] == stream)
+            if len(here):
+                return found.first + int(here[-1])
             count = found.first
         return -1
 
@@ -73,8 +69,7 @@ class SteeredRotation:
         if start == stop:
             return np.zeros(0, np.uint8)
         found = self._window(self._window_of(start))
-        assert found.rotation is not None
-        return np.array(found.streams, np.uint8)[found.rotation.between(start - found.first, stop - found.first)]
+        return found.order[start - found.first : stop - found.first]
 
     def _window_of(self, number: int) -> int:
         """The window of a sequence of the half: that of the first position by which so many more are due."""
@@ -88,6 +83,6 @@ class SteeredRotation:
 
     @staticmethod
     def _open(counts: tuple[int, ...], before: tuple[int, ...]) -> _Window:
-        streams = [stream for stream, count in enumerate(counts) if count]
-        shares = [Fraction(counts[stream], sum(counts)) for stream in streams]
-        return _Window(sum(before), before, streams, Rotation(shares) if streams else None)
+        due = np.concatenate([(np.arange(count) + 0.5) / max(count, 1) for count in counts])
+        streams = np.repeat(np.arange(len(counts), dtype=np.uint8), counts)
+        return _Window(sum(before), before, streams[np.argsort(due, kind="stable")])

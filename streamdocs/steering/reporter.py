@@ -9,6 +9,7 @@ from weakref import WeakMethod
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from streamdocs._base.arrays import Ints
 from streamdocs.errors import ConfigError
@@ -24,7 +25,7 @@ _IGNORED = -100
 
 
 class _Said(NamedTuple):
-    """Of a batch: int64 (sequences,) position and stream; float32 (sequences, pieces) losses, on any device."""
+    """Of a batch: int64 (sequences,) position and stream; float32 (sequences, bins) losses, on any device."""
 
     position: torch.Tensor
     stream: torch.Tensor
@@ -65,25 +66,24 @@ class Reporter:
             ConfigError: They are of another shape.
         """
         with torch.no_grad():
-            self._said.append(_Said(position, stream, self._in_pieces(labels, losses.detach())))
+            self._said.append(_Said(position, stream, self._in_bins(labels, losses.detach())))
         if len(self._said) >= self._batches or time.monotonic() - self._since > _MOST_SECONDS:
             self.flush()
 
-    def _in_pieces(self, labels: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
-        pieces, (sequences, length) = self._reports.pieces, labels.shape
+    def _in_bins(self, labels: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
+        bins, (sequences, length) = self._reports.bins, labels.shape
         if losses.shape == (sequences,):
-            return losses.float().unsqueeze(1).expand(sequences, pieces)
+            return losses.float().unsqueeze(1).expand(sequences, bins)
         if losses.shape not in ((sequences, length), (sequences, length - 1)):
             raise ConfigError(
                 f"losses of shape {tuple(losses.shape)} for labels of {tuple(labels.shape)}: give one for each "
                 "sequence, or one for each token but the first"
             )
         skip = length - losses.shape[1]
-        learned = (labels[:, skip:] != _IGNORED).float()
-        piece = torch.arange(skip, length, device=losses.device) * pieces // length
-        empty = losses.new_zeros((sequences, pieces), dtype=torch.float32)
-        sums = empty.index_add(1, piece, losses.float() * learned)
-        return sums / empty.index_add(1, piece, learned)  # of none: not a number
+        learned = labels[:, skip:] != _IGNORED
+        shape, around = (sequences, bins, -1), (skip, bins * -(-length // bins) - length)
+        sums, counts = (pad(each, around).view(shape).sum(2) for each in (losses.float().where(learned, 0.0), learned))
+        return sums / counts  # of none: not a number
 
     def flush(self) -> None:
         """Keep what was said so far."""

@@ -20,11 +20,16 @@ log = logging.getLogger(__name__)
 
 Losses = npt.NDArray[np.float32]
 
-#: Of how many stretches of a sequence the loss is kept: a style's or a document's is told apart by them.
-PIECES = 8
+#: Bins of a sequence, of each of which the loss is kept: a style's or a document's is told apart by them.
+BINS = 8
 
-_ROW = TypeAdapter(tuple[float, Annotated[int, Field(ge=1, le=PIECES)], bytes, bytes])
+_ROW = TypeAdapter(tuple[float, Annotated[int, Field(ge=1, le=BINS)], bytes, bytes])
 _HELD_OUT = TypeAdapter(tuple[float, float])
+
+
+def bin_edges(length: int, bins: int) -> Ints:
+    """int64 (bins + 1,): the first token of each bin of a sequence, and where all end; the last may be shorter."""
+    return np.minimum(np.arange(bins + 1) * -(-length // bins), length)
 
 
 class HeldOut(NamedTuple):
@@ -51,7 +56,7 @@ class Reports:
         self._store = store
         self._run = run
         self._window = window
-        self.pieces = min(PIECES, length)
+        self.bins = min(BINS, length)
 
     def add(self, rank: int, window: int, places: Ints, losses: Losses) -> None:
         """Keep what a rank lost at some places of a window.
@@ -59,7 +64,7 @@ class Reports:
         Args:
             rank, window: Whose, and of which window.
             places: int64 (sequences,), of the window.
-            losses: float32 (sequences, pieces), mean loss in nats a token; NaN for a piece without any to be learned.
+            losses: float32 (sequences, bins), mean loss in nats a token; NaN for a bin without any to be learned.
         """
 
         def change(old: bytes | None) -> bytes:
@@ -73,7 +78,7 @@ class Reports:
         self._store.update(self._key(window) + rank.to_bytes(4, "big"), change)
 
     def losses(self, window: int) -> Losses | None:
-        """float32 (window, pieces): the loss at each place of a window, NaN where none is known; None without any."""
+        """float32 (window, bins): the loss at each place of a window, NaN where none is known; None without any."""
         rows = []
         with self._store.read() as snapshot:
             for _, packed in snapshot.scan("notes", self._key(window)):
@@ -116,21 +121,21 @@ class Reports:
                     log.warning("what is held out at position %d has no number for a loss: it does not count", position)
 
     def _empty(self) -> Losses:
-        return np.full((self._window, self.pieces), np.nan, np.float32)
+        return np.full((self._window, self.bins), np.nan, np.float32)
 
     def _packed(self, losses: Losses) -> bytes:
         (places,) = np.nonzero(~np.isnan(losses).all(axis=1))
-        row = [time.time(), self.pieces, places.astype("<u4").tobytes(), losses[places].astype("<f4").tobytes()]
+        row = [time.time(), self.bins, places.astype("<u4").tobytes(), losses[places].astype("<f4").tobytes()]
         return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(msgpack.packb(row))
 
     def _unpacked(self, window: int, packed: bytes | memoryview) -> tuple[float, Losses] | None:
         """When something was reported of a window, and what; None where that cannot be one."""
         found = self._empty()
         try:
-            when, pieces, places, losses = _ROW.validate_python(unpack(decompress(packed)))
+            when, bins, places, losses = _ROW.validate_python(unpack(decompress(packed)))
             at = np.frombuffer(places, "<u4").astype(np.int64)
-            rows = np.frombuffer(losses, "<f4").reshape(len(at), pieces)
-            if pieces != self.pieces or (at >= self._window).any():
+            rows = np.frombuffer(losses, "<f4").reshape(len(at), bins)
+            if bins != self.bins or (at >= self._window).any():
                 raise ValueError("it is of sequences or windows of another size")
         except ValueError as error:
             log.warning("a report of window %d does not count (%s)", window, error)

@@ -32,7 +32,7 @@ class Lost(NamedTuple):
 
         Args:
             window: Which.
-            losses: float32 (window, pieces), NaN where none is known.
+            losses: float32 (window, bins), NaN where none is known.
             stream: integer (window,), number of the stream at each place.
             arms: Numbers of the streams that are arms.
         """

@@ -12,7 +12,7 @@ from streamdocs.commands.audit_report import losses_of
 from streamdocs.learning.attribution import NONE, attribute, by_author, by_document
 from streamdocs.learning.reported import Reported
 from streamdocs.store import LmdbStore
-from students import LENGTH, PIECES, WINDOW, lose, piece_of
+from students import BINS, LENGTH, WINDOW, bin_of, lose
 
 #: Windows, of which the last are filled.
 READ = 7
@@ -42,21 +42,21 @@ def dataset(request, corpus, store):
 
 def losses_of_windows(windows: int) -> np.ndarray:
     rng = np.random.default_rng(5)
-    losses = rng.uniform(1, 9, (windows, WINDOW, PIECES)).astype(np.float32)
+    losses = rng.uniform(1, 9, (windows, WINDOW, BINS)).astype(np.float32)
     losses[rng.random(losses.shape) < 0.2] = np.nan
     losses[:, 3] = np.nan
     return losses
 
 
 def test_every_token_is_somebodys(dataset):
-    """Against a loop over tokens: of each document and generation, the mean losses of the pieces that they stand in."""
+    """Against a loop over tokens: of each document and generation, the mean losses of the bins that they stand in."""
     losses = losses_of_windows(2)
     for window, lost in enumerate(losses):
         expected = defaultdict(lambda: [0, 0.0])
         for place in range(WINDOW):
             for segment in dataset.explain(window * WINDOW + place):
                 for token in range(max(segment.start, 1), segment.stop):
-                    if not np.isnan(loss := float(lost[place, piece_of(token)])):
+                    if not np.isnan(loss := float(lost[place, bin_of(token)])):
                         round, number = segment.generation or (NONE, NONE)
                         found = expected[segment.stream, segment.kind, segment.document, round, number]
                         found[0] += 1
@@ -90,7 +90,7 @@ def test_losses_by_author_add_up(dataset):
     assert told == ({"faq", "table"} if recipe.name == "stitch" else {recipe.name})
     assert {author.writer for author, _ in found if author.style} == {"template"}
     for author, loss in found:
-        # A piece has its neighbours' losses, too; documents and generations are longer than one.
+        # A bin has its neighbours' losses, too; documents and generations are longer than one.
         assert abs(loss.mean - (2.0 if author.kind == "web" else 4.0)) < 1.0 or author.kind == "mark"
     # What audit tells is the same, of the windows that it is asked about.
     rows = losses_of(audit(dataset, 0, READ * WINDOW), dataset)
@@ -104,7 +104,7 @@ def test_what_was_not_reported_or_not_sealed_is_nothing(dataset):
     reported = Reported(dataset.run, dataset.store)
     assert reported.read(0) is None and losses_of_nothing(dataset) == []
     lose(dataset, 1, lambda segment: 1.0)
-    reported._reports.add(0, 5, np.arange(WINDOW), np.ones((WINDOW, PIECES), np.float32))
+    reported._reports.add(0, 5, np.arange(WINDOW), np.ones((WINDOW, BINS), np.float32))
     assert reported.read(0) is not None
     assert reported.read(5) is None and reported._ledgers["synthetic"].count() == 1  # and nothing was sealed for it
 

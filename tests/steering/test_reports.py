@@ -14,7 +14,7 @@ from streamdocs.schedule.mixture import Mixture, plain_shares
 from streamdocs.steering.reporter import Reporter
 from streamdocs.steering.reports import HeldOut, Reports
 
-WINDOW, LENGTH, PIECES = 16, 32, 8
+WINDOW, LENGTH, BINS = 16, 32, 8
 RUN = b"r" * 16
 
 
@@ -24,7 +24,7 @@ def reports(store):
 
 
 def full(value: float, places: int = 1) -> np.ndarray:
-    return np.full((places, PIECES), value, np.float32)
+    return np.full((places, BINS), value, np.float32)
 
 
 def test_what_is_read_again_takes_the_place_of_what_was_said_before(reports):
@@ -78,21 +78,19 @@ def batch(mixture, positions) -> dict[str, torch.Tensor]:
     return {"position": positions, "stream": torch.tensor(stream), "labels": labels}
 
 
-def test_token_losses_are_means_of_pieces_of_what_is_to_be_learned(reports, mixture):
+def test_token_losses_are_means_of_bins_of_what_is_to_be_learned(reports, mixture):
     reporter, said = Reporter(reports, mixture, 0, 1), batch(mixture, [3, 17])
     said["labels"][1, 8:12] = -100
     losses = torch.arange(2 * (LENGTH - 1), dtype=torch.float32).reshape(2, LENGTH - 1)
     reporter.add(**said, losses=losses)
-    # Token 0 has no loss; pieces have four tokens.
-    expected = [
-        [losses[row, max(4 * piece - 1, 0) : 4 * piece + 3].mean().item() for piece in range(8)] for row in (0, 1)
-    ]
+    # Token 0 has no loss; bins have four tokens.
+    expected = [[losses[row, max(4 * part - 1, 0) : 4 * part + 3].mean().item() for part in range(8)] for row in (0, 1)]
     assert np.allclose(reports.losses(0)[3], expected[0])
     found = reports.losses(1)[1]
     assert np.isnan(found[2]) and np.allclose(np.delete(found, 2), np.delete(expected[1], 2))
 
 
-def test_losses_of_sequences_are_those_of_all_pieces(reports, mixture):
+def test_losses_of_sequences_are_those_of_all_bins(reports, mixture):
     Reporter(reports, mixture, 0, 1).add(**batch(mixture, [1, 2]), losses=torch.tensor([3.0, 4.0]))
     assert reports.losses(0)[1].tolist() == [3.0] * 8 and reports.losses(0)[2].tolist() == [4.0] * 8
 

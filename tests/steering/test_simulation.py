@@ -43,7 +43,7 @@ def train(store, controller, *, held_out=True, losses=True, seed=0) -> Decisions
         lost = 4 - speeds[stream] * np.log(window + 2) + rng.normal(0, 0.05, WINDOW)
         places = np.flatnonzero(rng.random(WINDOW) < rng.choice([0, 0.1, 1])) if losses else []
         if len(places):
-            rows = np.repeat(lost[places, None].astype(np.float32), reports.pieces, axis=1)
+            rows = np.repeat(lost[places, None].astype(np.float32), reports.bins, axis=1)
             late[window + int(rng.integers(0, 4)) + window / 1e3] = (window, places, rows)
         if held_out and rng.random() < 0.7:
             reports.add_held_out((window + 1) * WINDOW, 5 - learned + rng.normal(0, 0.02))
@@ -142,7 +142,7 @@ def test_where_nobody_decides_by_reports_each_is_known_as_soon_as_it_may_be(stor
         decisions.attach(store, RUN)
         decisions.make(4)
     for window in (0, 1, 2, 4):
-        reports.add(0, window, np.arange(WINDOW), np.full((WINDOW, reports.pieces), window, np.float32))
+        reports.add(0, window, np.arange(WINDOW), np.full((WINDOW, reports.bins), window, np.float32))
         reports.add_held_out((window + 1) * WINDOW, 3.0)
     reports.add_held_out(0, 4.0)
     rows = rows_of(mixture, decisions, reports)
