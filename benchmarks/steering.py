@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 from streaming import StreamingDataLoader
 
-from streamdocs.steering.reports import PIECES, Reports
+from streamdocs.steering.reports import BINS, Reports
 from streamdocs.store import LmdbStore
 
 CONTROLLERS = ("fixed", "ucb", "exp3", "ado")
@@ -139,7 +139,7 @@ def batches_of(folder: Path, controller: str, windows: int) -> Iterator[dict[str
     reports = Reports(dataset.store, dataset.run.id, WINDOW, LENGTH)
     rng = np.random.default_rng(0)
     for window in range(windows):
-        losses = rng.uniform(2, 4, (WINDOW, PIECES)).astype(np.float32)
+        losses = rng.uniform(2, 4, (WINDOW, BINS)).astype(np.float32)
         reports.add(0, window, np.arange(WINDOW), losses)
     return chain.from_iterable(repeat(StreamingDataLoader(dataset, batch_size=BATCH)))
 
