@@ -275,7 +275,7 @@ def test_of_a_steered_run_the_shares_and_rewards_are_told(small_corpus, store, t
         for ledger in dataset.ledgers.values():
             ledger.manifest(window)
         speeds = np.array([0, 0, 0.1])[dataset.run.mixture.plan(window).stream]
-        losses = np.repeat((5 - speeds * window**2).astype(np.float32)[:, None], reports.pieces, axis=1)
+        losses = np.repeat((5 - speeds * window**2).astype(np.float32)[:, None], reports.bins, axis=1)
         reports.add(0, window, np.arange(SIZE), losses)
         if held_out:
             reports.add_held_out((window + 1) * SIZE, 5 - 0.1 * window**2)

@@ -47,7 +47,7 @@ def train(file, *, held_out: bool) -> Run:
             run.decisions.make(window)
         stream = run.mixture.plan(window).stream
         losses = (5 - speeds[stream] * np.log(window + 1)).astype(np.float32)
-        reports.add(0, window, np.arange(WINDOW), np.repeat(losses[:, None], reports.pieces, axis=1))
+        reports.add(0, window, np.arange(WINDOW), np.repeat(losses[:, None], reports.bins, axis=1))
         learned += float((stream == 2).mean()) / (window + 1)
         if held_out:
             reports.add_held_out((window + 1) * WINDOW, 5 - learned)

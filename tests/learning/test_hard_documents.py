@@ -22,7 +22,7 @@ from streamdocs.generations.encoding import decode_text
 from streamdocs.generations.progress import read_watermark
 from streamdocs.learning.hard import HardDocuments
 from streamdocs.run import Run
-from streamdocs.steering.reports import PIECES, Reports
+from streamdocs.steering.reports import BINS, Reports
 from streamdocs.store import LmdbStore
 from streamdocs_server.engines.template import TemplateEngine
 from students import LENGTH, WINDOW, lose
@@ -129,7 +129,7 @@ def test_without_reports_nothing_changes(corpus, store, tmp_path, silent):
     dataset = begun(corpus, store, 0 if silent != "without excess" else 4, lambda _: 3.0)
     run_id = bytes(16) if silent == "foreign" else dataset.run.id
     reports = Reports(store, run_id, WINDOW, LENGTH)
-    losses = np.full((WINDOW, PIECES), np.nan if silent == "nan" else 7.0, np.float32)
+    losses = np.full((WINDOW, BINS), np.nan if silent == "nan" else 7.0, np.float32)
     for window in range(4) if silent in ("nan", "foreign", "not sealed") else ():
         reports.add(0, window, np.arange(WINDOW), losses)
         if silent != "not sealed":
