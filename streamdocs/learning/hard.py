@@ -57,8 +57,7 @@ class HardDocuments:
         """
         with self._lock:
             self._follow()
-            reported = [each for each in self._reported.windows() if each >= self._sketch.stop]
-            for window in reported[:-1][:_AT_ONCE]:
+            for window in self._reported.windows(self._sketch.stop)[:-1][:_AT_ONCE]:
                 self._look(self._sketch, window)
 
     def plan(self, round: int) -> HardPlan | None:
@@ -110,7 +109,7 @@ class HardDocuments:
 
     def _made(self, first: int, stop: int) -> Sketch:
         sketch = Sketch(self._documents, first)
-        for window in (each for each in self._reported.windows() if first <= each < stop):
+        for window in (each for each in self._reported.windows(first) if each < stop):
             self._look(sketch, window)
         return sketch
 

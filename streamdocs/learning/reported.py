@@ -27,9 +27,9 @@ class Reported:
         """Stretches of a sequence that have a loss each."""
         return self._reports.bins
 
-    def windows(self) -> list[int]:
-        """Those of which something was reported, in order."""
-        return self._reports.windows()
+    def windows(self, first: int = 0) -> list[int]:
+        """Those from the ``first`` on of which something was reported, in order."""
+        return self._reports.windows(first)
 
     def read(self, window: int) -> tuple[Losses, list[Stretches]] | None:
         """What was lost in a window, and the same stretch by stretch.

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Annotated, NamedTuple
 
 import msgpack
@@ -92,11 +93,12 @@ class Reports:
             found[known] = losses[known]
         return found
 
-    def windows(self) -> list[int]:
-        """Those of which something was reported, in order."""
+    def windows(self, first: int = 0) -> list[int]:
+        """Those from the ``first`` on of which something was reported, in order."""
         prefix = self._key(0)[:-8]
         with self._store.read() as snapshot:
-            return sorted({int.from_bytes(key[len(prefix) :][:8], "big") for key, _ in snapshot.scan("notes", prefix)})
+            keys = takewhile(lambda key: key.startswith(prefix), snapshot.keys("notes", self._key(first)))
+            return list(dict.fromkeys(int.from_bytes(key[len(prefix) :][:8], "big") for key in keys))
 
     def add_held_out(self, position: int, loss: float) -> None:
         """Keep the loss of what is held out, in the place of what was said of this position before."""
