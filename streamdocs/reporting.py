@@ -1,10 +1,13 @@
 """What training reports to its dataset."""
 
+import operator
 from collections.abc import Mapping
 from functools import cached_property
 
 import torch
+from pydantic import TypeAdapter
 
+from streamdocs._base.arrays import Count
 from streamdocs.errors import ConfigError
 from streamdocs.reading.dealing import Dealer
 from streamdocs.run import Run
@@ -12,6 +15,9 @@ from streamdocs.steering.reporter import Reporter
 from streamdocs.steering.reports import Reports
 from streamdocs.store import Store
 
+#: Of a batch, what a report needs.
+_COLUMNS = ("position", "stream", "labels")
+_POSITION = TypeAdapter(Count)
 #: Reports are kept so often while a window is read.
 _TIMES_A_WINDOW = 4
 
@@ -50,10 +56,22 @@ class Reporting:
         if (batch is None) != (losses is None) or (batch is None and held_out is None):
             raise ConfigError("report(batch, losses) says what a batch lost, and report(held_out=loss) an evaluation")
         if batch is not None and losses is not None:
+            missing = [each for each in _COLUMNS if not isinstance(batch.get(each), torch.Tensor)]
+            if missing or not isinstance(losses, torch.Tensor) or len(batch["labels"].shape) != 2:
+                raise ConfigError(
+                    f"report(batch, losses) takes a batch as the loader gave it, with {', '.join(_COLUMNS)}, and a "
+                    "tensor of losses"
+                )
             self._reporter.add(batch["position"], batch["stream"], batch["labels"], losses)
         if held_out is not None and self._dealer.is_leader:
+            reporter = self._reporter
             where = self._dealer.place(None, False).position if position is None else position
-            self._reporter.held_out(where, float(held_out))
+            try:
+                reporter.held_out(_POSITION.validate_python(operator.index(where)), float(held_out))
+            except (TypeError, ValueError) as error:
+                raise ConfigError(
+                    f"report(held_out={held_out!r}, position={where!r}): a loss, and a whole number of sequences"
+                ) from error
 
     @cached_property
     def _reporter(self) -> Reporter:

@@ -43,6 +43,7 @@ def test_is_a_streaming_dataset_and_a_plain_one(small_corpus, full_store):
     assert {name: (column.dtype, column.shape) for name, column in sample.items()} == {
         "input_ids": (torch.int64, (64,)),
         "labels": (torch.int64, (64,)),
+        "position": (torch.int64, ()),
         "synthetic": (torch.bool, ()),
         "stream": (torch.int64, ()),
     }

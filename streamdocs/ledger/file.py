@@ -1,6 +1,7 @@
 """A ledger as one small file to keep beside a checkpoint: which run it is, and its sealed windows."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from streamdocs._base.hashing import canonical, digest128
 from streamdocs._base.unfinished import write_whole
 from streamdocs._base.untrusted import unpack
-from streamdocs.errors import LedgerFileError, some
+from streamdocs.errors import LedgerFileError, StoreError, some
 from streamdocs.generations.records import Records
 from streamdocs.ledger.consistency import possible
 from streamdocs.ledger.ledger import Ledger
@@ -191,7 +192,8 @@ def _decisions(ledger: Ledger, file: LedgerFile) -> list[Decision]:
     try:
         decisions = [Decision.unpack(Manifest.unpack(packed).decision) for packed in file.windows]
         for decision in decisions:
-            _check_decision(ledger, made.sealed(decision.window), decision)
+            with suppress(StoreError):  # one that is damaged is replaced
+                _check_decision(ledger, made.sealed(decision.window), decision)
         made.assume(decisions)
     except ValueError as error:
         raise LedgerFileError(f"a decision of the file cannot be read ({error}): export the ledger again") from error

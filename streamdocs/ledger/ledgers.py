@@ -1,12 +1,15 @@
 """The ledgers of a run: one for each of its synthetic streams."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from streamdocs.ledger.ledger import Ledger
+from streamdocs.ledger.manifest import Manifest
 from streamdocs.ledger.resuming import check_resume, newest_seal
 from streamdocs.ledger.verification import reseal_lost
 from streamdocs.run import Run
+from streamdocs.steering.decisions import SealedRows
 from streamdocs.store import Store
 
 
@@ -25,6 +28,18 @@ class Ledgers(Mapping[str, Ledger]):
         self._ledgers = {stream.name: Ledger(run, stream, store, wait_timeout) for stream in streams if store}
         for ledger in self._ledgers.values():
             ledger.others = [other for other in self._ledgers.values() if other is not ledger]
+        if run.decisions:
+            run.decisions.consult(self._sealed)
+
+    def _sealed(self, window: int) -> list[SealedRows]:
+        """What is sealed of a window, as far as it can be read."""
+        found = []
+        for ledger in self.values():
+            with suppress(ValueError):  # damaged, which its readers tell
+                if packed := ledger.sealed(window):
+                    manifest = Manifest.unpack(packed)
+                    found.append(SealedRows(ledger.stream.number, manifest.unit_rows, manifest.decision))
+        return found
 
     def __getitem__(self, stream: str) -> Ledger:
         """That of a stream."""

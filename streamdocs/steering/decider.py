@@ -86,7 +86,7 @@ class Decider:
             why=step.why,
             lost=tuple(lost),
             held_out=tuple(held_out),
-            taken=tuple(each for each in taken if each >= window - LATEST - 1),
+            taken=tuple(each for each in taken if each >= window - LATEST - 1 - (self.lag or 0)),
             evaluated=held_out[-1].position if held_out else (last.evaluated if last else -1),
             silent=silent,
             state={"controller": dict(step.state), "rewards": rewarded},
@@ -101,7 +101,7 @@ class Decider:
             seen: What is new.
             silent: Windows in a row, before this one, for which nothing was.
         """
-        silent = 0 if seen else silent + 1
+        silent = 0 if self._learner and self._learner.hears(seen) else silent + 1
         draw = int(seeded_numbers(np.array([window]), self._seed, "arms")[0] >> np.uint64(11)) / (1 << 53)
         step = self._controller.decide(state, seen, self._arms, window * self._window, draw)
         if self._learner and silent >= self._learner.patience:

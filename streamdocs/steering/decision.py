@@ -1,5 +1,6 @@
 """Decisions: the shares of a window, with all that they were decided by."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -17,6 +18,8 @@ from streamdocs.steering.rewards import Lost
 
 #: Shares are whole numbers of so many parts.
 PARTS = 1_000_000
+#: More is owed to no arm, however shares change.
+_MOST_OWED = 64 * PARTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ class Decision:
     shares: tuple[Count, ...]
     counts: tuple[Count, ...]
     before: tuple[Count, ...]
-    owed: tuple[int, ...]
+    owed: tuple[Annotated[int, Field(ge=-_MOST_OWED, le=_MOST_OWED)], ...]
     why: str
     lost: tuple[Lost, ...] = ()
     held_out: tuple[HeldOut, ...] = ()
@@ -79,8 +82,13 @@ class Decision:
             ValueError: It did not, or what it says cannot be.
         """
         found = _DECISION.validate_python(unpack(decompress(data)))
-        if {len(found.counts), len(found.before), len(found.owed)} != {len(found.shares)} or sum(found.shares) != PARTS:
+        of_arms = {len(found.counts), len(found.before), len(found.owed)}
+        of_arms |= {len(column) for lost in found.lost for column in (lost.sums, lost.counts, lost.dealt)}
+        if of_arms != {len(found.shares)} or sum(found.shares) != PARTS:
             raise ValueError("its arms contradict each other")
+        numbers = [each.loss for each in found.held_out] + [each for lost in found.lost for each in lost.sums]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("a loss that is no number")
         return found
 
 

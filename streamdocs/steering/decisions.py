@@ -1,7 +1,8 @@
 """Decisions in a store: each is made once, when its window is opened, and then is everybody's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, pairwise, takewhile
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,22 @@ from streamdocs.steering.rewards import Lost
 from streamdocs.store import Store
 
 _MOST_KNOWN = 64
+
+
+class SealedRows(NamedTuple):
+    """What a stream's manifest of a window says.
+
+    stream: Its number. rows: Sequences made of units; those after them are web text in their place.
+    decision: The decision on the window, packed.
+    """
+
+    stream: int
+    rows: int
+    decision: bytes
+
+
+#: What is sealed of a window, stream by stream.
+Consult = Callable[[int], Sequence[SealedRows]]
 
 
 def arms_of(mixture: Mixture) -> tuple[list[int], Arms]:
@@ -42,7 +59,15 @@ class Decisions:
         self._store: Store | None = None
         self._run = b""
         self._known: dict[int, Decision] = {}
+        self._consult: Consult = _nothing
         mixture.steer(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_consult": _nothing}  # which holds open stores
+
+    def consult(self, sealed: Consult) -> None:
+        """From now on, know what is sealed of windows: which of their sequences are web text, and lost decisions."""
+        self._consult = sealed
 
     def attach(self, store: Store, run: bytes) -> None:
         """From now on, take decisions from a store, and make them there, for the run of this id."""
@@ -71,7 +96,7 @@ class Decisions:
             StoreError: There is none yet, or it is damaged.
         """
         if window not in self._known:
-            if (found := self.sealed(window)) is None:
+            if (found := self._found(window)) is None:
                 raise StoreError(
                     f"window {window} was not decided on in store {self._the_store.location}: restore the store, or "
                     "import an exported ledger of the run"
@@ -85,11 +110,13 @@ class Decisions:
         Raises:
             StoreError: It is damaged.
         """
-        if window in self._known or self.sealed(window):
+        if window in self._known or self._found(window):
             return self.of(window)
         first = window
-        while first and self.sealed(first - 1) is None:
+        while first and self._found(first - 1) is None:
             first -= 1
+        if self.sealed(window + 1):  # they are made in order
+            raise self._unreadable(window, LookupError("it is missing"))
         last = self.of(first - 1) if first else None
         for number in range(first, window + 1):
             try:
@@ -98,6 +125,18 @@ class Decisions:
                 raise self._unreadable(number - 1, error) from error
             last = self.adopt(decision)
         return self.of(window)
+
+    def _found(self, window: int) -> Decision | None:
+        """The decision on a window; one that was lost is in what was sealed by it. None where there is none yet."""
+        try:
+            found, problem = self.sealed(window), ""
+        except StoreError as error:
+            found, problem = None, str(error)
+        if found is None and (copies := [each.decision for each in self._consult(window) if each.decision]):
+            found = self.adopt(Decision.unpack(copies[0]))
+        if found is None and problem:
+            raise StoreError(problem)
+        return found
 
     def assume(self, decisions: Sequence[Decision]) -> None:
         """Take those of the first windows to be made, which may not be, until ``forget``.
@@ -143,8 +182,13 @@ class Decisions:
             return decision
 
     def adopt(self, decision: Decision) -> Decision:
-        """Take a decision from elsewhere, unless there is one: the one that there is."""
-        self._the_store.add("windows", {self._key(decision.window): decision.pack()})
+        """Take a decision from elsewhere, unless there is one that can be read: the one that there is."""
+        entry = {self._key(decision.window): decision.pack()}
+        try:
+            self.sealed(decision.window)
+        except StoreError:
+            self._the_store.replace({"windows": entry})
+        self._the_store.add("windows", entry)
         found = self.sealed(decision.window)
         if found is None:
             raise StoreError(f"the decision on window {decision.window} vanished while it was read")
@@ -189,7 +233,10 @@ class Decisions:
         """What was lost in a window, by arm; None where nothing is known."""
         if losses is None:
             return None
-        return Lost.of(window, losses, self._mixture.plan(window).stream, self.streams)
+        plan = self._mixture.plan(window)
+        for sealed in self._consult(window):  # what fills a stream's place says nothing of it
+            losses[(plan.stream == sealed.stream) & (plan.row >= sealed.rows)] = np.nan
+        return Lost.of(window, losses, plan.stream, self.streams)
 
     def _dealt(self, start: int, stop: int) -> Floats:
         """float64 (arms,): sequences of each arm between two positions; none where that is the beginning."""
@@ -212,3 +259,7 @@ class Decisions:
 
     def _key(self, window: int) -> bytes:
         return b"decision/" + self._run + window.to_bytes(8, "big")
+
+
+def _nothing(window: int) -> Sequence[SealedRows]:
+    return ()

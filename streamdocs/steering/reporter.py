@@ -2,7 +2,6 @@
 
 import atexit
 import logging
-import math
 import time
 from typing import NamedTuple
 from weakref import WeakMethod
@@ -12,9 +11,9 @@ import torch
 from torch.nn.functional import pad
 
 from streamdocs._base.arrays import Ints
-from streamdocs.errors import ConfigError
+from streamdocs.errors import ConfigError, StoreError
 from streamdocs.schedule.mixture import Mixture
-from streamdocs.steering.reports import Reports
+from streamdocs.steering.reports import Reports, is_loss
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +64,8 @@ class Reporter:
         Raises:
             ConfigError: They are of another shape.
         """
+        if not len(position):
+            return
         with torch.no_grad():
             self._said.append(_Said(position, stream, self._in_bins(labels, losses.detach())))
         if len(self._said) >= self._batches or time.monotonic() - self._since > _MOST_SECONDS:
@@ -79,6 +80,7 @@ class Reporter:
                 f"losses of shape {tuple(losses.shape)} for labels of {tuple(labels.shape)}: give one for each "
                 "sequence, or one for each token but the first"
             )
+        losses = losses[:, 1 - length :]
         skip = length - losses.shape[1]
         learned = labels[:, skip:] != _IGNORED
         shape, around = (sequences, bins, -1), (skip, bins * -(-length // bins) - length)
@@ -91,7 +93,7 @@ class Reporter:
         if not said:
             return
         position, stream, losses = (torch.cat(column).cpu().numpy() for column in zip(*said, strict=True))
-        finite = np.isfinite(losses)
+        finite = is_loss(losses)
         if not finite.all(axis=1).all() and not self._warned and (unusable := int((~finite.any(axis=1)).sum())):
             self._warned = True
             log.warning("the losses of %d of %d sequences are no numbers: they do not count", unusable, len(losses))
@@ -99,15 +101,22 @@ class Reporter:
         for window in np.unique(position // self._mixture.window).tolist():
             here = position // self._mixture.window == window
             places: Ints = position[here] - window * self._mixture.window
-            if (self._mixture.plan(window).stream[places] != stream[here]).any():
-                log.warning("what was reported of window %d is of another run: it does not count", window)
-            else:
+            if self._is_ours(window, places, stream[here]):
                 self._reports.add(self._rank, window, places, losses[here])
+            else:
+                log.warning("what was reported of window %d is of another run: it does not count", window)
+
+    def _is_ours(self, window: int, places: Ints, stream: Ints) -> bool:
+        """Whether these streams are at these places, of a window that was read."""
+        try:
+            return window >= 0 and bool((self._mixture.plan(window).stream[places] == stream).all())
+        except StoreError:  # it was not decided on
+            return False
 
     def held_out(self, position: int, loss: float) -> None:
         """Keep the loss of what is held out, after so many sequences of the run."""
         self.flush()
-        if not math.isfinite(loss):
+        if not is_loss(np.array(loss)):
             log.warning("the held-out loss at position %d is no number: it does not count", position)
         else:
             self._reports.add_held_out(position, loss)

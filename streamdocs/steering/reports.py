@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from itertools import takewhile
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgpack
 import numpy as np
@@ -24,8 +24,18 @@ Losses = npt.NDArray[np.float32]
 #: Bins of a sequence, of each of which the loss is kept: a style's or a document's is told apart by them.
 BINS = 8
 
-_ROW = TypeAdapter(tuple[float, Annotated[int, Field(ge=1, le=BINS)], bytes, bytes])
+#: Of a loss, in nats a token; e to this power is no vocabulary.
+_MOST_LOSS = 1000.0
+
+_ROW = TypeAdapter(tuple[Annotated[int, Field(ge=1, le=BINS)], bytes, bytes, bytes])
 _HELD_OUT = TypeAdapter(tuple[float, float])
+
+
+def is_loss(losses: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
+    """Which of some numbers can be a mean loss."""
+    with np.errstate(invalid="ignore"):
+        found: npt.NDArray[np.bool_] = (losses >= 0) & (losses <= _MOST_LOSS)
+    return found
 
 
 def bin_edges(length: int, bins: int) -> Ints:
@@ -69,29 +79,21 @@ class Reports:
         """
 
         def change(old: bytes | None) -> bytes:
-            found = self._empty()
-            if old:
-                with_old = self._unpacked(window, old)
-                found = with_old[1] if with_old else found
-            found[places] = losses
-            return self._packed(found)
+            times, found = (self._unpacked(window, old) if old else None) or self._empty()
+            found[places], times[places] = losses, time.time()
+            return self._packed(times, found)
 
         self._store.update(self._key(window) + rank.to_bytes(4, "big"), change)
 
     def losses(self, window: int) -> Losses | None:
         """float32 (window, bins): the loss at each place of a window, NaN where none is known; None without any."""
-        rows = []
+        newest, found = self._empty()
         with self._store.read() as snapshot:
             for _, packed in snapshot.scan("notes", self._key(window)):
-                if row := self._unpacked(window, packed):
-                    rows.append(row)
-        if not rows:
-            return None
-        found = self._empty()
-        for _, losses in sorted(rows, key=lambda row: row[0]):  # the newest last
-            known = ~np.isnan(losses).all(axis=1)
-            found[known] = losses[known]
-        return found
+                times, losses = self._unpacked(window, packed) or self._empty()
+                newer = times > newest
+                newest[newer], found[newer] = times[newer], losses[newer]
+        return found if newest.any() else None
 
     def windows(self, first: int = 0) -> list[int]:
         """Those from the ``first`` on of which something was reported, in order."""
@@ -117,33 +119,36 @@ class Reports:
                     _, loss = _HELD_OUT.validate_python(unpack(packed))
                 except ValueError:
                     loss = math.nan
-                if math.isfinite(loss):
+                if is_loss(np.array(loss)):
                     yield HeldOut(position, loss)
                 else:
                     log.warning("what is held out at position %d has no number for a loss: it does not count", position)
 
-    def _empty(self) -> Losses:
-        return np.full((self._window, self.bins), np.nan, np.float32)
+    def _empty(self) -> tuple[npt.NDArray[np.float64], Losses]:
+        """Nothing, at no time."""
+        return np.zeros(self._window), np.full((self._window, self.bins), np.nan, np.float32)
 
-    def _packed(self, losses: Losses) -> bytes:
-        (places,) = np.nonzero(~np.isnan(losses).all(axis=1))
-        row = [time.time(), self.bins, places.astype("<u4").tobytes(), losses[places].astype("<f4").tobytes()]
+    def _packed(self, times: npt.NDArray[np.float64], losses: Losses) -> bytes:
+        places = np.flatnonzero(times)
+        columns = (places.astype("<u4"), times[places].astype("<f8"), losses[places].astype("<f4"))
+        row = [self.bins, *(column.tobytes() for column in columns)]
         return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(msgpack.packb(row))
 
-    def _unpacked(self, window: int, packed: bytes | memoryview) -> tuple[float, Losses] | None:
-        """When something was reported of a window, and what; None where that cannot be one."""
-        found = self._empty()
+    def _unpacked(self, window: int, packed: bytes | memoryview) -> tuple[npt.NDArray[np.float64], Losses] | None:
+        """When something was reported of each place of a window, and what; None where that cannot be one."""
+        times, found = self._empty()
         try:
-            when, bins, places, losses = _ROW.validate_python(unpack(decompress(packed)))
+            bins, places, said, losses = _ROW.validate_python(unpack(decompress(packed)))
             at = np.frombuffer(places, "<u4").astype(np.int64)
             rows = np.frombuffer(losses, "<f4").reshape(len(at), bins)
             if bins != self.bins or (at >= self._window).any():
                 raise ValueError("it is of sequences or windows of another size")
+            times[at] = np.nan_to_num(np.frombuffer(said, "<f8").reshape(len(at)))
         except ValueError as error:
             log.warning("a report of window %d does not count (%s)", window, error)
             return None
-        found[at] = np.where(np.isfinite(rows), rows, np.nan)
-        return when, found
+        found[at] = np.where(is_loss(rows), rows, np.nan)
+        return times, found
 
     def _key(self, window: int) -> bytes:
         return b"report/" + self._run + window.to_bytes(8, "big")

@@ -217,7 +217,9 @@ def a_store() -> LmdbStore:
 
 def perform(recipe: Recipe, document: str, engine: Answering) -> TextRecord:
     writers = Writers.of(Generator(model="answering", system=repr(engine.texts)[:1000]))
-    scope = SimpleNamespace(recipe=recipe, writers=writers, stream="fuzzed")
+    scope = SimpleNamespace(
+        recipe=recipe, writers=writers, stream="fuzzed", tasks=lambda _, round: recipe.tasks_of_round(round)
+    )
     desk, statistics = Desk.of(engine), Statistics()
     ask = functools.partial(desk.ask, attempts=2, statistics=statistics)
     work = Programs(scope, Committer(a_store()), desk, ask, Gates(), statistics, frozenset())

@@ -131,6 +131,8 @@ def test_schedules_are_arithmetic():
     ("controller", "arms", "said"),
     [
         (Ucb(), Arms(("a",), np.ones(1)), "give two or more"),
+        (Ucb(), Arms((), np.ones(0)), "give two or more"),
+        (Schedule(floor=0.1, shares={0: {"a": 1, "b": 0}}), Arms(("a", "b"), np.array([0.5, 0.5])), "below floor=0.1"),
         (Ucb(floor=0.4), Arms(("a", "b"), np.array([0.7, 0.3])), r"floor=0.4: below 1/2.*\(b, 0.3000\)"),
         (Exp3(floor=0.5), Arms(("a", "b"), np.array([0.5, 0.5])), "below 1/2"),
         (Ado(reward="loss"), Arms(("a", "b"), np.array([0.5, 0.5])), "it goes by how fast losses fall"),
@@ -150,3 +152,10 @@ def test_a_field_that_cannot_be_is_refused():
         Ucb(floor=-0.1)
     with pytest.raises(ConfigError, match="reward"):
         Exp3(reward="best")
+
+
+def test_an_arm_may_begin_at_its_floor():
+    arms = Arms(("a", "b"), np.array([(0.75 * 19 / 20) / 0.75, (0.75 / 20) / 0.75 - 1e-17]))
+    Ucb(floor=0.05).check(arms)
+    seen = Seen(arms.shares, np.array([0.1, 0.9]), False, np.full(2, np.nan), np.full(2, np.nan))
+    assert Ucb(floor=0.05).decide({}, [seen], arms, 0, 0.5).shares.tolist() == pytest.approx([0.05, 0.95])

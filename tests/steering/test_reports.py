@@ -42,6 +42,13 @@ def test_the_newest_counts_also_where_another_rank_said_it(reports):
     assert reports.losses(0)[:4, 0].tolist() == [9, 9, 1, 1] and np.isnan(reports.losses(0)[4:]).all()
 
 
+def test_it_is_by_place_that_the_newest_counts(reports):
+    reports.add(0, 0, np.array([5]), full(1))
+    reports.add(1, 0, np.array([5]), full(2))
+    reports.add(0, 0, np.array([6]), full(3))
+    assert reports.losses(0)[5:7, 0].tolist() == [2, 3]
+
+
 def test_runs_and_sizes_are_kept_apart(store, reports, caplog):
     reports.add(0, 0, np.arange(4), full(1, 4))
     assert Reports(store, b"s" * 16, WINDOW, LENGTH).losses(0) is None
@@ -107,7 +114,7 @@ def test_what_is_said_waits_until_there_is_enough_of_it(reports, mixture):
     assert (~np.isnan(reports.losses(0))).any(axis=1).sum() == 8
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), 65504.0, -1.0])
 def test_what_is_no_number_does_not_count(reports, mixture, caplog, wrong):
     reporter = Reporter(reports, mixture, 0, 1)
     reporter.add(**batch(mixture, [0, 1]), losses=torch.tensor([wrong, 2.0]))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamdocs.steering.controllers import Arms, Ucb
-from streamdocs.steering.decider import Decider
+from streamdocs.steering.decider import LATEST, Decider
 from streamdocs.steering.decision import PARTS, Decision, deal, in_parts
 from streamdocs.steering.reports import HeldOut
 from streamdocs.steering.rewards import Lost, Rewards
@@ -137,3 +137,26 @@ def test_a_decision_is_the_same_after_it_was_packed():
 def test_what_is_no_decision_is_refused(data):
     with pytest.raises(ValueError):
         Decision.unpack(data)
+
+
+@pytest.mark.parametrize("lag", [1, 2, 3, 70])
+def test_each_report_counts_once(lag):
+    arms, last, taken = Arms(("a", "b"), np.array([0.5, 0.5])), None, []
+    decider = Decider(Ucb(lag=lag), arms, WINDOW, 7)
+    for window in range(200):
+        newest = window - 1 - lag
+        known = last.taken if last else ()
+        new = [each for each in range(max(newest - LATEST, 0), newest + 1) if each not in known]
+        taken += new
+        last = decider.decide(window, 32, last, [lost(each, (5.0, 4.0)) for each in new])
+    assert taken == [*range(200 - 1 - lag)]
+
+
+def test_a_trial_ends_when_evaluations_do():
+    arms, last = Arms(("a", "b"), np.array([0.5, 0.5])), None
+    decider = Decider(Ucb(patience=10), arms, WINDOW, 7)
+    for window in range(60):
+        held_out = [HeldOut(64 * window, 5.0 - window)] if window < 3 else []
+        dealt = [np.array([16.0, 16.0])] * len(held_out)
+        last = decider.decide(window, 32, last, [lost(window, (4.0, 4.0))], held_out, dealt)
+    assert last.shares == (500_000, 500_000) and last.why.startswith("nothing was reported")

@@ -10,8 +10,10 @@ from streaming import StreamingDataLoader
 from conftest import generate, make_corpus, make_dataset, make_texts
 from streamdocs import Rephrase, StreamingMegadocDataset
 from streamdocs.errors import ConfigError, FingerprintError, LedgerFileError, StoreError
+from streamdocs.generations.progress import read_tallies
 from streamdocs.ledger.file import differences, export_ledger, import_ledger
 from streamdocs.ledger.verification import verify
+from streamdocs.ledger.windows import window_key
 from streamdocs.steering.decision import Decision
 from streamdocs.store import LmdbStore
 
@@ -197,13 +199,94 @@ def test_the_first_decision_in_which_runs_part_is_named(small_corpus, own, writt
         import_ledger(third.ledgers["varied"], export_ledger(other.ledgers["varied"]))
 
 
-def test_a_damaged_decision_is_told(small_corpus, own):
+@pytest.mark.parametrize("lost", [range(7, 8), range(10)], ids=["one", "all"])
+@pytest.mark.parametrize("damaged", [True, False])
+def test_decisions_that_are_lost_are_in_what_was_sealed_by_them(small_corpus, own, lost, damaged):
+    dataset = steered(small_corpus, own)
+    train(dataset, 320)
+    made, keys = decisions(dataset, 10), [dataset.run.decisions._key(window) for window in lost]
+    own.delete("windows", keys)
+    if damaged:
+        own.add("windows", dict.fromkeys(keys, b"nothing"))
+    dataset.run.decisions.reports.add_held_out(64, 1.0)  # by which it would be decided otherwise
+    again = steered(small_corpus, own)
+    assert torch.equal(again[7 * WINDOW + 3]["input_ids"], dataset[7 * WINDOW + 3]["input_ids"])
+    assert decisions(again, 8) == made[:8]
+    assert again[9 * WINDOW]["position"] == 9 * WINDOW and decisions(again, 10) == made
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_a_decision_that_is_lost_with_what_was_sealed_by_it_is_told_and_not_made_anew(small_corpus, own, damaged):
     dataset = steered(small_corpus, own)
     dataset[3 * WINDOW]
     made = dataset.run.decisions
-    own.replace({"windows": {made._key(2): b"nothing"}})
+    gone = [window_key(ledger.id, 2, ()) for ledger in dataset.ledgers.values()]
+    own.delete("windows", [*gone, made._key(2)])
+    if damaged:
+        own.add("windows", {made._key(2): b"nothing"})
     with pytest.raises(StoreError, match=r"the decision on window 2 .* cannot be read"):
         steered(small_corpus, own)[2 * WINDOW]
+
+
+def test_an_imported_ledger_mends_a_damaged_decision(small_corpus, own):
+    dataset = steered(small_corpus, own)
+    train(dataset, 320)
+    exported, made = export_ledger(dataset.ledgers["plain"]), decisions(dataset, 10)
+    own.replace({"windows": {dataset.run.decisions._key(2): b"nothing"}})
+    again = steered(small_corpus, own)
+    assert import_ledger(again.ledgers["plain"], exported) == [] and decisions(again, 10) == made
+
+
+def test_a_report_of_what_was_not_read_ends_nothing(small_corpus, own, caplog):
+    dataset = steered(small_corpus, own)
+    batch = {"position": torch.tensor([10 * WINDOW]), "stream": torch.tensor([0]), "labels": torch.ones(1, 64).long()}
+    for position in (10 * WINDOW, -5, 1 << 60):
+        for _ in range(8):
+            dataset.report({**batch, "position": torch.tensor([position])}, torch.ones(1))
+    assert caplog.text.count("is of another run: it does not count") >= 3
+    train(dataset, 64)
+    assert dataset.run.decisions.reports.windows() == [0, 1]
+
+
+def test_an_arm_is_not_judged_by_web_text_in_its_place(small_corpus, written, tmp_path):
+    store = LmdbStore(tmp_path / "half")
+    streams = {**STREAMS, "varied": {"share": "1/4", "recipe": Rephrase(generations=3, max_tokens=99)}}
+    dataset = steered(small_corpus, store, streams=streams, when_behind="web")
+    plain = dataset.run.stream("plain").scope
+    with written.read() as snapshot:
+        for table in ("texts", "tokens", "blocks"):
+            store.add(table, dict(snapshot.scan(table, b"")))
+    assert read_tallies(store, plain)
+    train(dataset, 640)  # web text in the place of "varied" is what gets better
+    assert all(dataset.run.decisions.of(window).shares == (500_000, 500_000) for window in range(20))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"held_out": "low"},
+        {"held_out": torch.ones(2)},
+        {"held_out": 1.0, "position": -1},
+        {"held_out": 1.0, "position": 1 << 70},
+        {"held_out": 1.0, "position": 3.5},
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_refused(small_corpus, own, said):
+    with pytest.raises(ConfigError, match="a loss, and a whole number of sequences"):
+        steered(small_corpus, own).report(**{"position": 5, **said})
+
+
+def test_a_batch_that_is_none_is_refused(small_corpus, own):
+    dataset = steered(small_corpus, own)
+    whole = {"position": torch.tensor([0]), "stream": torch.tensor([0]), "labels": torch.ones(1, 64).long()}
+    for batch, losses in (
+        ({}, torch.ones(1)),
+        (whole, [1.0]),
+        ({**whole, "labels": torch.ones(64)}, torch.ones(1)),
+        ({**whole, "position": None}, torch.ones(1)),
+    ):
+        with pytest.raises(ConfigError, match="takes a batch as the loader gave it"):
+            dataset.report(batch, losses)
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,13 @@ class Ado(Learner):
 
     def check(self, arms: Arms) -> None:
         """As of every controller."""
-        super().check(arms)
         if self.reward != "auto":
             raise ConfigError("controller ado: reward: it goes by how fast losses fall: leave it out")
+        super().check(arms)
+
+    def hears(self, seen: Sequence[Seen]) -> bool:
+        """As of every learner: it is told by losses."""
+        return any(not np.isnan(each.losses).all() for each in seen)
 
     def decide(self, state: State, seen: Sequence[Seen], arms: Arms, position: int, draw: float) -> Step:
         """As of every controller."""

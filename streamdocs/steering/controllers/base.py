@@ -15,6 +15,8 @@ from streamdocs.errors import ConfigError
 log = logging.getLogger(__name__)
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+#: Shares are fractions, and floors what people write.
+_ROUNDING = 1e-9
 #: What a controller remembers: numbers by name, which msgpack packs.
 State: TypeAlias = Mapping[str, Any]
 Reward: TypeAlias = Literal["auto", "held_out", "progress", "loss"]
@@ -82,10 +84,10 @@ class Controller:
         Raises:
             ConfigError: It cannot.
         """
-        count, lowest = len(arms.names), int(arms.shares.argmin())
-        if count < 2:
+        if (count := len(arms.names)) < 2:
             raise ConfigError(f"controller {self.name} moves shares between synthetic streams: give two or more")
-        if self.floor >= 1 / count or arms.shares[lowest] < self.floor:
+        lowest = int(arms.shares.argmin())
+        if self.floor >= 1 / count or arms.shares[lowest] < self.floor - _ROUNDING:
             raise ConfigError(
                 f"controller {self.name}: floor={self.floor}: below 1/{count}, and at most what the least of the "
                 f"synthetic part begins with ({arms.names[lowest]}, {arms.shares[lowest]:.4f})"
@@ -105,7 +107,7 @@ class Controller:
 
     def above_floor(self, shares: Floats) -> Floats:
         """Shares as parts of what is above the floors; they add up to 1."""
-        free: Floats = (shares - self.floor) / (1 - self.floor * len(shares))
+        free: Floats = np.maximum(shares - self.floor, 0) / (1 - self.floor * len(shares))
         return free
 
     def with_floor(self, parts: Floats) -> Floats:
@@ -128,7 +130,7 @@ class Learner(Controller):
 
     reward: Reward = "auto"
     lag: Annotated[int, Field(ge=1, le=1000)] = 1
-    patience: Annotated[int, Field(ge=1)] = 32
+    patience: Annotated[int, Field(ge=1, lt=1 << 62)] = 32
 
     def check(self, arms: Arms) -> None:
         """As of every controller."""
@@ -137,6 +139,10 @@ class Learner(Controller):
             log.warning(
                 "controller %s: by raw loss, what cannot be learned is the best: noise has the highest", self.name
             )
+
+    def hears(self, seen: Sequence[Seen]) -> bool:
+        """Whether that tells it anything."""
+        return bool(self.judged(seen))
 
     @staticmethod
     def judged(seen: Sequence[Seen]) -> list[Seen]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from streamdocs._base.arrays import Count
 from streamdocs._base.typed import exact_fraction
 from streamdocs.errors import ConfigError
 from streamdocs.steering.controllers.base import Arms, Controller, Floats, Seen, State, Step
@@ -26,7 +27,7 @@ class Schedule(Controller):
     name: ClassVar[str] = "schedule"
 
     floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    shares: Mapping[int, Mapping[str, float | str]] = field(default_factory=dict)
+    shares: Mapping[Count, Mapping[str, float | str]] = field(default_factory=dict)
     ramp: bool = False
 
     @property
@@ -51,6 +52,8 @@ class Schedule(Controller):
             if set(shares) != set(arms.names) or sum(map(_share, shares.values())) != 1:
                 which = f"one for each of {', '.join(arms.names)}"
                 raise ConfigError(f"controller schedule: shares of position {at}: {which}, which add up to 1")
+            if min(map(_share, shares.values())) < self.floor:
+                raise ConfigError(f"controller schedule: shares of position {at}: one is below floor={self.floor}")
 
     def decide(self, state: State, seen: Sequence[Seen], arms: Arms, position: int, draw: float) -> Step:
         """The shares that hold at a position."""

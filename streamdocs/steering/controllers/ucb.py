@@ -36,7 +36,7 @@ class Ucb(Learner):
         if new:
             now["chosen"] = self._chosen(now, new[-1].together, self.above_floor(arms.shares))
         if not now["chosen"]:
-            return Step(now, arms.shares, "nothing is known yet")
+            return Step(now, arms.shares, "some arm is not known yet")
         chosen = np.array(now["chosen"])
         best, is_tried = arms.names[int(chosen.argmax())], now["trying"] >= 0
         why = f"{best} is tried" if is_tried else f"{best} may be the best" if chosen.max() == 1 else "all are as good"
@@ -59,7 +59,9 @@ class Ucb(Learner):
         if together and state["tried"] < arms:
             state["trying"], state["tried"] = state["tried"], state["tried"] + 1
             return scattered(arms, state["trying"]).tolist()
-        times = np.maximum(np.array(state["times"]), 1e-9)
+        times = np.array(state["times"])
+        if not times.all():  # an arm of which nothing is known is neither better nor worse
+            return []
         span = max(state["high"] - state["low"], 0.0)
         bounds = np.array(state["sums"]) / times + self.c * span * np.sqrt(math.log1p(times.sum()) / times)
         best = np.where(bounds >= bounds.max() - _TIE, begun, 0.0)

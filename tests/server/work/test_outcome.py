@@ -73,7 +73,7 @@ def test_a_run_of_which_nothing_is_accepted_stops_and_says_why(small_corpus, sto
     loop = make_loop(run, store, engine=engine, gates=GATES, max_in_flight=4)
     with pytest.raises(EngineError, match=rf"No generation of 3\d documents was accepted: rejected: {told}"):
         serve(loop)
-    assert len(engine.asked) < 60 and not loop.finished
+    assert len(engine.asked) < 80 and not loop.finished  # of 39 documents at most, each twice at most
 
 
 def test_one_text_for_all_documents_stops_too(small_corpus, store):
