@@ -16,9 +16,8 @@ demo-sglang: .venv/installed .venv-sglang/installed
 
 sglang: .venv-sglang/installed
 
-# Three at a time on two cores: much of it waits for processes that start.
 test: .venv/installed .venv-sglang/installed
-	$(RUN)/pytest -n 3 --dist loadgroup
+	$(RUN)/pytest -n 2 --dist loadgroup
 
 # Every state of every kind of run and split; `make test` does some of them.
 exact: .venv/installed
