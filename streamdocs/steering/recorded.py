@@ -22,6 +22,7 @@ from streamdocs.steering.rewards import Lost
 #: Where nobody decided by reports: windows between the last whose reports are known and the one that knows them.
 _LAG = 1
 _MOST_BYTES = 1 << 26
+_MOST_WINDOWS = 1 << 20
 #: Of a loss, in nats a token; e to this power is no vocabulary.
 _MOST = 1e6
 
@@ -92,6 +93,7 @@ def rows_of(mixture: Mixture, decisions: Decisions | None, reports: Reports) -> 
         reports: What training reported.
 
     Raises:
+        ConfigError: An evaluation was reported where no run comes.
         StoreError: A decision is damaged.
     """
     if decisions and decisions.lag is not None:
@@ -107,6 +109,11 @@ def rows_of(mixture: Mixture, decisions: Decisions | None, reports: Reports) -> 
             lost[window] = found
     evaluated = reports.held_out(-1, 1 << 62)
     last = max(lost) if lost else max((each.position // mixture.window - 1 for each in evaluated), default=-1)
+    if last > _MOST_WINDOWS:
+        raise ConfigError(
+            f"an evaluation was reported at position {evaluated[-1].position:,}, {last:,} windows into the run: positions "
+            "are sequences, not tokens"
+        )
     rows: list[Row] = []
     for window in range(last + 1):
         start = window * mixture.window

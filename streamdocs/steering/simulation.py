@@ -67,10 +67,12 @@ class Replayed(NamedTuple):
 def candidates(arms: Arms, own: Controller | None) -> dict[str, Controller | None]:
     """A run's own controller, and with it the others as they are by default, by their names; None moves nothing.
 
-    Where an arm begins with less than their floor, that is lower.
+    Where an arm begins with less than twice their floor, that is lower.
     """
     least = float(arms.shares.min())
-    made = [replace(kind(), floor=min(kind().floor, least)) for kind in CONTROLLERS.values() if kind is not Schedule]
+    made = [
+        replace(kind(), floor=min(kind().floor, least / 2)) for kind in CONTROLLERS.values() if kind is not Schedule
+    ]
     return {FIXED: None, **{each.name: each for each in made}, **({own.name: own} if own else {})}
 
 

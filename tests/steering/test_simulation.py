@@ -8,7 +8,7 @@ import pytest
 
 from streamdocs.errors import ConfigError
 from streamdocs.schedule.mixture import Mixture, Share
-from streamdocs.steering.controllers import Ado, Exp3, Schedule, Ucb
+from streamdocs.steering.controllers import Ado, Arms, Exp3, Schedule, Ucb
 from streamdocs.steering.decision import PARTS
 from streamdocs.steering.decisions import Decisions
 from streamdocs.steering.recorded import Recorded, Row, load_rows, rows_of, save_rows
@@ -130,7 +130,7 @@ def test_the_others_are_as_by_default_and_the_runs_own_as_it_is():
     found = replay(two(*(Row(window=w, counts=(8, 8)) for w in range(4))), candidates(arms, schedule), "auto", 0.0)
     assert found.controllers["schedule"].shares.tolist() == [[0.5, 0.5]] * 2 + [[1, 0]] * 2
     few = arms._replace(shares=np.array([0.99, 0.01]))
-    assert candidates(few, None)["ucb"] == Ucb(floor=0.01)
+    assert candidates(few, None)["ucb"] == Ucb(floor=0.005)
 
 
 @pytest.mark.parametrize("controller", [None, Schedule(shares={0: dict.fromkeys(ARMS[:2], "1/3") | {"c": "1/3"}})])
@@ -233,3 +233,17 @@ def test_a_file_that_is_not_there_or_cannot_be_written(tmp_path):
         load_rows(tmp_path / "reports.jsonl", FINGERPRINT, ARMS, WINDOW)
     with pytest.raises(ConfigError, match="cannot be written"):
         save_rows(tmp_path / "none" / "reports.jsonl", FINGERPRINT, ARMS, [])
+
+
+def test_many_arms_have_lower_floors():
+    arms = Arms(tuple(map(str, range(24))), np.full(24, 1 / 24))
+    for controller in candidates(arms, None).values():
+        if controller:
+            controller.check(arms)
+
+
+def test_an_evaluation_where_no_run_comes_is_told(store):
+    reports = Reports(store, RUN, WINDOW, LENGTH)
+    reports.add_held_out(10**12, 4.0)
+    with pytest.raises(ConfigError, match="positions are sequences, not tokens"):
+        rows_of(mixture_of(), None, reports)
