@@ -111,8 +111,8 @@ def rows_of(mixture: Mixture, decisions: Decisions | None, reports: Reports) -> 
     last = max(lost) if lost else max((each.position // mixture.window - 1 for each in evaluated), default=-1)
     if last > _MOST_WINDOWS:
         raise ConfigError(
-            f"an evaluation was reported at position {evaluated[-1].position:,}, {last:,} windows into the run: positions "
-            "are sequences, not tokens"
+            f"an evaluation was reported at position {evaluated[-1].position:,}, {last:,} windows into the run: "
+            "positions are sequences, not tokens"
         )
     rows: list[Row] = []
     for window in range(last + 1):
