@@ -237,7 +237,7 @@ def _is_metadata(path: Path, text_field: str) -> bool:
         with open_compressed(str(path), path.suffix.lower()) as stream:
             data = stream.read(_MOST_METADATA_BYTES + 1)
         value = json.loads(data) if len(data) <= _MOST_METADATA_BYTES else {text_field: ""}
-    except (*READ_ERRORS, ValueError, RecursionError):
+    except (*READ_ERRORS, ValueError, RecursionError, MemoryError):
         return False
     if text_field == EVERY_STRING:
         return isinstance(value, dict)

@@ -252,6 +252,8 @@ def _read_table(batches: _Batches, file: str, fields: _Fields) -> Iterator[Row]:
                 row += batch.rows.num_rows
     except (*READ_ERRORS, UnicodeDecodeError) as error:  # the second from names of columns
         yield _unreadable(file, row + 1, error)
+    except MemoryError:  # of damaged files, whose lengths are any numbers
+        yield _unreadable(file, row + 1, ValueError("a length in it is more than fits into memory"))
 
 
 def _batch_rows(batch: Batch, fields: _Fields, file: str, row: int) -> Iterator[Row]:

@@ -8,6 +8,7 @@ import os
 import random
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -384,3 +385,12 @@ def test_a_column_whose_name_is_damaged(tmp_path):
     for field in ("text", "*"):
         (row,) = read(file, text_field=field)
         assert isinstance(row, UnreadableRest) and "utf-8" in row.error
+
+
+def test_a_length_that_fits_into_no_memory_is_told(tmp_path):
+    def batches(stream, columns):
+        raise MemoryError
+
+    (tmp_path / "a.arrow").write_bytes(b"")
+    (row,) = sources._read_table(batches, str(tmp_path / "a.arrow"), SimpleNamespace(text="text", keep=()))
+    assert "a length in it is more than fits into memory" in str(row)
