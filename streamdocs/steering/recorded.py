@@ -1,12 +1,12 @@
 """Recorded reports: what there was to know for the decision on each window, in a run's store and as a file."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from streamdocs._base.arrays import Count
@@ -16,15 +16,13 @@ from streamdocs.errors import ConfigError
 from streamdocs.schedule.mixture import Mixture
 from streamdocs.steering.controllers import Arms
 from streamdocs.steering.decisions import Decisions, arms_of
-from streamdocs.steering.reports import HeldOut, Reports
+from streamdocs.steering.reports import HeldOut, Reports, is_loss
 from streamdocs.steering.rewards import Lost
 
 #: Where nobody decided by reports: windows between the last whose reports are known and the one that knows them.
 _LAG = 1
 _MOST_BYTES = 1 << 26
 _MOST_WINDOWS = 1 << 20
-#: Of a loss, in nats a token; e to this power is no vocabulary.
-_MOST = 1e6
 
 Fingerprint = Mapping[str, str | int]
 
@@ -183,7 +181,7 @@ def _check(row: Row, window: int, arms: int, size: int) -> None:
         raise ValueError("an evaluation that is still to come")
     losses = [each.loss for each in row.held_out]
     losses += [sums / max(count, 1) for lost in row.lost for sums, count in zip(lost.sums, lost.counts, strict=True)]
-    if not all(math.isfinite(each) and abs(each) <= _MOST for each in losses):
+    if not is_loss(np.array(losses, np.float64)).all():
         raise ValueError("a loss that is no number, or too large for one")
 
 
