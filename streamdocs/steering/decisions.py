@@ -202,12 +202,6 @@ class Decisions:
         """
         return takewhile(bool, map(self.sealed, count()))  # type: ignore[arg-type]
 
-    def count(self) -> int:
-        """Windows that were decided on."""
-        prefix = self._key(0)[:-8]
-        with self._the_store.read() as snapshot:
-            return sum(1 for _ in snapshot.scan("windows", prefix))
-
     def _decided(self, window: int, last: Decision | None) -> Decision:
         """What is to be decided on a window, by what was reported until now."""
         size = self._mixture.window
