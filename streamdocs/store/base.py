@@ -60,6 +60,35 @@ class Snapshot(Protocol):
         """All keys from ``first`` on, in order: a tenth of the price of looking each up."""
 
 
+class Notes(Protocol):
+    """Notes that can be changed."""
+
+    def get(self, table: Table, key: bytes) -> bytes | memoryview | None:
+        """The value under ``key``."""
+
+    def put(self, table: Table, entries: Mapping[bytes, bytes]) -> None:
+        """Write entries, also over those whose key is there."""
+
+    def delete(self, table: Table, keys: Iterable[bytes]) -> int:
+        """Delete these; how many there were."""
+
+
+def apply_to_notes(
+    notes: Notes, changes: Mapping[bytes, Callable[[bytes | None], bytes | None]]
+) -> dict[bytes, bytes | None]:
+    """Replace notes by what ``changes`` make of them; what they are now."""
+    found = {}
+    for key, change in changes.items():
+        value = notes.get("notes", key)
+        old = None if value is None else bytes(value)
+        new = found[key] = change(old)
+        if new is None and old is not None:
+            notes.delete("notes", [key])
+        elif new is not None and new != old:
+            notes.put("notes", {key: new})
+    return found
+
+
 class Store(Protocol):
     """Generations by key, sealed windows, and what servers and trainers tell each other.
 
@@ -85,10 +114,25 @@ class Store(Protocol):
         """Write entries of several tables, also over those whose key is there, all or nothing; durable on return."""
 
     def update(self, key: bytes, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
-        """Replace a note by ``change(note)``, as if alone. None deletes it. What it is now."""
+        """Replace a note by ``change(note)``, as if alone. None deletes it. What it is now.
+
+        ``change`` may be called again where another writer was faster.
+        """
+
+    def update_all(self, changes: Mapping[bytes, Callable[[bytes | None], bytes | None]]) -> dict[bytes, bytes | None]:
+        """The same of several notes at once."""
 
     def delete(self, table: Table, keys: Iterable[bytes]) -> int:
-        """Delete these; how many there were. They are asked for when the store is locked for writing."""
+        """Delete these; how many there were.
+
+        They are iterated when nobody else can write, and again where another writer was faster nevertheless.
+        """
+
+    def make_room(self, table: Table, key: bytes, damaged: bytes) -> None:
+        """Let a value that is damaged, and is ``damaged``, be written anew."""
+
+    def clock(self) -> float:
+        """Seconds of which others' writes could be seen: what did not change for so long was not changed."""
 
     def size(self) -> int:
         """Bytes in use."""
