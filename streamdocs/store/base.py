@@ -15,6 +15,12 @@ Table = Literal["texts", "tokens", "blocks", "windows", "notes"]
 TABLES: tuple[Table, ...] = ("texts", "tokens", "blocks", "windows", "notes")
 
 
+#: What a note becomes; None: none. It may be called again where another writer was faster.
+Change = Callable[[bytes | None], bytes | None]
+#: The same of several, by their keys.
+Changes = Mapping[bytes, Change]
+
+
 @dataclass(frozen=True)
 class Values:
     """Some values, where they lie: a view of each would be an object that the garbage collector has to look at.
@@ -73,9 +79,7 @@ class Notes(Protocol):
         """Delete these; how many there were."""
 
 
-def apply_to_notes(
-    notes: Notes, changes: Mapping[bytes, Callable[[bytes | None], bytes | None]]
-) -> dict[bytes, bytes | None]:
+def apply_to_notes(notes: Notes, changes: Changes) -> dict[bytes, bytes | None]:
     """Replace notes by what ``changes`` make of them; what they are now."""
     found = {}
     for key, change in changes.items():
@@ -100,6 +104,10 @@ class Store(Protocol):
     """
 
     location: str
+    #: Seconds between two writes of one process that are not to be dear; 0 where none is.
+    pace: float
+    #: Seconds for which what others write may not come through.
+    silence: float
 
     def read(self) -> AbstractContextManager[Snapshot]:
         """The store at this moment."""
@@ -113,13 +121,13 @@ class Store(Protocol):
     def replace(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> None:
         """Write entries of several tables, also over those whose key is there, all or nothing; durable on return."""
 
-    def update(self, key: bytes, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
-        """Replace a note by ``change(note)``, as if alone. None deletes it. What it is now.
+    def update(self, key: bytes, change: Change) -> bytes | None:
+        """Replace a note by ``change(note)``, as if alone. None deletes it. What it is now."""
 
-        ``change`` may be called again where another writer was faster.
-        """
+    def update_soon(self, key: bytes, change: Change) -> None:
+        """The same some time, at once where that is cheap; not at all where this process is killed before."""
 
-    def update_all(self, changes: Mapping[bytes, Callable[[bytes | None], bytes | None]]) -> dict[bytes, bytes | None]:
+    def update_all(self, changes: Changes) -> dict[bytes, bytes | None]:
         """The same of several notes at once."""
 
     def delete(self, table: Table, keys: Iterable[bytes]) -> int:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import lmdb
 
 from streamdocs.errors import StoreError, StoreFullError
-from streamdocs.store.base import TABLES, Table, Values, apply_to_notes
+from streamdocs.store.base import TABLES, Change, Changes, Table, Values, apply_to_notes
 from streamdocs.store.environment import DATA_FILE, Environment, environment
 from streamdocs.store.packs import Packs
 
@@ -78,6 +78,8 @@ class LmdbStore:
         more: Further tables, beside those of every store.
     """
 
+    pace = silence = 0.0
+
     def __init__(
         self, folder: str | os.PathLike[str], *, max_bytes: int | None = None, more: Sequence[str] = ()
     ) -> None:
@@ -133,11 +135,15 @@ class LmdbStore:
             for table, values in entries.items():
                 change.put(table, values)
 
-    def update(self, key: bytes, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
+    def update(self, key: bytes, change: Change) -> bytes | None:
         """Replace a note by ``change(note)``."""
         return self.update_all({key: change})[key]
 
-    def update_all(self, changes: Mapping[bytes, Callable[[bytes | None], bytes | None]]) -> dict[bytes, bytes | None]:
+    def update_soon(self, key: bytes, change: Change) -> None:
+        """The same, at once."""
+        self.update(key, change)
+
+    def update_all(self, changes: Changes) -> dict[bytes, bytes | None]:
         """The same of several notes at once."""
         with self.change() as transaction:
             return apply_to_notes(transaction, changes)

@@ -1,12 +1,15 @@
 """A store in an object store, with a replica on each node."""
 
 import os
+import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from streamdocs.store.base import Table, apply_to_notes
+import xxhash
+
+from streamdocs.store.base import Change, Changes, Table, apply_to_notes
 from streamdocs.store.objects.open import open_objects
 from streamdocs.store.objects.reliable import ReliableObjects
 from streamdocs.store.shared.entry import BULKY
@@ -17,9 +20,7 @@ from streamdocs.store.shared.snapshot import SharedSnapshot
 #: Seconds for which a request is repeated.
 PATIENCE = 600.0
 #: Seconds between two appends of what nobody waits for: the more lies in one, the fewer requests.
-_PACE = 0.5
-
-_Note = Callable[[bytes | None], bytes | None]
+_PACE = 1.0
 
 
 class SharedStore:
@@ -27,7 +28,7 @@ class SharedStore:
 
     Args:
         url: Where its objects are.
-        cache: Folder of this node for the replica. It may be deleted whenever nobody runs; also while somebody does,
+        cache: Folder of this node for replicas, one for each store. It may be deleted whenever nobody runs; also while somebody does,
             who then goes on with what was there.
         cache_bytes: What the replica may take; default as much as there is to keep.
         patience: Seconds for which a request is repeated.
@@ -41,7 +42,8 @@ class SharedStore:
     ) -> None:
         objects = open_objects(url)
         self.location = objects.location
-        self.cache = os.path.realpath(cache)
+        self.pace, self.silence = _PACE, patience
+        self.cache = os.path.join(os.path.realpath(cache), _folder_name(self.location))
         self._objects = ReliableObjects(objects, patience)
         self._cache_bytes = cache_bytes
         self._node: Node | None = None
@@ -102,15 +104,15 @@ class SharedStore:
 
         self.node.commit(change)
 
-    def update(self, key: bytes, change: _Note) -> bytes | None:
+    def update(self, key: bytes, change: Change) -> bytes | None:
         """Replace a note by ``change(note)``."""
         return self.update_all({key: change})[key]
 
-    def update_all(self, changes: Mapping[bytes, _Note]) -> dict[bytes, bytes | None]:
+    def update_all(self, changes: Changes) -> dict[bytes, bytes | None]:
         """The same of several notes at once."""
         return self.node.commit(lambda view: apply_to_notes(view, changes))
 
-    def update_soon(self, key: bytes, change: _Note) -> None:
+    def update_soon(self, key: bytes, change: Change) -> None:
         """Replace a note some time."""
         self.node.commit_soon(lambda view: apply_to_notes(view, {key: change}))
 
@@ -137,6 +139,11 @@ class SharedStore:
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
+
+
+def _folder_name(location: str) -> str:
+    """One that people recognise, and that no other store has."""
+    return f"{re.sub('[^a-z0-9]+', '-', location.lower())[:40]}-{xxhash.xxh3_64_hexdigest(location)}"
 
 
 def _name() -> str:
