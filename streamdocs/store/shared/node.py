@@ -96,7 +96,7 @@ class Node:
         self.replica = self._cache.open_replica()
         self.bundles = Bundles(self._objects, self.replica, self._cache_bytes)
         if known and not self.replica.store.is_read_only:
-            if not self._cache.is_followed or self.replica.head() < self.seen:
+            if not self._cache.is_followed or self.replica.head() < max(self.seen, 1):
                 self.catch_up()
             for path, texts in self.journal.left():
                 self.commit(partial(_add_texts, texts))

@@ -28,8 +28,8 @@ class SharedStore:
 
     Args:
         url: Where its objects are.
-        cache: Folder of this node for replicas, one for each store. It may be deleted whenever nobody runs; also while somebody does,
-            who then goes on with what was there.
+        cache: Folder of this node for replicas, one for each store. It may be deleted at any time: whoever has it open
+            goes on with what was there, others fill it again.
         cache_bytes: What the replica may take; default as much as there is to keep.
         patience: Seconds for which a request is repeated.
 
