@@ -19,7 +19,6 @@ from streamdocs.errors import ConfigError, StoreError
 from streamdocs.store import LmdbStore, SharedStore, open_store
 from streamdocs.store.objects.base import BusyError, RefusedError
 from streamdocs.store.objects.folder import FolderObjects, MemoryObjects
-from streamdocs.store.objects.reliable import ReliableObjects
 from streamdocs.store.shared import node as node_module
 from streamdocs.store.shared.entry import FOLD
 
@@ -288,7 +287,7 @@ def faulty(monkeypatch, tmp_path):
     def opened(name: str, share: float, patience: float = 60):
         store = SharedStore(f"file://{tmp_path}/shared", tmp_path / name, patience=patience)
         faults = Faulty(FolderObjects(f"{tmp_path}/shared"), share)
-        store._objects = ReliableObjects(faults, patience)
+        store._objects._objects = faults
         return store, faults
 
     return opened
@@ -325,7 +324,7 @@ def test_a_store_that_is_gone(faulty, caplog, tmp_path):
         store.update(b"n", lambda old: b"2")
     assert store.clock() == heard
     again = SharedStore(f"file://{tmp_path}/shared", tmp_path / "one", patience=0.5)
-    again._objects = ReliableObjects(faults, 0.5)
+    again._objects._objects = faults
     with caplog.at_level(logging.WARNING):
         assert get(again, "notes", b"n") == b"1"  # also for who starts now
     assert "going on with what the cache" in caplog.text
@@ -400,7 +399,7 @@ class Forbidden(MemoryObjects):
 )
 def test_objects_that_cannot_hold_a_store_are_refused(kind, message, tmp_path):
     store = SharedStore(f"memory://{time.time_ns()}", tmp_path / "cache")
-    store._objects = ReliableObjects(kind(str(time.time_ns())), 1)
+    store._objects._objects = kind(str(time.time_ns()))
     with pytest.raises(StoreError, match=message), store.read():
         pass
 
@@ -409,7 +408,7 @@ def test_who_may_only_read_reads(tmp_path, caplog):
     name = str(time.time_ns())
     SharedStore(f"memory://{name}", tmp_path / "one").add("texts", values(50))
     store = SharedStore(f"memory://{name}", tmp_path / "two")
-    store._objects = ReliableObjects(Forbidden(name), 1)
+    store._objects._objects = Forbidden(name)
     with caplog.at_level(logging.WARNING):
         assert get(store, "texts", b"000003") == values(50)[b"000003"]
     assert "is read-only here" in caplog.text
