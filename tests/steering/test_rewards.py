@@ -1,6 +1,7 @@
 """Rewards, and how windows are dealt by shares."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,6 +183,17 @@ def test_a_decision_is_the_same_after_it_was_packed():
         )
         again = Decision.unpack(last.pack())
         assert again == last and again.digest == last.digest and again.pack() == last.pack()
+
+
+def test_in_what_decisions_differ_is_told_whatever_it_is():
+    decider = Decider(Ucb(), Arms(("a", "b"), np.array([0.5, 0.5])), WINDOW, 7)
+    made = decider.decide(4, 32, None, [lost(1, (5, 4)), lost(2, (5, 4))], [HeldOut(64, 5.0)], EVEN)
+    other = decider.decide(4, 32, None, [lost(1, (5, 4)), lost(2, (5, 3))], [HeldOut(64, 5.0), HeldOut(96, 5.0)], EVEN)
+    same = "50.0% : 50.0%, some arm is not known yet, both times; they differ in"
+    assert made.difference(other) == f"{made} and {other}" and str(made) != str(other)
+    other = replace(other, shares=made.shares, why=made.why)
+    assert made.difference(other) == f"{same} losses of windows 2 and held-out losses at positions 96"
+    assert made.difference(replace(made, owed=(1, -1), silent=9)) == f"{same} owed and silent"
 
 
 @pytest.mark.parametrize(

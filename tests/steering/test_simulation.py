@@ -247,8 +247,11 @@ def test_what_is_no_such_file_is_refused(tmp_path, contents):
 
 
 def test_a_file_that_is_not_there_or_cannot_be_written(tmp_path):
-    with pytest.raises(ConfigError, match="No such file"):
-        load_rows(tmp_path / "reports.jsonl", FINGERPRINT, ARMS, WINDOW)
+    for path, why in ((tmp_path / "reports.jsonl", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(
+            ConfigError, match=rf"{path} cannot be read \({why}\): name a file that `streamdocs simulate"
+        ):
+            load_rows(path, FINGERPRINT, ARMS, WINDOW)
     with pytest.raises(ConfigError, match="cannot be written"):
         save_rows(tmp_path / "none" / "reports.jsonl", FINGERPRINT, ARMS, [])
 
