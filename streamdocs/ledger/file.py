@@ -236,6 +236,8 @@ def differences(a: LedgerFile, b: LedgerFile) -> list[str]:
     found = [f"{name}: {fields.get(name)} and {others.get(name)}" for name in names]
     if found:
         return ["they are two runs:", *found]
+    if a.stream != b.stream:
+        return [f"they are of two streams of a run, {a.stream} and {b.stream}"]
     size = int(a.fingerprint["window"])
     for window, (ours, theirs) in enumerate(zip_longest(a.windows, b.windows)):
         if ours is None or theirs is None:
