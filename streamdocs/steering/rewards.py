@@ -102,7 +102,8 @@ class Rewards:
         return now, seen
 
     def _of_window(self, now: dict[str, Any], lost: Lost, dealt: Dealt) -> Seen:
-        read, losses = dealt.read((lost.window + 1) * self._window), lost.means
+        positions = range(lost.window * self._window, (lost.window + 1) * self._window)
+        read, losses = dealt.read(positions.stop), lost.means
         # Of each arm, at the newest window of which its loss is known.
         before, old = np.array(now["read"] or np.zeros(len(read))), now["losses"] or [[]] * len(read)
         rewards = np.full(len(read), np.nan)
@@ -121,20 +122,19 @@ class Rewards:
         ]
         had = np.array(lost.dealt, np.float64)
         shares = had / max(had.sum(), 1)
-        return Seen(shares, shares, rewards, False, losses, read)
+        return Seen(positions, shares, shares, rewards, False, losses, read)
 
     def _held(self, now: dict[str, Any], found: HeldOut, dealt: Dealt) -> Seen | None:
         before, now["held_out"] = now["held_out"], list(found)
-        if not before:
-            return None
-        had = dealt.read(found.position) - dealt.read(before[0])
+        positions = range(before[0] if before else found.position, found.position)
+        had = dealt.read(positions.stop) - dealt.read(positions.start)
         if not had.sum():
             return None
-        due = dealt.due(before[0], found.position)
-        came = math.log((found.position + self._window) / (before[0] + self._window))
+        due = dealt.due(positions.start, positions.stop)
+        came = math.log((positions.stop + self._window) / (positions.start + self._window))
         reward = self._scaled(now, np.array([(before[1] - found.loss) / came]))
         unknown = np.full(len(had), np.nan)
-        return Seen(had / had.sum(), due / due.sum(), np.repeat(reward, len(had)), True, unknown, unknown)
+        return Seen(positions, had / had.sum(), due / due.sum(), np.repeat(reward, len(had)), True, unknown, unknown)
 
     @staticmethod
     def _scaled(now: dict[str, Any], values: Floats) -> Floats:

@@ -7,7 +7,7 @@ of a mixture is that of its arms, weighed by their shares, and what the recorded
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,15 +107,10 @@ def judged(recorded: Recorded, reward: Reward) -> list[Judgement]:
     size, found = recorded.window, list[Judgement]()
     counts = _counts(recorded)
     rewards, state, dealt = Rewards(reward, size), dict[str, Any](), _Dealt(counts, size)
-    last = -1
     for row in recorded.rows:
         state, seen = rewards.seen(state, row.lost, row.held_out, dealt)
-        parts = [_part(each.window * size, (each.window + 1) * size, size, row.window) for each in row.lost]
-        ends = [last, *(each.position for each in row.held_out)]
-        held_out = [_part(*pair, size, row.window) for pair in pairwise(ends)]
-        parts += [part for part in held_out if (part @ counts[: row.window]).any()]
-        last = ends[-1]
-        for each, part in zip(seen, parts, strict=False):  # evaluations are not seen where another reward counts
+        for each in seen:
+            part = _part(each.positions, size, row.window)
             known = ~np.isnan(each.rewards)
             found.append(Judgement(row.window, each, part, np.where(known, each.rewards, 0.5), bool(known.any())))
     return _told_apart(found)
@@ -133,16 +128,15 @@ class _Dealt(NamedTuple):
 
     def due(self, start: int, stop: int) -> Floats:
         """float64 (arms,): sequences of each between two positions; what was drawn is not recorded."""
-        due: Floats = _part(start, stop, self.size, len(self.counts)) @ self.counts
+        due: Floats = _part(range(start, stop), self.size, len(self.counts)) @ self.counts
         return due
 
 
-def _part(start: int, stop: int, size: int, windows: int) -> Floats:
-    """float64 (windows,): how much of each window is between two positions; of none, from before the beginning."""
+def _part(positions: range, size: int, windows: int) -> Floats:
+    """float64 (windows,): how much of each window is between these positions."""
     begins = np.arange(windows) * size
-    if start < 0:
-        return np.zeros(windows)
-    between: Floats = np.clip(np.minimum(stop, begins + size) - np.maximum(start, begins), 0, None) / size
+    ends = np.minimum(positions.stop, begins + size)
+    between: Floats = np.clip(ends - np.maximum(positions.start, begins), 0, None) / size
     return between
 
 

@@ -17,7 +17,7 @@ TIMES = 3000
 
 
 def alone(shares, rewards, losses=UNKNOWN, read=UNKNOWN) -> Seen:
-    return Seen(shares, shares, np.array(rewards), False, losses, read)
+    return Seen(range(64), shares, shares, np.array(rewards), False, losses, read)
 
 
 def regret(controller, seed: int, *, together: bool, adversary=None, late: int = 0) -> float:
@@ -37,7 +37,8 @@ def regret(controller, seed: int, *, together: bool, adversary=None, late: int =
         drawn = rng.choice(3, p=shares)
         rewards = np.full(3, paid[drawn]) if together else paid
         lost += means.max() - float(shares @ means)
-        coming.append([Seen(shares, controller.expected(state, shares), rewards, together, UNKNOWN, UNKNOWN)])
+        expected = controller.expected(state, shares)
+        coming.append([alone(shares, rewards)._replace(expected=expected, together=together)])
         seen = coming.pop(0)
     return lost
 
@@ -61,7 +62,7 @@ def test_exp3_divides_by_the_probability_with_which_an_arm_was_read_at_the_time(
     state = {"sums": [0.0, 0.0], "times": 3, "parts": [0.9, 0.1], "drawn": 0}  # as weights are by now
     then = controller.expected({**state, "parts": [0.25, 0.75], "drawn": 1}, np.array([0.1, 0.9]))
     assert then.tolist() == pytest.approx([0.3, 0.7])
-    seen = Seen(np.array([0.1, 0.9]), then, np.array([0.8, 0.8]), True, np.full(2, np.nan), np.full(2, np.nan))
+    seen = alone(np.array([0.1, 0.9]), [0.8, 0.8])._replace(expected=then, together=True)
     step = controller.decide(state, [seen], begun, 0, 0.5)
     assert step.state["sums"] == pytest.approx([0.3 * 0.1 / 0.3, 0.3 * 0.9 / 0.7])
     assert controller.expected({"drawn": -1, "parts": []}, begun.shares) is begun.shares

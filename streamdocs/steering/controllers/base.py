@@ -35,6 +35,7 @@ class Arms(NamedTuple):
 class Seen(NamedTuple):
     """What was seen of the arms, in one window or between two evaluations.
 
+    positions: Of the run, those that it is about.
     shares, expected: float64 (arms,), of the sequences that were read, each arm's; and what that was to be, as likely
         as each arm was to be drawn when its windows were decided on.
     rewards: float64 (arms,), from 0 to 1 with 1/2 for as good as usual; NaN for an arm of which nothing is known.
@@ -42,6 +43,7 @@ class Seen(NamedTuple):
     losses, read: float64 (arms,), mean loss in nats a token, NaN for none; and sequences read of each arm until then.
     """
 
+    positions: range
     shares: Floats
     expected: Floats
     rewards: Floats
