@@ -31,6 +31,10 @@ class Journal:
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
 
+    def __str__(self) -> str:
+        """Where it is."""
+        return str(self._folder)
+
     @contextmanager
     def kept(self, texts: Mapping[bytes, bytes]) -> Iterator[None]:
         """Keep texts until they were sent: as long as this does not end well."""
