@@ -34,7 +34,6 @@ from streamdocs._base.console import set_up_logging
 from streamdocs.config import RunFile
 from streamdocs.recipes import Request
 from streamdocs.run import Run
-from streamdocs.store import open_store
 from streamdocs_server.engines import Answer, Engine
 from streamdocs_server.engines.make import make_engine, with_options
 from streamdocs_server.gates.gates import Accepted, Gates
@@ -66,7 +65,7 @@ class Recorder:
 
 async def record(file: RunFile, out: TextIO, attempts: int) -> None:
     """Serve a run to its end, and write down all that its model says."""
-    store = open_store(file.served)
+    store = file.open_served()
     slots = CapacityLimiter(file.server.max_in_flight)
     engine = Recorder(make_engine(file.generator, slots, file.server.failure_budget), out)
     try:

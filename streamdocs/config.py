@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from streamdocs._base.paths import expand_path
-from streamdocs._base.typed import exact_fraction
+from streamdocs._base.typed import exact_fraction, plain
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
+from streamdocs.named import MOST_STREAMS, StreamName, Streams, check_shares
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import RULES, Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB
@@ -26,6 +26,8 @@ from streamdocs.sections import (
     places_of,
     with_short_prompt,
 )
+from streamdocs.store import Store, open_store
+from streamdocs.store.objects.open import check_url, is_url
 from streamdocs.writers import GeneratorSection, WriterSection
 
 #: Arguments of the dataset that decide what a server writes, and in which order.
@@ -40,21 +42,11 @@ _SCOPE = (
     "shuffle_block_size",
     "num_canonical_nodes",
 )
-#: Most streams of a run, and letters of a name: what a state says of them has to fit it.
-MOST_STREAMS, MOST_LETTERS = 16, 24
-#: Of a stream: it is part of names of files and metrics.
-StreamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=MOST_LETTERS)]
-Streams = Annotated[dict[StreamName, StreamSection], Field(min_length=1, max_length=MOST_STREAMS)]
-Writing = Annotated[dict[StreamName, WriterSection], Field(min_length=1, max_length=MOST_STREAMS)]
 #: Those of the mixture that are None where they are not given.
 _NONE = ("shuffle_block_size", "num_canonical_nodes", "epoch_size")
 
 
-def _plain(value: Any) -> Any:
-    """A value as a file has it: paths and fractions as strings, also within mappings."""
-    if isinstance(value, Mapping) and not isinstance(value, str):
-        return {name: _plain(each) for name, each in value.items()}
-    return str(value) if isinstance(value, os.PathLike | Fraction) else value
+Writing = Annotated[dict[StreamName, WriterSection], Field(min_length=1, max_length=MOST_STREAMS)]
 
 
 class RunFile(Section):
@@ -64,7 +56,10 @@ class RunFile(Section):
         preset: ``small`` for small models, up to some billion parameters: a short prompt, temperature 0.5 and top_p 0.9
             where the file does not say others.
         corpus: Folder of the corpus (``streamdocs prepare``).
-        store: Folder of the store; not needed where ``synthetic_fraction`` is 0.
+        store: Folder of the store, or a URL that machines share (docs/many-machines.md); not needed where
+            ``synthetic_fraction`` is 0.
+        cache: Folder of each node for what it reads of a URL; default ``cache``.
+        cache_bytes: What may lie there, also as ``"64gb"``; default as much as there is.
         download_retry: Further tries for one file of ``remote``.
         download_timeout: Seconds for one file of ``remote``.
         cache_limit: Most bytes of shards that are kept of ``remote``, also as ``"64gb"``; default all of them.
@@ -84,6 +79,8 @@ class RunFile(Section):
     download_timeout: float = Field(default=60, gt=0)
     cache_limit: Number = None
     store: FilePath | None = None
+    cache: FilePath = "cache"
+    cache_bytes: Number = None
     recipe: RecipeFields = None
     streams: Streams | None = None
     generator: GeneratorSection = GeneratorSection()
@@ -103,6 +100,13 @@ class RunFile(Section):
         if isinstance(streams, dict):
             streams = {name: with_short_prompt(stream) for name, stream in streams.items()}
         return {**with_short_prompt(fields), "generator": generator, "streams": streams}
+
+    @field_validator("store")
+    @classmethod
+    def _is_some_place(cls, value: str | None) -> str | None:
+        if value is not None and is_url(value):
+            check_url(value)
+        return value
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "RunFile":
@@ -128,15 +132,7 @@ class RunFile(Section):
     def _check_streams(self, streams: dict[str, StreamSection]) -> None:
         if self.recipe is not None or "synthetic_fraction" in self.mix.model_fields_set:
             raise ValueError("streams say what recipe and mix.synthetic_fraction do: give the one or the others")
-        shares = {name: section.fraction for name, section in streams.items()}
-        if none := [name for name, share in shares.items() if not share]:
-            raise ValueError(f"stream {none[0]} has a share of 0: leave it out")
-        if (total := sum(shares.values())) != 1:
-            told = " + ".join(str(section.share) for section in streams.values())
-            raise ValueError(f"the shares of streams are {told} = {total}, and have to add up to 1")
-        apart = [each for name, section in streams.items() for each in section.apart(name)]
-        if len({*apart}) < len(apart) or len(apart) > MOST_STREAMS or max(map(len, apart)) > MOST_LETTERS:
-            raise ValueError(f"streams with one for each of levels: {', '.join(apart)}: rename or leave out some")
+        check_shares(streams)
 
     @property
     def streams_by_name(self) -> dict[str, StreamSection]:
@@ -180,8 +176,11 @@ class RunFile(Section):
             return Writers({name: section.identity for name, section in self.writers.items()})
         return Writers.of(found) if (found := self.generator.generator(served)) else None
 
-    @property
-    def served(self) -> str:
+    def open_store(self, *, must_exist: bool = False) -> Store:
+        """Its store, as for ``streamdocs.store.open_store``."""
+        return open_store(self.store or "", cache=self.cache, cache_bytes=self.cache_bytes, must_exist=must_exist)
+
+    def open_served(self) -> Store:
         """The store that a server writes into.
 
         Raises:
@@ -190,7 +189,7 @@ class RunFile(Section):
         recipes = any(section.synthetic for section in self.streams_by_name.values())
         if self.store is None or not recipes or self.split != "train":
             raise ConfigError("a server needs a run file with a store and a recipe, and writes for split 'train' alone")
-        return self.store
+        return self.open_store()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "RunFile":
@@ -212,7 +211,8 @@ class RunFile(Section):
         places["generator"] = run.generator.relative_to(folder)
         writers = (run.writers or {}).items()
         places["writers"] = {name: each.named(name).relative_to(folder) for name, each in writers} or None
-        if run.store and "://" not in run.store:
+        places["cache"] = str(folder / run.cache)
+        if run.store and not is_url(run.store):
             places["store"] = str(folder / run.store)
         if run.streams is not None:
             streams = run.streams.items()
@@ -226,7 +226,7 @@ class RunFile(Section):
         Raises:
             ConfigError: One of them is wrong; the message names each.
         """
-        plain = {name: _plain(value) for name, value in arguments.items()}
+        plain = {name: plain(value) for name, value in arguments.items()}
         store, generator = plain["store"], plain["generator"]
         mix = {name: plain[name] for name in MixSection.model_fields}
         if plain["streams"] is not None and not mix["synthetic_fraction"]:

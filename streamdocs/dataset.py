@@ -36,7 +36,7 @@ from streamdocs.run import Run, check_fingerprint, shortened
 from streamdocs.schedule.mixture import WhenBehind
 from streamdocs.sections import StreamSection
 from streamdocs.steering.controllers import Controller
-from streamdocs.store import Store, open_store
+from streamdocs.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
         local: Folder of the corpus (``streamdocs prepare``).
         remote: Where missing files of the corpus are downloaded from.
         split: ``"train"``, or ``"holdout"`` for evaluation.
-        store: Folder of the store; not needed where ``synthetic_fraction`` is 0.
+        store, cache, cache_bytes: As in a run file; not needed where ``synthetic_fraction`` is 0.
         recipe: What a document becomes.
         generator: Who writes; default who registered in the store. Of a mapping of sampling fields, who has these.
         writers: In place of it those who write, by their names.
@@ -69,8 +69,7 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
         batch_size: Sequences a batch and rank, as given to the DataLoader.
         block_cross_document_attention: Also give ``sequence_id``, which numbers the documents of a sequence from 0. The
             model has to make a mask of it: those of Hugging Face take it as any keyword, and ignore it.
-        mask_labels: Kinds of tokens whose ``labels`` are -100: ``web``, ``rephrase``, ``thought`` and ``mark`` (BOS,
-            EOS, separators and the marks around thoughts).
+        mask_labels: Kinds of tokens whose ``labels`` are -100: ``web``, ``rephrase``, ``thought``, ``mark`` (BOS, …).
         shuffle, shuffle_seed, shuffle_algo, shuffle_block_size, num_canonical_nodes: Order of documents, as in
             StreamingDataset; ``num_canonical_nodes`` is 1 by default, so that it does not follow the machine.
         evaluation: Every epoch reads the same sequences.
@@ -89,8 +88,7 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
 
     Raises:
         ConfigError: Arguments that cannot mean what was asked.
-        CorpusError: The corpus cannot be read.
-        StoreError: The store cannot be read.
+        CorpusError, StoreError: The corpus or the store cannot be read.
         WaitTimeoutError: No generator registered in time, or generations did not come.
     """
 
@@ -101,6 +99,8 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
         remote: str | None = None,
         split: str = "train",
         store: str | os.PathLike[str] | Store | None = None,
+        cache: str | os.PathLike[str] = "cache",
+        cache_bytes: int | str | None = None,
         recipe: Recipe | None = None,
         generator: Generator | Mapping[str, Any] | None = None,
         writers: Mapping[str, Any] | None = None,
@@ -147,7 +147,7 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
         self._keep_checkpoints = file.server.keep_checkpoints
         self._reseal = reseal
         Ranks.detect(rank, ranks)  # first of all: what is wrong with these is known at once
-        self.store: Store | None = open_store(file.store or "") if isinstance(store, str | os.PathLike) else store
+        self.store: Store | None = file.open_store() if isinstance(store, str | os.PathLike) else store
         self.run = Run.of(file, lambda: find_writers(file, self.store), self.store)
         self.corpus = self.run.corpus
         share_orders(self.run)

@@ -200,7 +200,7 @@ def test_levels_are_streams_with_exact_parts_of_the_share(tmp_path):
     for level in (1, 2, 3):
         section = found[f"problems_{level}"]
         assert section.recipe == SynthLLM(generations=4, level=level) and section.when_behind == "wait"
-    assert run.synthetic and run.served == str(tmp_path / "store")
+    assert run.synthetic and run.open_served().location == str(tmp_path / "store")
 
 
 def test_levels_of_a_single_recipe_are_streams_beside_the_web(tmp_path):

@@ -371,7 +371,7 @@ def test_waiting_notices_that_no_generator_runs(small_corpus, store, monkeypatch
 
 def test_who_beats_is_alive_whatever_the_clocks_say(small_corpus, store, monkeypatch):
     scope = make_run(small_corpus, STITCH).stream().scope
-    beat(store, scope, "server:1")
+    store.update_all(beat(scope, "server:1"))
     listener = Listener(store, scope)
     assert listener.silent_seconds() < 1  # it may be alive: that is found out from now on
     for clock in (0.0, 1e12, 5.0):  # set back and forth
@@ -379,12 +379,12 @@ def test_who_beats_is_alive_whatever_the_clocks_say(small_corpus, store, monkeyp
         time.sleep(0.1)
         silent = listener.silent_seconds()
         assert silent >= 0.1
-        beat(store, scope, "server:1")
+        store.update_all(beat(scope, "server:1"))
         assert listener.silent_seconds() < silent
-    beat(store, scope, "server:2")
+    store.update_all(beat(scope, "server:2"))
     listener.silent_seconds()
     time.sleep(0.1)
-    stop_beating(store, scope, "server:2")
+    store.update_all(stop_beating(scope, "server:2"))
     assert listener.silent_seconds() >= 0.1
 
 

@@ -25,7 +25,7 @@ from streamdocs.generations.progress import read_tallies, total
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
 from streamdocs.sections import BudgetSection
-from streamdocs.store import Store, open_store
+from streamdocs.store import Store
 from streamdocs_server.engines.make import with_options
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.gates.overlap import load_protected
@@ -104,7 +104,7 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
-    store, gates = open_store(file.served), make_gates(file)
+    store, gates = file.open_served(), make_gates(file)
     desk = make_desk(file)
     try:
         # Of several, each is begun when it is first asked: one that is not there yet holds up nobody else.

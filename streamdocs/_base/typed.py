@@ -1,6 +1,8 @@
 """What is configured, wherever it is: dataclasses whose values are of the types that they say, and exact shares."""
 
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from fractions import Fraction
 from functools import cache
@@ -54,3 +56,10 @@ def exact_fraction(number: float | str, name: str = "synthetic_fraction") -> Fra
             f"{name}={number}: from 0 to 1 with at most six decimals, or a fraction like '1/3', of at most six digits"
         )
     return fraction
+
+
+def plain(value: Any) -> Any:
+    """A value as a file has it: paths and fractions as strings, also within mappings."""
+    if isinstance(value, Mapping) and not isinstance(value, str):
+        return {name: plain(each) for name, each in value.items()}
+    return str(value) if isinstance(value, os.PathLike | Fraction) else value

@@ -15,7 +15,6 @@ from streamdocs.ledger.meter import describe_run
 from streamdocs.reading.assembly import Segment
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
-from streamdocs.store import open_store
 from streamdocs.streams import SyntheticStream
 
 _TEXT_WIDTH = 48
@@ -30,7 +29,7 @@ def open_run(run_file: str | os.PathLike[str], generator: Generator | None = Non
         StreamdocsError: The run file, the corpus or the store cannot be read, or there is no store.
     """
     file = RunFile.load(run_file)
-    store = open_store(file.store, must_exist=True) if file.synthetic and file.store else None
+    store = file.open_store(must_exist=True) if file.synthetic and file.store else None
     arguments = file.dataset_arguments(batch_size=1, wait_timeout=0, store=store, generator=generator)
     return StreamingMegadocDataset(**arguments)
 

@@ -17,7 +17,7 @@ from streamdocs.ledger.verification import RETIRED, WindowReport, reseal_lost
 from streamdocs.ledger.verification import verify as verify_ledger
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
-from streamdocs.store import Store, open_store
+from streamdocs.store import Store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,7 +48,7 @@ def open_run(run_file: Path, generator: Generator | None = None) -> tuple[Run, S
     file = RunFile.load(run_file)
     if not (file.synthetic and file.store):
         raise ConfigError(f"{run_file}: nothing is written or sealed where synthetic_fraction is 0")
-    store = open_store(file.store, must_exist=generator is None)
+    store = file.open_store(must_exist=generator is None)
     known = None if registered_generators(store) else generator
     who = file.who_writes() or known or wait_for_generator(store, 5, file.generator.sampling)
     return Run.of(file, who, store), store

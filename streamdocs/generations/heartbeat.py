@@ -15,7 +15,7 @@ from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
 from streamdocs.recipes.keys import Generator, Writers
 from streamdocs.run import differences
-from streamdocs.store import Store
+from streamdocs.store import Changes, Store
 from streamdocs.streams import GenerationScope
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,9 @@ _GENERATOR = TypeAdapter(Generator)
 _FIELDS = TypeAdapter(dict[str, str | int])
 
 
-def beat(store: Store, scope: GenerationScope, server: str) -> None:
-    """Say that a server is alive."""
-    store.update(_prefix(scope) + server.encode(), lambda _: msgpack.packb(time.time()))
+def beat(scope: GenerationScope, server: str) -> Changes:
+    """What to change in a store to say that a server is alive."""
+    return {_prefix(scope) + server.encode(): lambda _: msgpack.packb(time.time())}
 
 
 def register_scope(store: Store, scope: GenerationScope) -> None:
@@ -53,9 +53,9 @@ def is_only_scope(store: Store, scope: GenerationScope, beside: Iterable[Generat
         return all(key.removeprefix(b"scope/") in known for key, _ in snapshot.scan("notes", b"scope/"))
 
 
-def stop_beating(store: Store, scope: GenerationScope, server: str) -> None:
-    """Say that a server has stopped."""
-    store.update(_prefix(scope) + server.encode(), lambda _: None)
+def stop_beating(scope: GenerationScope, server: str) -> Changes:
+    """What to change in a store to say that a server has stopped."""
+    return {_prefix(scope) + server.encode(): lambda _: None}
 
 
 class Listener:
@@ -78,9 +78,9 @@ class Listener:
         if beats != self._heard:
             # A server that says that it stops is not heard by that.
             heard = self._heard is None or set(beats) - set(self._heard)
-            self._since = time.monotonic() if heard else self._since
+            self._since = self._store.clock() if heard else self._since
             self._heard = beats
-        return time.monotonic() - self._since
+        return self._store.clock() - self._since
 
 
 def register_generator(store: Store, generator: Generator) -> None:

@@ -1,6 +1,6 @@
 """A sample of the texts that were not accepted, so that somebody can judge what judged them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from itertools import groupby
 
@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from streamdocs._base.arrays import Count
 from streamdocs._base.untrusted import decompress, unpack
-from streamdocs.store import Store
+from streamdocs.store import Change, Changes, Store
 from streamdocs.streams import GenerationScope
 
 #: Texts that are kept of each cause, the newest ones, and characters of each.
@@ -37,11 +37,10 @@ class RejectedText:
 _TEXTS = TypeAdapter(list[tuple[Count, Count, str, str]])
 
 
-def keep_rejected(store: Store, scope: GenerationScope, texts: Iterable[RejectedText]) -> None:
-    """Add some to the sample of a scope; the oldest of each cause leave it."""
-    by_cause = sorted(texts, key=lambda each: each.cause)
-    for cause, group in groupby(by_cause, key=lambda each: each.cause):
-        store.update(_prefix(scope) + cause.encode(), _add(list(group)))
+def rejections(scope: GenerationScope, texts: Iterable[RejectedText]) -> Changes:
+    """What to change in a store to add some to the sample of a scope; the oldest of each cause leave it."""
+    by_cause = groupby(sorted(texts, key=lambda each: each.cause), key=lambda each: each.cause)
+    return {_prefix(scope) + cause.encode(): _add(list(group)) for cause, group in by_cause}
 
 
 def read_rejected(store: Store, scope: GenerationScope) -> Iterator[RejectedText]:
@@ -52,7 +51,7 @@ def read_rejected(store: Store, scope: GenerationScope) -> Iterator[RejectedText
         yield from _unpack(note)
 
 
-def _add(texts: list[RejectedText]) -> Callable[[bytes | None], bytes]:
+def _add(texts: list[RejectedText]) -> Change:
     def change(old: bytes | None) -> bytes:
         kept = [*_unpack(old), *texts][-MOST_TEXTS:]
         return zstandard.compress(msgpack.packb([astuple(each) for each in kept]))

@@ -153,7 +153,7 @@ class Ledger:
             _, windows = (old and unpack_marks(old)) or (keep, [])  # without any, everything is held
             return msgpack.packb([keep, [*(each for each in windows if each != window), window][-keep:]])
 
-        self.store.update(marks_key(self.scope, self.id), change)
+        self.store.update_soon(marks_key(self.scope, self.id), change)
 
     def publish(self, window: int, packed: bytes, reseals: tuple[Reseal, ...]) -> bytes:
         """Write a sealed window, unless somebody else was faster; what is there now."""

@@ -66,7 +66,7 @@ class Wait:
         waited = now - self._started
         if self._pause == _POLL_SECONDS[1] and watermark != self._noted:
             # A server that has written what it takes to be enough learns that it is not.
-            self._store.update(self._note, lambda _: msgpack.packb(watermark))
+            self._store.update_soon(self._note, lambda _: msgpack.packb(watermark))
             self._noted = watermark
         if self._reports.due(waited):
             log.warning("%s, for %.0f s now: %s", self._what, waited, missing)

@@ -83,7 +83,7 @@ class Reports:
             found[places], times[places] = losses, time.time()
             return self._packed(times, found)
 
-        self._store.update(self._key(window) + rank.to_bytes(4, "big"), change)
+        self._store.update_soon(self._key(window) + rank.to_bytes(4, "big"), change)
 
     def losses(self, window: int) -> Losses | None:
         """float32 (window, bins): the loss at each place of a window, NaN where none is known; None without any."""
@@ -104,7 +104,7 @@ class Reports:
 
     def add_held_out(self, position: int, loss: float) -> None:
         """Keep the loss of what is held out, in the place of what was said of this position before."""
-        self._store.update(self._held_out_key(position), lambda _: msgpack.packb([time.time(), loss]))
+        self._store.update_soon(self._held_out_key(position), lambda _: msgpack.packb([time.time(), loss]))
 
     def held_out(self, after: int, until: int) -> list[HeldOut]:
         """Those of positions after one, and up to another, in order."""

@@ -15,6 +15,12 @@ Table = Literal["texts", "tokens", "blocks", "windows", "notes"]
 TABLES: tuple[Table, ...] = ("texts", "tokens", "blocks", "windows", "notes")
 
 
+#: What a note becomes; None: none. It may be called again where another writer was faster.
+Change = Callable[[bytes | None], bytes | None]
+#: The same of several, by their keys.
+Changes = Mapping[bytes, Change]
+
+
 @dataclass(frozen=True)
 class Values:
     """Some values, where they lie: a view of each would be an object that the garbage collector has to look at.
@@ -60,6 +66,33 @@ class Snapshot(Protocol):
         """All keys from ``first`` on, in order: a tenth of the price of looking each up."""
 
 
+class Notes(Protocol):
+    """Notes that can be changed."""
+
+    def get(self, table: Table, key: bytes) -> bytes | memoryview | None:
+        """The value under ``key``."""
+
+    def put(self, table: Table, entries: Mapping[bytes, bytes]) -> None:
+        """Write entries, also over those whose key is there."""
+
+    def delete(self, table: Table, keys: Iterable[bytes]) -> int:
+        """Delete these; how many there were."""
+
+
+def apply_to_notes(notes: Notes, changes: Changes) -> dict[bytes, bytes | None]:
+    """Replace notes by what ``changes`` make of them; what they are now."""
+    found = {}
+    for key, change in changes.items():
+        value = notes.get("notes", key)
+        old = None if value is None else bytes(value)
+        new = found[key] = change(old)
+        if new is None and old is not None:
+            notes.delete("notes", [key])
+        elif new is not None and new != old:
+            notes.put("notes", {key: new})
+    return found
+
+
 class Store(Protocol):
     """Generations by key, sealed windows, and what servers and trainers tell each other.
 
@@ -71,6 +104,10 @@ class Store(Protocol):
     """
 
     location: str
+    #: Seconds between two writes of one process that are not to be dear; 0 where none is.
+    pace: float
+    #: Seconds for which what others write may not come through.
+    silence: float
 
     def read(self) -> AbstractContextManager[Snapshot]:
         """The store at this moment."""
@@ -84,11 +121,26 @@ class Store(Protocol):
     def replace(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> None:
         """Write entries of several tables, also over those whose key is there, all or nothing; durable on return."""
 
-    def update(self, key: bytes, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
+    def update(self, key: bytes, change: Change) -> bytes | None:
         """Replace a note by ``change(note)``, as if alone. None deletes it. What it is now."""
 
+    def update_soon(self, key: bytes, change: Change) -> None:
+        """The same some time, at once where that is cheap; not at all where this process is killed before."""
+
+    def update_all(self, changes: Changes) -> dict[bytes, bytes | None]:
+        """The same of several notes at once."""
+
     def delete(self, table: Table, keys: Iterable[bytes]) -> int:
-        """Delete these; how many there were. They are asked for when the store is locked for writing."""
+        """Delete these; how many there were.
+
+        They are iterated when nobody else can write, and again where another writer was faster nevertheless.
+        """
+
+    def make_room(self, table: Table, key: bytes, damaged: bytes) -> None:
+        """Let a value that is damaged, and is ``damaged``, be written anew."""
+
+    def clock(self) -> float:
+        """Seconds of which others' writes could be seen: what did not change for so long was not changed."""
 
     def size(self) -> int:
         """Bytes in use."""

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from conftest import STITCH, generate, make_dataset, make_run, write_run_file
 from streamdocs.commands.cli import commands
-from streamdocs.generations.rejected import RejectedText, keep_rejected
+from streamdocs.generations.rejected import RejectedText, rejections
 from streamdocs_server.gates.gates import Gates
 
 
@@ -18,7 +18,7 @@ def run_file(small_corpus, tmp_path_factory):
     dataset = make_dataset(small_corpus, folder / "store")
     generate(make_run(small_corpus, STITCH), dataset.store, gates=Gates(max_ratio=0.6, slack=0, min_ratio=None))
     texts = [RejectedText(3, 0, "too long", "One that\x1b[2J was too long."), RejectedText(4, 0, "empty", "...")]
-    keep_rejected(dataset.store, dataset.run.stream().scope, texts)
+    dataset.store.update_all(rejections(dataset.run.stream().scope, texts))
     return write_run_file(folder / "run.yaml", dataset)
 
 

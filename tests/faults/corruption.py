@@ -50,7 +50,7 @@ def intact(folder: Path) -> Intact:
         position = window * WINDOW + 7
         states.append((position, state_of(dataset, position)))
     register_generator(store, TEMPLATE)
-    beat(store, run.stream().scope, "one:1")
+    store.update_all(beat(run.stream().scope, "one:1"))
     Leases(store, run.stream().scope, "one:1").acquire(3)
     return Intact(corpus, folder / "store", states, sequences)
 

@@ -256,7 +256,7 @@ def note(data: bytes) -> None:
         b"retired/" + scope.id,
         b"marks/" + scope.id + ledger.id,
     ]
-    names += [b"reseals/" + ledger.id, b"lease/" + scope.id + (3).to_bytes(8, "big")]
+    names += [b"reseals/" + ledger.id, b"leases/" + scope.id]
     with store.read() as snapshot:
         before = {name: bytes(old) if (old := snapshot.get("notes", name)) is not None else None for name in names}
 
@@ -273,7 +273,7 @@ def note(data: bytes) -> None:
         (names[3], lambda: ledger.mark(40, 2)),
         (names[4], readers),
         (names[4], lambda: ledger.reseals),
-        (names[5], lambda: (leases.acquire(3), leases.release(3))),
+        (names[5], lambda: (leases.acquire([3]), store.update_all(leases.leave()))),
     ]
     for name, ask in asked:
         store.update(name, lambda _: data)

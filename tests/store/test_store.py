@@ -295,5 +295,5 @@ def test_what_cannot_be_a_store(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be opened"), open_store(str(tmp_path / "file" / "store")).read():
         pass
-    with pytest.raises(ConfigError, match="only folders"):
+    with pytest.raises(ConfigError, match="known are s3://"):
         open_store("mysql://host")

@@ -57,9 +57,10 @@ class Committer:
             found = snapshot.get(table, where)
             record = decode(key, found)
             damaged = found is not None and record is None and not is_of_another(key, found)
+            value = bytes(found) if found is not None and damaged else b""
         if damaged:
             log.warning("a damaged record in %s of store %s is written anew", table, self._store.location)
-            self._store.delete(table, [where])
+            self._store.make_room(table, where, value)
         return record
 
     async def flush(self) -> None:

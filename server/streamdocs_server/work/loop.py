@@ -5,18 +5,20 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from streamdocs.errors import EngineError, StoreError
 from streamdocs.generations.heartbeat import beat, register_generator, register_scope, stop_beating
 from streamdocs.generations.progress import Tally, sample_tally
-from streamdocs.generations.rejected import keep_rejected
+from streamdocs.generations.rejected import rejections
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.schedule.rounds import BLOCK
-from streamdocs.store import Store
+from streamdocs.store import Change, Changes, Store
+from streamdocs.streams import GenerationScope
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lanes.blocks import Blocks
 from streamdocs_server.work.lanes.lane import Lane
+from streamdocs_server.work.lanes.leases import Leases
 from streamdocs_server.work.outcome import small_model_warning
 from streamdocs_server.work.statistics import Budget, Statistics
 
@@ -210,11 +212,7 @@ class GenerationLoop:
         with self._beating:  # a beat may still be under way in its thread
             self._stopped = True
             try:
-                for lane in self.lanes:
-                    for number in list(lane.leases.held):
-                        lane.leases.release(number)
-                    stop_beating(self._store, lane.scope, self._server)
-                self._keep_samples()
+                self._store.update_all(self._signs(stop_beating, Leases.leave))
             except StoreError as error:
                 log.warning("others take over when the leases of this server run out: %s", error)
 
@@ -245,14 +243,15 @@ class GenerationLoop:
     def _beat_once(self) -> None:
         with self._beating:
             if not self._stopped:
-                for lane in self.lanes:
-                    beat(self._store, lane.scope, self._server)
-                    lane.leases.renew()
-                self._keep_samples()
+                self._store.update_all(self._signs(beat, Leases.renewal))
 
-    def _keep_samples(self) -> None:
+    def _signs(self, sign: Callable[[GenerationScope, str], Changes], leases: Callable[[Leases], Changes]) -> Changes:
+        """What to say of every lane, at once: a sign of life or of leaving, leases, samples of what was rejected."""
+        changes: dict[bytes, Change] = {}
         for lane in self.lanes:
-            keep_rejected(self._store, lane.scope, self.statistics.outcome.take_samples(lane.name))
+            samples = self.statistics.outcome.take_samples(lane.name)
+            changes |= {**sign(lane.scope, self._server), **leases(lane.leases), **rejections(lane.scope, samples)}
+        return changes
 
     async def _keep_up(self, lane: Lane) -> None:
         while True:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 
 import msgpack
 import numpy as np
@@ -104,8 +105,8 @@ class Retirer:
             some = numbers[start : start + _CHUNK]
             keys = self._scope.key_digests(some, np.full(len(some), round))
             steps = self._steps(some.tolist(), round)
-            self._store.delete("tokens", self._unless_shared(token_keys(self._scope, keys)))
-            self._store.delete("texts", self._unless_shared([*steps, *keys]))
+            self._store.delete("tokens", _Asked(partial(self._unless_shared, token_keys(self._scope, keys))))
+            self._store.delete("texts", _Asked(partial(self._unless_shared, [*steps, *keys])))
         return not self._shared
 
     def _steps(self, sources: list[int], round: int) -> list[bytes]:
@@ -123,13 +124,23 @@ class Retirer:
                     found += old - new
         return found
 
-    def _unless_shared(self, keys: list[bytes]) -> Iterator[bytes]:
+    def _unless_shared(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         """None of them, where another scope uses the store by now: it may have found what is still there.
 
         Asked when the store is locked for writing, so that none can be registered between this and the deletion.
         """
         self._shared = self._shared or not is_only_scope(self._store, self._scope, self._beside)
-        yield from () if self._shared else keys
+        return () if self._shared else keys
+
+
+class _Asked(Iterable[bytes]):
+    """What is asked for anew whenever it is iterated."""
+
+    def __init__(self, ask: Callable[[], Sequence[bytes]]) -> None:
+        self._ask = ask
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._ask())
 
 
 def _steps(snapshot: Snapshot, key: Key) -> set[bytes] | None:

@@ -23,6 +23,7 @@ from streamdocs.generations.heartbeat import register_scope, registered_generato
 from streamdocs.generations.progress import read_tallies, read_watermark, total
 from streamdocs.generations.records import token_key
 from streamdocs.schedule.rounds import BLOCK
+from streamdocs.store import LmdbStore
 from streamdocs_server.cli import serve_run
 from streamdocs_server.engines import Answer, Completion, RequestRefusedError
 from streamdocs_server.engines.template import TemplateEngine
@@ -258,16 +259,45 @@ def test_an_engine_that_is_gone_stops_the_loop_and_loses_nothing(small_corpus, s
 def test_leases(small_corpus, store, monkeypatch):
     run = make_run(small_corpus, Stitch(generations=1))
     ours, theirs = Leases(store, run.stream().scope, "here:1"), Leases(store, run.stream().scope, "there:1")
-    assert theirs.acquire(3) and not ours.acquire(3) and ours.acquire(4)
-    theirs.release(3)
-    assert ours.acquire(3)
-    monkeypatch.setattr("streamdocs_server.work.lanes.leases.LEASE_SECONDS", -1.0)
-    ours.renew()
-    monkeypatch.undo()
-    assert theirs.acquire(3)  # it ran out
-    ours.renew()  # as a server that was stopped for longer than its leases
-    ours.release(3)
-    assert not Leases(store, run.stream().scope, "elsewhere:1").acquire(3)
+    assert theirs.acquire([3]) and not ours.acquire([3]) and ours.acquire([4])
+    store.update_all(theirs.leave())
+    assert ours.acquire([3])
+    with monkeypatch.context() as patch:
+        patch.setattr("streamdocs_server.work.lanes.leases.LEASE_SECONDS", -1.0)
+        assert theirs.acquire([3])  # it ran out
+    store.update_all(ours.renewal())  # as a server that was stopped for longer than its leases
+    store.update_all(ours.leave())
+    assert not Leases(store, run.stream().scope, "elsewhere:1").acquire([3])
+
+
+def test_leases_of_what_comes_next_where_writing_is_dear(small_corpus, store, monkeypatch):
+    monkeypatch.setattr(LmdbStore, "pace", 10.0)
+    run, written = make_run(small_corpus, Stitch(generations=1)), []
+    update = store.update
+    monkeypatch.setattr(store, "update", lambda *given: written.append(1) or update(*given))
+    ours, theirs = Leases(store, run.stream().scope, "here:1"), Leases(store, run.stream().scope, "there:1")
+    taken = [number for number in range(40) if ours.acquire(range(number, number + ours.many))]
+    assert taken == [*range(40)] and len(written) == 6  # 1, 2, 4, 8, 16 and 32 at a time
+    assert not any(theirs.acquire([number]) for number in range(63)) and theirs.acquire([63])
+    store.update_all(ours.renewal())
+    assert not theirs.acquire([50])
+    store.update_all(ours.leave())
+    assert theirs.acquire([50])
+
+
+def test_leases_of_who_is_not_heard_of(small_corpus, store, monkeypatch):
+    """A server whose store was gone is alive: it could not say so. One that is silent meanwhile is not."""
+    run, clock = make_run(small_corpus, Stitch(generations=1)), [0.0]
+    monkeypatch.setattr(LmdbStore, "clock", lambda _: clock[0])
+    monkeypatch.setattr(LmdbStore, "silence", 600.0)
+    ours, theirs = Leases(store, run.stream().scope, "here:1"), Leases(store, run.stream().scope, "there:1")
+    now = time.time()
+    assert theirs.acquire([3]) and not ours.acquire([3])
+    monkeypatch.setattr(time, "time", lambda: now + 300)
+    clock[0] = 5.0
+    assert not ours.acquire([3])
+    clock[0] = 61.0
+    assert ours.acquire([3])
 
 
 def records_of(run, store, document: int):
@@ -333,8 +363,6 @@ def test_killed_and_restarted_it_asks_for_nothing_that_is_stored(small_corpus, t
     }
     run_file.write_text(yaml.safe_dump(fields))
     command = [sys.executable, "-m", "streamdocs_server", str(run_file), "--tokens-per-second=6000"]
-    from streamdocs.store import LmdbStore
-
     store = LmdbStore(tmp_path / "store")
     run = make_run(small_corpus, Stitch(generations=2, per_round=1))
     seen = 0
@@ -368,8 +396,6 @@ def test_sigterm_gives_everything_back(small_corpus, tmp_path):
     run_file.write_text(yaml.safe_dump(fields))
     command = [sys.executable, "-m", "streamdocs_server", str(run_file), "--tokens-per-second=100"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    from streamdocs.store import LmdbStore
-
     store = LmdbStore(tmp_path / "store")
 
     def notes() -> set[bytes]:
@@ -377,7 +403,7 @@ def test_sigterm_gives_everything_back(small_corpus, tmp_path):
             return {key.split(b"/")[0] for key, _ in snapshot.scan("notes", b"")}
 
     deadline = time.monotonic() + 180
-    while b"lease" not in notes() and time.monotonic() < deadline:
+    while b"leases" not in notes() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0

@@ -20,7 +20,7 @@ from streamdocs.errors import ConfigError, EngineError
 from streamdocs.generations.encoding import TextRecord, decode_text
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.generations.records import StoreShelf
-from streamdocs.generations.rejected import MOST_CHARS, MOST_TEXTS, RejectedText, keep_rejected, read_rejected
+from streamdocs.generations.rejected import MOST_CHARS, MOST_TEXTS, RejectedText, read_rejected, rejections
 from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.programs.styles import STYLES
 from streamdocs_server.cli import app, serve_run
@@ -223,7 +223,7 @@ def test_a_sample_of_rejected_texts_is_kept(small_corpus, store):
     outcome = Outcome()
     for each in newer:
         outcome.reject(each)
-    keep_rejected(store, run.stream().scope, outcome.take_samples())
+    store.update_all(rejections(run.stream().scope, outcome.take_samples()))
     sample = list(read_rejected(store, run.stream().scope))
     assert len(sample) == MOST_TEXTS + 1 and [len(s.text) for s in sample if s.document == 1][-1] == MOST_CHARS
     assert not outcome.take_samples()

@@ -47,7 +47,7 @@ class Blocks:
         texts = {key: text for each in resolved for key, text in each.texts.items()}
         done = {block_key(lane.scope, number): whole.pack()}
         await lane.resolver.committer.add({"tokens": tokens, "blocks": done, "notes": notes}, texts)
-        await asyncio.to_thread(lane.leases.release, number)
+        lane.leases.release(number)
 
     async def _item(self, lane: Lane, source: int, round: int) -> Resolved:
         async with self._desk.lock(lane.scope.key(source, round)):

@@ -81,9 +81,7 @@ class Lane(ABC):
         limit = self._limit()
         number = self.order.block_of_item(self.watermark)
         while (first := self.order.first_item(number)) < limit:
-            with self.store.read() as snapshot:
-                resolved = snapshot.get("blocks", block_key(self.scope, number)) is not None
-            if not resolved and number not in self.leases.held and number not in self._elsewhere:
+            if self._is_free(number):
                 return number if self._is_planned(self.order.block(number).round) else None
             number += 1
         self.waits_for_trainer = self.total_items is None or first < self.total_items
@@ -91,7 +89,9 @@ class Lane(ABC):
 
     def take(self, number: int) -> bool:
         """Lease a block; whether no other server has it."""
-        if self.leases.acquire(number):
+        limit = self._limit()
+        coming = [each for each in range(number + 1, number + self.leases.many) if self.order.first_item(each) < limit]
+        if self.leases.acquire([number, *filter(self._is_free, coming)]):
             self.waits_for_trainer = False
             return True
         self._elsewhere.add(number)
@@ -108,6 +108,12 @@ class Lane(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Have ``keep_up`` return soon: what is left is for the next server."""
+
+    def _is_free(self, number: int) -> bool:
+        """Whether a block is neither resolved nor somebody's."""
+        with self.store.read() as snapshot:
+            resolved = snapshot.get("blocks", block_key(self.scope, number)) is not None
+        return not resolved and number not in self.leases.held and number not in self._elsewhere
 
     def _is_planned(self, round: int) -> bool:
         """Whether it is settled what a round is about."""

@@ -4,21 +4,26 @@ import os
 import re
 import socket
 import time
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgpack
 from pydantic import Field, TypeAdapter
 
+from streamdocs._base.arrays import Count
 from streamdocs._base.unfinished import is_alive
 from streamdocs._base.untrusted import unpack
-from streamdocs.generations.progress import block_key
-from streamdocs.store import Store
+from streamdocs.store import Change, Changes, Store
 from streamdocs.streams import GenerationScope
 
-#: Seconds after which a lease that was not renewed is free.
+#: Seconds after which the leases of a server that did not renew them are free.
 LEASE_SECONDS = 60.0
+#: Most blocks that are leased at a time.
+_MOST = 64
 
-_LEASE = TypeAdapter(tuple[str, Annotated[float, Field(allow_inf_nan=False)]])
+#: By server, when it said so (Unix time) and what it has.
+_Leases = dict[str, tuple[float, list[int]]]
+_LEASES = TypeAdapter(dict[str, tuple[Annotated[float, Field(allow_inf_nan=False)], list[Count]]])
 # Not 0 and not negative: those are groups of processes.
 _PROCESS = re.compile(r"[1-9][0-9]{0,8}")
 
@@ -29,7 +34,10 @@ def server_name() -> str:
 
 
 class Leases:
-    """The blocks that this server works on.
+    """The blocks that this server works on, and those that it will work on next.
+
+    One note says it of all servers. It is written when a block is wanted that is not leased yet, and with each sign of
+    life; so what is done stays leased for some seconds, which nobody minds.
 
     Args:
         store, scope: Where, and of what.
@@ -38,52 +46,86 @@ class Leases:
 
     def __init__(self, store: Store, scope: GenerationScope, server: str) -> None:
         self._store = store
-        self._scope = scope
         self._server = server
+        self._note = b"leases/" + scope.id
+        #: Those that are worked on.
         self.held: set[int] = set()
+        self._next: set[int] = set()
+        # What was given to it last: until it is among the others, a sign of life has to say it too.
+        self._granted: set[int] = set()
+        # How many are leased at a time, and when (monotonic seconds) that was last done.
+        self._many, self._acquired = 1, -1e9
+        # Of the others, what they said last, and when (by the store's clock) it was first heard.
+        self._heard: dict[str, tuple[float, float]] = {}
 
-    def acquire(self, number: int) -> bool:
-        """Take a block, unless a living server has it."""
-        if taken := self._is_mine(self._store.update(self._key(number), self._take)):
-            self.held.add(number)
-        return taken
+    def acquire(self, numbers: Iterable[int]) -> bool:
+        """Take the first of some blocks, unless a living server has it; where that is dear, also of the next."""
+        number, *others = numbers
+        if number not in self._next:
+            now, pace = time.monotonic(), self._store.pace
+            since, self._acquired = now - self._acquired, now
+            self._many = min(2 * self._many, _MOST) if since < pace else max(self._many // 2, 1)
+            self._store.update(self._note, self._change({number, *others[: self._many - 1]}))
+            self._next |= self._granted
+        if number not in self._next:
+            return False
+        self.held.add(number)
+        self._next.discard(number)
+        return True
 
-    def renew(self) -> None:
-        """Keep what is held, but for what another server took while this one was stopped."""
-        for number in list(self.held):
-            self._store.update(self._key(number), lambda old: self._mine() if self._is_mine(old) else old)
+    @property
+    def many(self) -> int:
+        """Blocks of which ``acquire`` may want to know."""
+        return min(2 * self._many, _MOST) if self._store.pace else 1
 
     def release(self, number: int) -> None:
-        """Give a block back, done or not."""
+        """Hold a block no longer, which is done."""
         self.held.discard(number)
-        self._store.update(self._key(number), lambda old: None if self._is_mine(old) else old)
 
-    def _take(self, lease: bytes | None) -> bytes | None:
-        return lease if self._is_taken(lease) else self._mine()
+    def renewal(self) -> Changes:
+        """What to change in the store to keep what is held, but for what another took while this one was stopped."""
+        return {self._note: self._change()} if self.held or self._next else {}
 
-    def _is_mine(self, lease: bytes | None) -> bool:
-        return lease is not None and _unpack(lease)[0] == self._server
+    def leave(self) -> Changes:
+        """What to change in the store to give all back."""
+        for blocks in (self.held, self._next, self._granted):
+            blocks.clear()
+        return {self._note: self._change()}
 
-    def _mine(self) -> bytes:
-        return msgpack.packb([self._server, time.time() + LEASE_SECONDS])
+    def _change(self, wanted: set[int] | None = None) -> Change:
+        """Say what this server has, and of what is ``wanted`` what no other has."""
 
-    def _is_taken(self, lease: bytes | None) -> bool:
-        if lease is None:
+        def change(old: bytes | None) -> bytes | None:
+            others = {server: said for server, said in _unpack(old).items() if self._is_alive(server, *said)}
+            taken = {number for _, numbers in others.values() for number in numbers}
+            if wanted is not None:
+                self._granted = wanted - taken
+            self._next -= taken
+            ours = sorted((self.held | self._next | self._granted) - taken)
+            said: _Leases = {**others, self._server: (time.time(), ours)} if ours else others
+            return msgpack.packb(said) if said else None
+
+        return change
+
+    def _is_alive(self, server: str, said: float, _: list[int]) -> bool:
+        """Whether another server may still work on what it has."""
+        if server == self._server or _is_dead(server):
             return False
-        server, expires = _unpack(lease)
-        # Nobody takes a block for longer, so that one which says so is damaged, or the clock was set back.
-        return server != self._server and 0 < expires - time.time() < 2 * LEASE_SECONDS and not _is_dead(server)
+        now = self._store.clock()
+        heard = self._heard.get(server)
+        if heard is None or heard[0] != said:
+            self._heard[server] = heard = (said, now)
+        # Nobody says so long ago, or so far ahead, that it is alive: it is damaged, or the clock was set back.
+        age = time.time() - said
+        return -LEASE_SECONDS < age < LEASE_SECONDS + self._store.silence and now - heard[1] < LEASE_SECONDS
 
-    def _key(self, number: int) -> bytes:
-        return b"lease/" + block_key(self._scope, number)
 
-
-def _unpack(lease: bytes | memoryview) -> tuple[str, float]:
-    """Who has a block, and until when (Unix time); nobody where that is damaged."""
+def _unpack(note: bytes | None) -> _Leases:
+    """Who has which blocks; nobody where that is damaged."""
     try:
-        return _LEASE.validate_python(unpack(lease))
+        return _LEASES.validate_python(unpack(note)) if note else {}
     except ValueError:
-        return "", 0.0
+        return {}
 
 
 def _is_dead(server: str) -> bool:

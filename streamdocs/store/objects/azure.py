@@ -1,0 +1,108 @@
+"""Objects in Azure Blob Storage."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+)
+from azure.core.pipeline.policies import RetryMode
+from azure.identity import DefaultAzureCredential
+from azure.storage.blob import ContainerClient
+
+from streamdocs.store.objects.base import BusyError, Listed, RefusedError
+
+# Requests are repeated elsewhere, where it is known what that means.
+_ONCE: dict[str, Any] = {
+    "retry_total": 0, "connection_timeout": 5, "read_timeout": 20, "retry_mode": RetryMode.Fixed
+}  # fmt: skip
+
+
+class AzureObjects:
+    """Objects of a container. Where it is, and who may read and write, is said as for Azure's command line.
+
+    ``AZURE_STORAGE_CONNECTION_STRING``, or ``AZURE_STORAGE_ACCOUNT`` with ``AZURE_STORAGE_KEY`` or an identity.
+
+    Args:
+        container, prefix: Their names begin with the prefix.
+    """
+
+    def __init__(self, container: str, prefix: str) -> None:
+        self.location = f"az://{container}/{prefix}".rstrip("/")
+        self._name = container
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._opened: tuple[int, Any] = (0, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_opened": (0, None)}
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create an object unless one of that name is there; whether this did."""
+        with self._errors():
+            try:
+                self._container.upload_blob(self._prefix + name, data, overwrite=False, max_concurrency=1)
+            except ResourceExistsError:
+                return False
+        return True
+
+    def get(self, name: str) -> bytes | None:
+        """All of an object; None where there is none."""
+        with self._errors():
+            try:
+                return self._container.download_blob(self._prefix + name, max_concurrency=1).readall()
+            except ResourceNotFoundError as error:
+                if getattr(error, "error_code", "") == "BlobNotFound":
+                    return None
+                raise
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Those whose names begin with a prefix, in the order of their names."""
+        with self._errors():
+            for blob in self._container.list_blobs(name_starts_with=self._prefix + prefix):
+                yield Listed(blob.name.removeprefix(self._prefix), blob.size)
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete these, as far as they are there."""
+        with self._errors():
+            for name in names:
+                try:
+                    self._container.delete_blob(self._prefix + name)
+                except ResourceNotFoundError:
+                    continue
+
+    @property
+    def _container(self) -> ContainerClient:
+        if self._opened[0] != os.getpid():  # connections cannot be shared with the process that this was forked from
+            self._opened = (os.getpid(), self._open())
+        return self._opened[1]
+
+    def _open(self) -> ContainerClient:
+        if connection := os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
+            return ContainerClient.from_connection_string(connection, self._name, **_ONCE)
+        if not (account := os.environ.get("AZURE_STORAGE_ACCOUNT")):
+            raise RefusedError(
+                f"{self.location}: set AZURE_STORAGE_ACCOUNT, and AZURE_STORAGE_KEY or an identity; or "
+                "AZURE_STORAGE_CONNECTION_STRING"
+            )
+        credential = os.environ.get("AZURE_STORAGE_KEY") or DefaultAzureCredential()
+        return ContainerClient(f"https://{account}.blob.core.windows.net", self._name, credential, **_ONCE)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except ClientAuthenticationError as error:
+            raise RefusedError(f"{self.location}: {error.message}") from error
+        except HttpResponseError as error:
+            told, status = f"{self.location}: {error.message}", error.status_code or 500
+            if status >= 500 or status in (408, 409, 429):
+                raise BusyError(told) from error
+            raise RefusedError(f"{told}. Check the container, and who may use it") from error
+        except AzureError as error:
+            raise BusyError(f"{self.location}: {error}") from error

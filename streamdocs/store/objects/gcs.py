@@ -1,0 +1,92 @@
+"""Objects in Google Cloud Storage."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from google.api_core.exceptions import GoogleAPICallError, NotFound, PreconditionFailed, RetryError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.cloud import storage
+
+from streamdocs.store.objects.base import BusyError, Listed, RefusedError
+
+# Requests are repeated elsewhere, where it is known what that means. Seconds: to connect, and between two bytes.
+_ONCE: dict[str, Any] = {"retry": None, "timeout": (5, 20)}
+
+
+class GcsObjects:
+    """Objects of a bucket. Who may read and write is found where Google's own tools look for it.
+
+    Args:
+        bucket, prefix: Their names begin with the prefix.
+    """
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self.location = f"gs://{bucket}/{prefix}".rstrip("/")
+        self._name = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._opened: tuple[int, Any] = (0, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_opened": (0, None)}
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create an object unless one of that name is there; whether this did."""
+        with self._errors():
+            try:
+                self._blob(name).upload_from_string(
+                    data, content_type="application/octet-stream", if_generation_match=0, **_ONCE
+                )
+            except PreconditionFailed:
+                return False
+        return True
+
+    def get(self, name: str) -> bytes | None:
+        """All of an object; None where there is none."""
+        with self._errors():
+            try:
+                return self._blob(name).download_as_bytes(**_ONCE)
+            except NotFound:
+                return None
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Those whose names begin with a prefix, in the order of their names."""
+        with self._errors():
+            for blob in self._bucket.list_blobs(prefix=self._prefix + prefix, **_ONCE):
+                yield Listed(blob.name.removeprefix(self._prefix), blob.size)
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete these, as far as they are there."""
+        with self._errors():
+            for name in names:
+                try:
+                    self._blob(name).delete(**_ONCE)
+                except NotFound:
+                    continue
+
+    def _blob(self, name: str) -> Any:
+        return self._bucket.blob(self._prefix + name)
+
+    @property
+    def _bucket(self) -> Any:
+        if self._opened[0] != os.getpid():  # connections cannot be shared with the process that this was forked from
+            self._opened = (os.getpid(), storage.Client().bucket(self._name))
+        return self._opened[1]
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except DefaultCredentialsError as error:
+            raise RefusedError(f"{self.location}: {error}") from error
+        except (NotFound, PreconditionFailed):
+            raise
+        except GoogleAPICallError as error:
+            told = f"{self.location}: {error}"
+            if (error.code or 500) >= 500 or error.code in (408, 409, 429):
+                raise BusyError(told) from error
+            raise RefusedError(f"{told}. Check the bucket, and who may use it") from error
+        except (requests.RequestException, RetryError, GoogleAuthError, ConnectionError) as error:
+            raise BusyError(f"{self.location}: {error}") from error

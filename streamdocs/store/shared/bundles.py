@@ -1,0 +1,136 @@
+"""Bundles: values that are written together, in objects of their own, read when one of them is wanted."""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+
+from streamdocs.store.base import Table
+from streamdocs.store.objects.reliable import ReliableObjects
+from streamdocs.store.shared.entry import BULKY, Bundle, damaged, pack_values, unpack_values
+from streamdocs.store.shared.log import in_parallel
+from streamdocs.store.shared.replica import Replica
+
+#: Less than that is written into the log itself.
+_SMALL = 1 << 16
+_MOST_BYTES = 8 << 20
+#: Bundles that are remembered: a snapshot does not see what was kept after it was taken.
+_REMEMBERED = 8
+
+_Values = Mapping[bytes, bytes]
+
+
+class Bundles:
+    """Sends and fetches bundles.
+
+    Args:
+        objects: Where they are.
+        replica: What keeps them.
+        most_bytes: What it may take in all; None for any.
+    """
+
+    def __init__(self, objects: ReliableObjects, replica: Replica, most_bytes: int | None) -> None:
+        self._objects = objects
+        self._replica = replica
+        self._most_bytes = most_bytes
+        self._lately: OrderedDict[bytes, _Values] = OrderedDict()
+
+    def fetch(self, table: Table, bundles: Sequence[bytes]) -> dict[bytes, _Values]:
+        """What is in bundles, by key; nothing of one that is gone."""
+        found = {bundle: values for bundle in bundles if (values := self._lately.get(bundle)) is not None}
+        missing = [bundle for bundle in bundles if bundle not in found]
+        for bundle, values in zip(missing, in_parallel(self._get, missing), strict=True):
+            found[bundle] = values
+            self.hold(bundle, table, values)
+        return found
+
+    def get(self, bundle: bytes) -> _Values:
+        """What is in a bundle now, whatever is kept of it."""
+        return self._get(bundle)
+
+    def hold(self, bundle: bytes, table: Table, values: _Values) -> None:
+        """Keep what is in a bundle, in the place of what was read first where there is no room."""
+        self._lately[bundle] = values
+        while len(self._lately) > _REMEMBERED:
+            self._lately.popitem(last=False)
+        if not self._replica.store.is_read_only:
+            self._replica.hold(bundle, table, values)
+            if self._most_bytes is not None:
+                self._replica.evict(self._most_bytes)
+
+    def delete(self, bundles: Sequence[bytes]) -> None:
+        """Delete bundles."""
+        self._objects.delete(list(map(name_of, bundles)))
+
+    def _get(self, bundle: bytes) -> _Values:
+        name = name_of(bundle)
+        if (data := self._objects.get(name)) is None:
+            return {}
+        try:
+            values = unpack_values(data)
+            return dict(zip(values[::2], values[1::2], strict=True))
+        except ValueError as error:
+            raise damaged(self._objects.location, name, error) from error
+
+
+class Sending:
+    """One group of changes on its way into the log: what is large in it is sent first, and once.
+
+    Args:
+        objects: Where to.
+    """
+
+    def __init__(self, objects: ReliableObjects) -> None:
+        self._objects = objects
+        self._sent: dict[Table, list[tuple[Bundle, _Values]]] = {}
+
+    def split(
+        self, changes: Mapping[Table, Mapping[bytes, bytes | None]]
+    ) -> tuple[dict[Table, Mapping[bytes, bytes | None]], list[tuple[Bundle, _Values]]]:
+        """What of some changes is said in the log, and in which bundles the rest of them is."""
+        said: dict[Table, Mapping[bytes, bytes | None]] = {}
+        bundled: list[tuple[Bundle, _Values]] = []
+        for table, values in changes.items():
+            left = dict(values)
+            if table in BULKY:
+                bundled += self._bundled(table, left)
+            if left:
+                said[table] = left
+        return said, bundled
+
+    def _bundled(self, table: Table, left: dict[bytes, bytes | None]) -> Iterator[tuple[Bundle, _Values]]:
+        """Take out of ``left`` what is, or now was, sent in bundles."""
+        sent = self._sent.setdefault(table, [])
+        known = {key for _, values in sent for key in values}
+        new = {key: value for key, value in left.items() if value is not None and key not in known}
+        if sum(map(len, new.values())) >= _SMALL:
+            sent += [(self._send(table, part), part) for part in _parts(new)]
+        for bundle, values in sent:
+            wanted = {key: value for key, value in values.items() if left.get(key) == value}
+            for key in wanted:
+                del left[key]
+            if wanted:
+                yield Bundle(bundle.id, table, [*wanted], bundle.size), wanted
+
+    def _send(self, table: Table, values: _Values) -> Bundle:
+        identity = secrets.token_bytes(16)
+        data = pack_values([each for entry in values.items() for each in entry])
+        self._objects.create(name_of(identity), data)  # nobody else makes one of this name
+        return Bundle(identity, table, [*values], len(data))
+
+
+def name_of(bundle: bytes) -> str:
+    """The name of a bundle's object."""
+    return f"bundles/{bundle.hex()}"
+
+
+def _parts(values: _Values) -> Iterator[dict[bytes, bytes]]:
+    part: dict[bytes, bytes] = {}
+    size = 0
+    for key, value in values.items():
+        if part and size + len(value) > _MOST_BYTES:
+            yield part
+            part, size = {}, 0
+        part[key] = value
+        size += len(value)
+    if part:
+        yield part

@@ -1,0 +1,87 @@
+"""The log of a shared store: numbered objects, each created by one of all who tried."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from streamdocs.store.objects.reliable import ReliableObjects
+from streamdocs.store.shared.entry import FOLD, Entry, damaged, pack_values, unpack_fold
+
+_A = TypeVar("_A")
+_B = TypeVar("_B")
+
+#: Entries that are asked for at a time.
+_MOST = 32
+
+
+class Log:
+    """Reads and appends entries.
+
+    Args:
+        objects: Where they are.
+    """
+
+    def __init__(self, objects: ReliableObjects) -> None:
+        self._objects = objects
+
+    def create(self, number: int, entry: Entry) -> bool:
+        """Append an entry; False where there is one of that number: somebody else's, or this after all."""
+        return self._objects.create(_name(number), entry.pack())
+
+    def read(self, number: int, most: int) -> list[Entry]:
+        """The entries from a number on, at most so many or a whole fold; none where there are none yet."""
+        packed = self._read_fold(number) if most >= _MOST and number % FOLD == 0 else None
+        if packed is None:
+            packed = _whole(self._get_all(range(number, number + min(most, _MOST))))
+        return [self._entry(number + place, each) for place, each in enumerate(packed)]
+
+    def fold(self, number: int) -> None:
+        """Keep the entries of a whole fold as one object, where all of them are there."""
+        packed = _whole(self._get_all(range(number * FOLD, (number + 1) * FOLD)))
+        if len(packed) == FOLD:
+            self._objects.create(_fold_name(number), pack_values(packed))
+
+    def _read_fold(self, number: int) -> Sequence[bytes] | None:
+        name = _fold_name(number // FOLD)
+        if (data := self._objects.get(name)) is None:
+            return None
+        try:
+            return unpack_fold(data)
+        except ValueError as error:
+            raise damaged(self._objects.location, name, error) from error
+
+    def _get_all(self, numbers: range) -> Iterable[bytes | None]:
+        return in_parallel(self._objects.get, list(map(_name, numbers)))
+
+    def _entry(self, number: int, data: bytes) -> Entry:
+        try:
+            return Entry.unpack(data)
+        except ValueError as error:
+            raise damaged(self._objects.location, _name(number), error) from error
+
+
+def in_parallel(work: Callable[[_A], _B], each: Sequence[_A]) -> list[_B]:
+    """``work`` of each, some at a time."""
+    if len(each) < 2:
+        return list(map(work, each))
+    # Not kept: its threads would be missing in a process that is forked from this one.
+    with ThreadPoolExecutor(min(len(each), 16)) as pool:
+        return list(pool.map(work, each))
+
+
+def _whole(found: Iterable[bytes | None]) -> list[bytes]:
+    """What is there without a gap."""
+    packed = []
+    for each in found:
+        if each is None:
+            break
+        packed.append(each)
+    return packed
+
+
+def _name(number: int) -> str:
+    return f"log/{number:016d}"
+
+
+def _fold_name(number: int) -> str:
+    return f"fold/{number:016d}"

@@ -1,0 +1,264 @@
+"""What a process does with the replica of its node: it appends to the log, and follows it."""
+
+import atexit
+import contextlib
+import logging
+import os
+import random
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
+
+from streamdocs.errors import StoreError, StreamdocsError
+from streamdocs.store.objects.reliable import ReliableObjects
+from streamdocs.store.shared.bundles import Bundles, Sending
+from streamdocs.store.shared.cache import POLL, Cache
+from streamdocs.store.shared.entry import FOLD, Entry
+from streamdocs.store.shared.journal import Journal
+from streamdocs.store.shared.log import Log
+from streamdocs.store.shared.replica import View
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+#: Seconds for which one look for new entries is tried.
+_POLL_PATIENCE = 5.0
+# After the n-th conflict in a row, a pause of up to n times as many seconds.
+_STEP = 0.02
+# With no sign of the store for longer, nobody is taken to have been heard meanwhile.
+_GAP = 5.0
+#: Seconds that a bundle is kept of which nothing is left, by whoever let go of it; others take a day's time.
+GRACE, _GRACE_OF_OTHERS = 900.0, 86_400.0
+_SWEEP_SECONDS = 60.0
+# Seconds that the end of a process waits for what it was to write some time.
+_LAST_SECONDS = 10.0
+
+
+class _Ticket(Generic[_T]):
+    """A change that somebody wants, and maybe does not wait for."""
+
+    def __init__(self, change: Callable[[View], _T], *, alone: bool = False) -> None:
+        self.change = change
+        self.alone = alone
+        self.done = False
+        self.found: _T | None = None
+        self.error: BaseException | None = None
+
+    def evaluate(self, view: View) -> None:
+        """Note in a view what it changes."""
+        try:
+            self.found, self.error = self.change(view), None
+        except StreamdocsError as error:
+            self.error = error
+
+
+class Node:
+    """One process's part of a node.
+
+    Args:
+        objects: The shared store.
+        cache: Folder of the node.
+        cache_bytes: What the replica may take; None for any.
+        name: Of this process.
+        seen: How far the log was seen already.
+    """
+
+    def __init__(self, objects: ReliableObjects, cache: str, cache_bytes: int | None, name: str, seen: int) -> None:
+        self.process = os.getpid()
+        self.seen = seen
+        self._objects = objects
+        self._cache = Cache(cache)
+        self._cache_bytes = cache_bytes
+        self._name = name
+        self._log = Log(objects)
+        self._polled = Log(objects.within(_POLL_PATIENCE))
+        self.journal = Journal(self._cache.journal)
+        self._queue: list[_Ticket[Any]] = []
+        self._turn, self._catching, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
+        self._appended = -1.0
+        self._folds: list[int] = []
+        self._connected, self._heard = 0.0, time.monotonic()
+        self._swept = time.monotonic()
+
+    def open(self, *, known: bool) -> None:
+        """Make the replica one of this store, as far as it was seen, and follow the log from then on.
+
+        Args:
+            known: Whether the store was looked at already, by this process or the one that it was forked from.
+        """
+        known = (known and self._cache.is_known) or self._cache.identify(self._objects)
+        self.replica = self._cache.open_replica()
+        self.bundles = Bundles(self._objects, self.replica, self._cache_bytes)
+        if known and not self.replica.store.is_read_only:
+            if not self._cache.is_followed or self.replica.head() < self.seen:
+                self.catch_up()
+            for path, texts in self.journal.left():
+                self.commit(partial(_add_texts, texts))
+                path.unlink(missing_ok=True)
+        ours = weakref.ref(self)
+        threading.Thread(target=_follow, args=(ours,), name="streamdocs-follower", daemon=True).start()
+        atexit.register(_end, ours)
+
+    def commit(self, change: Callable[[View], _T], *, pause: float = 0.0) -> _T:
+        """Change the store by what ``change`` notes in a view, which is called again where somebody was faster.
+
+        Args:
+            change: What it returns is returned.
+            pause: Seconds since this process's last change before the next: others may come along meanwhile.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        ticket = _Ticket(change)
+        self._enqueue(ticket)
+        time.sleep(max(0.0, self._appended + pause - time.monotonic()))
+        with _held(self._turn, 2 * self._objects.patience, self._objects.location):
+            if not ticket.done:
+                self._append_queue()
+        if ticket.error:
+            raise ticket.error
+        return cast(_T, ticket.found)
+
+    def commit_soon(self, change: Callable[[View], Any]) -> None:
+        """The same some time: with the next change, or when the log is next looked at."""
+        self._enqueue(_Ticket(change, alone=True))
+
+    def catch_up(self, reading: Log | None = None) -> set[bytes]:
+        """Replay what is new in the log; the ids of its entries."""
+        with _held(self._catching, 2 * self._objects.patience, self._objects.location):
+            found: set[bytes] = set()
+            most = 1
+            while entries := (reading or self._log).read(number := self.replica.head(), most):
+                self.replica.apply(number, entries)
+                found |= {entry.id for entry in entries}
+                self.seen = max(self.seen, number + len(entries))
+                most = 2 * most
+            self._cache.followed()
+            return found
+
+    @property
+    def connected_seconds(self) -> float:
+        """Seconds of which others' entries could be seen."""
+        return self._connected
+
+    def look(self) -> None:
+        """What is to be done from time to time."""
+        if self.replica.store.is_read_only:
+            return
+        if not self._cache.is_followed:
+            self.catch_up(self._polled)
+        now = time.monotonic()
+        self._connected, self._heard = self._connected + min(now - self._heard, _GAP), now
+        self._append_what_waits()
+        while self._folds:
+            self._log.fold(self._folds.pop())
+        if now - self._swept > _SWEEP_SECONDS:
+            self._swept = now
+            self._sweep()
+
+    def end(self) -> None:
+        """Write what was to be written some time."""
+        self._objects.patience = min(self._objects.patience, _LAST_SECONDS)
+        self._append_what_waits()
+
+    def _enqueue(self, ticket: _Ticket[Any]) -> None:
+        with self._queueing:
+            self._queue.append(ticket)
+
+    def _append_what_waits(self) -> None:
+        if self._queue and self._turn.acquire(blocking=False):
+            try:
+                self._append_queue()
+            finally:
+                self._turn.release()
+
+    def _append_queue(self) -> None:
+        with self._queueing:
+            tickets, self._queue = self._queue, []
+        try:
+            self._append(tickets)
+        except StreamdocsError as error:
+            for ticket in tickets:
+                ticket.error = ticket.error or error
+        finally:
+            for ticket in tickets:
+                ticket.done = True
+                if ticket.alone and ticket.error:
+                    log.warning("not written: %s", ticket.error)
+
+    def _append(self, tickets: Sequence[_Ticket[Any]]) -> None:
+        sending, tries = Sending(self._objects), 0
+        while True:
+            with self.replica.view() as view:
+                number = view.head
+                for ticket in tickets:
+                    ticket.evaluate(view)
+            if any(ticket.error for ticket in tickets):  # nothing of what it noted counts
+                tickets = [ticket for ticket in tickets if not ticket.error]
+                continue
+            if not view.changes:
+                return
+            said, bundled = sending.split(view.changes)
+            entry = Entry(secrets.token_bytes(16), time.time(), self._name, said, [bundle for bundle, _ in bundled])
+            if self._log.create(number, entry):
+                self.replica.apply(number, [entry])
+                break
+            if entry.id in self.catch_up():  # it was this one, of which no answer had come
+                break
+            tries += 1
+            time.sleep(random.uniform(0, min(_STEP * tries, POLL)))
+        self.seen = max(self.seen, number + 1)
+        for bundle, values in bundled:
+            self.bundles.hold(bundle.id, bundle.table, values)
+        if number % FOLD == FOLD - 1:
+            self._folds.append(number // FOLD)
+        self._appended = time.monotonic()
+
+    def _sweep(self) -> None:
+        """Delete bundles of which nothing has been left for long enough."""
+        grace = GRACE if self._appended >= 0 else _GRACE_OF_OTHERS
+        if dead := [each for each in self.replica.dead() if time.time() - each.since > grace]:
+            self.bundles.delete([each.bundle for each in dead])
+            self.replica.bury(dead)
+
+
+def _follow(ours: "weakref.ref[Node]") -> None:
+    told = False
+    while True:
+        time.sleep(POLL * random.uniform(0.8, 1.2))
+        if (node := ours()) is None or node.process != os.getpid():
+            return
+        try:
+            node.look()
+            told = False
+        except StreamdocsError as error:
+            if not told:
+                log.warning("not seen what is new: %s", error)
+            told = True
+        del node
+
+
+def _end(ours: "weakref.ref[Node]") -> None:
+    if (node := ours()) is not None and node.process == os.getpid():
+        with contextlib.suppress(StreamdocsError):
+            node.end()
+
+
+def _add_texts(texts: Mapping[bytes, bytes], view: View) -> int:
+    return view.add("texts", texts)
+
+
+@contextmanager
+def _held(lock: threading.Lock, seconds: float, location: str) -> Iterator[None]:
+    if not lock.acquire(timeout=seconds):
+        raise StoreError(f"store {location}: another thread has been writing for {seconds:.0f} s")
+    try:
+        yield
+    finally:
+        lock.release()

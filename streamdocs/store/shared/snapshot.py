@@ -1,0 +1,63 @@
+"""Reading a replica: what it does not hold is fetched."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from streamdocs.store.base import Table, Values
+from streamdocs.store.lmdb import LmdbSnapshot
+from streamdocs.store.shared.entry import BULKY
+from streamdocs.store.shared.replica import absent, place, places
+
+#: Fetches bundles of a table, and keeps them: by bundle and key what is in it.
+Fetch = Callable[[Table, Sequence[bytes]], Mapping[bytes, Mapping[bytes, bytes]]]
+
+
+class SharedSnapshot:
+    """A shared store at one moment.
+
+    Args:
+        snapshot: The replica at that moment.
+        fetch: Where the rest comes from.
+    """
+
+    def __init__(self, snapshot: LmdbSnapshot, fetch: Fetch) -> None:
+        self._snapshot = snapshot
+        self._fetch = fetch
+
+    def get(self, table: Table, key: bytes) -> bytes | memoryview | None:
+        """The value under ``key``."""
+        found = self._snapshot.get(table, key)
+        if found is not None or table not in BULKY or not (bundle := place(self._snapshot, table, key)):
+            return found
+        return self._fetch(table, [bundle]).get(bundle, {}).get(key)
+
+    def get_many(self, table: Table, keys: Iterable[bytes]) -> Values:
+        """The values under several keys."""
+        keys = list(keys)
+        values = self._snapshot.get_many(table, keys)
+        missing = absent(values) if table in BULKY else []
+        where = {at: bundle for at in missing if (bundle := place(self._snapshot, table, keys[at]))}
+        if not where:
+            return values
+        bundles = self._fetch(table, list(dict.fromkeys(where.values())))
+        buffers, starts, sizes = list(values.buffers), np.array(values.starts), np.array(values.sizes)
+        for at, bundle in where.items():
+            buffers[at] = found = bundles.get(bundle, {}).get(keys[at])
+            starts[at], sizes[at] = 0, len(found or b"")
+        return Values(buffers, starts, sizes)
+
+    def scan(self, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Keys that begin with ``prefix`` and their values, in the order of the keys."""
+        if table not in BULKY:
+            yield from self._snapshot.scan(table, prefix)
+            return
+        for key in self.keys(table, prefix):
+            if not key.startswith(prefix):
+                return
+            if (value := self.get(table, key)) is not None:
+                yield key, bytes(value)
+
+    def keys(self, table: Table, first: bytes) -> Iterator[bytes]:
+        """All keys from ``first`` on, in order."""
+        return places(self._snapshot, table, first) if table in BULKY else self._snapshot.keys(table, first)

@@ -1,0 +1,150 @@
+"""A store in an object store, with a replica on each node."""
+
+import os
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import xxhash
+
+from streamdocs.store.base import Change, Changes, Table, apply_to_notes
+from streamdocs.store.objects.open import open_objects
+from streamdocs.store.objects.reliable import ReliableObjects
+from streamdocs.store.shared.entry import BULKY
+from streamdocs.store.shared.node import Node
+from streamdocs.store.shared.replica import View
+from streamdocs.store.shared.snapshot import SharedSnapshot
+
+#: Seconds for which a request is repeated.
+PATIENCE = 600.0
+#: Seconds between two appends of what nobody waits for: the more lies in one, the fewer requests.
+_PACE = 1.0
+
+
+class SharedStore:
+    """A store that any number of machines share. How it works: docs/many-machines.md.
+
+    Args:
+        url: Where its objects are.
+        cache: Folder of this node for replicas, one for each store. It may be deleted whenever nobody runs; also while somebody does,
+            who then goes on with what was there.
+        cache_bytes: What the replica may take; default as much as there is to keep.
+        patience: Seconds for which a request is repeated.
+
+    Raises:
+        ConfigError: The URL is none of objects.
+    """
+
+    def __init__(
+        self, url: str, cache: str | os.PathLike[str], *, cache_bytes: int | None = None, patience: float = PATIENCE
+    ) -> None:
+        objects = open_objects(url)
+        self.location = objects.location
+        self.pace, self.silence = _PACE, patience
+        self.cache = os.path.join(os.path.realpath(cache), _folder_name(self.location))
+        self._objects = ReliableObjects(objects, patience)
+        self._cache_bytes = cache_bytes
+        self._node: Node | None = None
+        #: How far this process, or the one that it was forked from, has seen the log.
+        self._seen = 0
+        self._known = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_node": None}
+
+    @property
+    def exists(self) -> bool:
+        """Whether anybody ever wrote it."""
+        return self._objects.get("format") is not None
+
+    @property
+    def requests(self) -> Mapping[tuple[str, str], int]:
+        """Requests of this process, by what was asked for and what became of it."""
+        return self._objects.requests
+
+    @property
+    def node(self) -> Node:
+        """What this process has of this node's replica."""
+        if self._node is None or self._node.process != os.getpid():
+            node = Node(self._objects, self.cache, self._cache_bytes, _name(), self._seen)
+            node.open(known=self._known)
+            self._node, self._known = node, True
+        return self._node
+
+    @contextmanager
+    def read(self) -> Iterator[SharedSnapshot]:
+        """The store at this moment, as far as this node has seen it."""
+        node = self.node
+        self._seen = max(self._seen, node.seen)
+        with node.replica.store.read() as snapshot:
+            yield SharedSnapshot(snapshot, node.bundles.fetch)
+
+    def add(self, table: Table, entries: Mapping[bytes, bytes]) -> int:
+        """Write those entries whose key is not there yet."""
+        return self.add_all({table: entries})
+
+    def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
+        """Write those entries whose key is not there yet, in several tables at once."""
+        texts = entries.get("texts", {})
+        is_urgent = BULKY[0] not in entries and BULKY[1] not in entries
+        with self.node.journal.kept(texts) if texts else _nothing():
+            return self.node.commit(
+                lambda view: sum(view.add(table, values) for table, values in entries.items()),
+                pause=0.0 if is_urgent else _PACE,
+            )
+
+    def replace(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> None:
+        """Write entries of several tables, also over those whose key is there, at once."""
+
+        def change(view: View) -> None:
+            for table, values in entries.items():
+                view.put(table, values)
+
+        self.node.commit(change)
+
+    def update(self, key: bytes, change: Change) -> bytes | None:
+        """Replace a note by ``change(note)``."""
+        return self.update_all({key: change})[key]
+
+    def update_all(self, changes: Changes) -> dict[bytes, bytes | None]:
+        """The same of several notes at once."""
+        return self.node.commit(lambda view: apply_to_notes(view, changes))
+
+    def update_soon(self, key: bytes, change: Change) -> None:
+        """Replace a note some time."""
+        self.node.commit_soon(lambda view: apply_to_notes(view, {key: change}))
+
+    def delete(self, table: Table, keys: Iterable[bytes]) -> int:
+        """Delete these; how many there were."""
+        return self.node.commit(lambda view: view.delete(table, keys))
+
+    def make_room(self, table: Table, key: bytes, damaged: bytes) -> None:
+        """Fetch a value anew that is damaged here; delete it where it is damaged there."""
+        node = self.node
+        bundle = node.replica.forget(table, key, damaged) if table in BULKY else None
+        if not bundle or node.bundles.get(bundle).get(key) in (None, damaged):
+            self.delete(table, [key])
+
+    def clock(self) -> float:
+        """Seconds of which others' writes could be seen."""
+        return self.node.connected_seconds
+
+    def size(self) -> int:
+        """Bytes in use in the replica of this node."""
+        return self.node.replica.store.size()
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _folder_name(location: str) -> str:
+    """One that people recognise, and that no other store has."""
+    return f"{re.sub('[^a-z0-9]+', '-', location.lower())[:40]}-{xxhash.xxh3_64_hexdigest(location)}"
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
