@@ -226,18 +226,18 @@ class RunFile(Section):
         Raises:
             ConfigError: One of them is wrong; the message names each.
         """
-        plain = {name: plain(value) for name, value in arguments.items()}
-        store, generator = plain["store"], plain["generator"]
-        mix = {name: plain[name] for name in MixSection.model_fields}
-        if plain["streams"] is not None and not mix["synthetic_fraction"]:
+        given = {name: plain(value) for name, value in arguments.items()}
+        store, generator = given["store"], given["generator"]
+        mix = {name: given[name] for name in MixSection.model_fields}
+        if given["streams"] is not None and not mix["synthetic_fraction"]:
             del mix["synthetic_fraction"]  # the default of one who gives streams
         fields = {
-            **{name: plain[name] for name in cls.model_fields if name in plain},
-            "corpus": plain["local"],
+            **{name: given[name] for name in cls.model_fields if name in given},
+            "corpus": given["local"],
             "store": getattr(store, "location", store),
             "generator": generator or {},
             "mix": {name: each for name, each in mix.items() if each is not None or name not in _NONE},
-            "server": {"keep_checkpoints": plain["keep_checkpoints"]},
+            "server": {"keep_checkpoints": given["keep_checkpoints"]},
         }
         return cls._checked(fields, "arguments")
 
