@@ -11,7 +11,6 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,11 +134,15 @@ class Cluster:
 
     Args:
         world: Its.
+        generate, train: What a sidecar and a rank do (``roles``).
         pace: Seconds a batch that each rank takes at least.
     """
 
-    def __init__(self, world: World, pace: float = 0.0) -> None:
+    def __init__(
+        self, world: World, generate: Callable[..., None], train: Callable[..., None], pace: float = 0.0
+    ) -> None:
         self.world, self.pace = world, pace
+        self._generate, self._train = generate, train
         self.nodes = [Node(world, f"node-{number}") for number in range(world.nodes)]
         self.running: dict[str, Beside] = {}
         self.kills = 0
@@ -157,8 +160,8 @@ class Cluster:
         node, (role, number) = self.node_of(name), name.split("-")
         node.run_file()
         rank = (int(number), self.world.ranks, self.pace)
-        work: Callable[[], None] = partial(self._generate, node) if role == "sidecar" else partial(self._train, node, *rank)
-        self.running[name] = Beside(work)
+        work = (self._generate, node) if role == "sidecar" else (self._train, node, *rank)
+        self.running[name] = Beside(*work)
 
     def kill(self, name: str) -> None:
         """With SIGKILL; RuntimeError where it ended by itself, other than a sidecar that had nothing left to write."""

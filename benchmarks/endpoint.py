@@ -8,7 +8,6 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple

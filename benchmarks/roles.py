@@ -16,7 +16,7 @@ from streaming import StreamingDataLoader
 
 from streamdocs import StreamingMegadocDataset
 from streamdocs.config import RunFile
-from streamdocs.store import LmdbStore, Store, open_store
+from streamdocs.store import LmdbStore, Store
 from streamdocs.store.base import TABLES
 from streamdocs_server import cli
 
@@ -26,11 +26,9 @@ SAVE_EVERY = 2
 def generate(node: Node) -> None:
     """A sidecar: what ``streamdocs-server run.yaml`` does. Notes each block's commit, when it began and ended."""
     node.be()
-    from streamdocs_server import cli  # noqa: PLC0415
-
-    real = cli.open_store
+    opened = RunFile.open_store
     with (node.folder / "commits.jsonl").open("ab", buffering=0) as log:
-        cli.open_store = lambda *arguments, **named: Noting(real(*arguments, **named), log)  # type: ignore[assignment]
+        RunFile.open_store = lambda file, **named: Noting(opened(file, **named), log)  # type: ignore[method-assign]
         asyncio.run(cli.serve_run(RunFile.load(node.run_file())))
 
 
@@ -100,10 +98,7 @@ def read_alone(node: Node, positions: int) -> dict[int, str]:
 def watch(node: Node, seen: Path) -> None:
     """Note when each block can be read on a node, looking every 10 ms."""
     node.be()
-    from streamdocs.store import open_store  # noqa: PLC0415
-
-    file = RunFile.load(node.run_file())
-    store, known = open_store(file.served, **({"cache": str(node.cache)} if "://" in str(file.store) else {})), set[bytes]()
+    store, known = store_of(node), set[bytes]()
     with seen.open("ab", buffering=0) as log:
         while True:
             with store.read() as snapshot:
@@ -112,3 +107,23 @@ def watch(node: Node, seen: Path) -> None:
                 log.write(json.dumps([key.hex(), time.time()]).encode() + b"\n")
             known.update(found)
             time.sleep(0.01)
+
+
+def store_of(node: Node) -> Store:
+    """As a node sees it."""
+    return RunFile.load(node.run_file()).open_store()
+
+
+def copy(node: Node, folder: Path) -> None:
+    """Copy all that a node sees of a store to a local one."""
+    node.be()
+    local = LmdbStore(folder)
+    with store_of(node).read() as snapshot:
+        for table in TABLES:
+            keys = list(map(bytes, snapshot.keys(table, b"")))
+            for at in range(0, len(keys), 256):
+                part = keys[at : at + 256]
+                values = snapshot.get_many(table, part).listed()
+                local.add(
+                    table, {key: bytes(value) for key, value in zip(part, values, strict=True) if value is not None}
+                )
