@@ -226,18 +226,18 @@ class RunFile(Section):
         Raises:
             ConfigError: One of them is wrong; the message names each.
         """
-        given = {name: plain(value) for name, value in arguments.items()}
-        store, generator = given["store"], given["generator"]
-        mix = {name: given[name] for name in MixSection.model_fields}
-        if given["streams"] is not None and not mix["synthetic_fraction"]:
+        said = {name: plain(value) for name, value in arguments.items()}
+        store, generator = said["store"], said["generator"]
+        mix = {name: said[name] for name in MixSection.model_fields}
+        if said["streams"] is not None and not mix["synthetic_fraction"]:
             del mix["synthetic_fraction"]  # the default of one who gives streams
         fields = {
-            **{name: given[name] for name in cls.model_fields if name in given},
-            "corpus": given["local"],
+            **{name: said[name] for name in cls.model_fields if name in said},
+            "corpus": said["local"],
             "store": getattr(store, "location", store),
             "generator": generator or {},
             "mix": {name: each for name, each in mix.items() if each is not None or name not in _NONE},
-            "server": {"keep_checkpoints": given["keep_checkpoints"]},
+            "server": {"keep_checkpoints": said["keep_checkpoints"]},
         }
         return cls._checked(fields, "arguments")
 

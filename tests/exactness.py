@@ -19,7 +19,7 @@ import xxhash
 from conftest import TEMPLATE, make_loop, make_run
 from streamdocs import Recipe, StreamingMegadocDataset
 from streamdocs.generations.progress import read_watermark
-from streamdocs.store import LmdbStore
+from streamdocs.store import LmdbStore, SharedStore, open_store
 
 #: Processes are forked from one that has imported everything and never opened a corpus or a store.
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -54,14 +54,15 @@ class Setup:
     """A run, but for how it is dealt out.
 
     Args:
-        corpus, store: Folders.
+        corpus: Its folder.
+        store: Its folder, or its URL: then each of its processes is on another node, or on one of two.
         recipe, when_behind, keep_checkpoints: As the dataset's; in place of a recipe, a mapping of streams.
         steps: Batches of the run.
         gates: Before a step, (generated items, retired rounds) that the run waits for.
     """
 
     corpus: Path
-    store: Path
+    store: Path | str
     recipe: Recipe | dict[str, Any]
     when_behind: str = "reuse"
     keep_checkpoints: int = 2
@@ -72,6 +73,14 @@ class Setup:
         """The run as its server sees it."""
         mix = {"length": LENGTH, "window": WINDOW, "name": name, "when_behind": self.when_behind}
         return make_run(self.corpus, self.recipe, **mix)
+
+    def cache(self, node: object = "") -> Path:
+        """Where a node keeps what it reads."""
+        return self.corpus.parent / f"cache-{node}"
+
+    def opened(self, node: object = "") -> LmdbStore | SharedStore:
+        """The store on a node."""
+        return open_store(self.store, cache=self.cache(node))
 
     def loader(self, split: Split, rank: int, name: str):
         """The loader of one rank; this process is that rank from now on."""
@@ -86,6 +95,7 @@ class Setup:
             **streams,
             local=self.corpus,
             store=str(self.store),
+            cache=self.cache(rank % 2),
             generator=TEMPLATE,
             max_seq_len=LENGTH,
             window=WINDOW,
@@ -176,7 +186,7 @@ def wait_for_generator(setup: Setup, items: int, retired: int) -> None:
     """Wait until so many items are generated, and rounds retired."""
     from streamdocs_server.work.retire import Retirer
 
-    store, run = LmdbStore(setup.store), setup.run()
+    store, run = setup.opened(), setup.run()
 
     def is_there() -> bool:
         with store.read() as snapshot:
@@ -203,7 +213,7 @@ def generate_for_ever(setup: Setup, tokens_per_second: float | None) -> None:
     loop._BEAT_SECONDS, retire._GRACE_SECONDS = 0.1, 2.0
     engine = TemplateEngine(tokens_per_second=tokens_per_second)
     server = make_loop(
-        setup.run(), LmdbStore(setup.store), engine=engine, name=server_name(), max_lead=10**6, max_in_flight=16
+        setup.run(), setup.opened("server"), engine=engine, name=server_name(), max_lead=10**6, max_in_flight=16
     )
     asyncio.run(server.run())
 

@@ -1,6 +1,7 @@
 """Every state of every kind of run, restored in fresh processes while a generator writes and retires."""
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -49,7 +50,7 @@ def retiring(recipe) -> dict:
 
 def generate_some(setup: Setup, runs: list[str]) -> int:
     """Generate what all runs begin with; the runs then wait at the first of their gates. How many items that was."""
-    run, store, blocks = setup.run(), LmdbStore(setup.store), 2
+    run, store, blocks = setup.run(), setup.opened(), 2
     generate(run, store, blocks)
     # To wait for all generations of a document may take most of a round: each has an order of its own.
     while not can_begin(run, store, setup.when_behind):
@@ -72,12 +73,15 @@ def cases() -> list:
     axes = [Rephrase, Stitch, Stretch], [growing, retiring], ["wait", "reuse", "web"]
     every = product(*(list(enumerate(axis)) for axis in axes))
     wanted = [each for each in every if EXHAUSTIVE or sum(number for number, _ in each) % 3 == 0]
-    return [[value for _, value in each] for each in wanted]
+    found = [[value for _, value in each] for each in wanted]
+    shared = found if EXHAUSTIVE else [[Stitch, growing, "reuse"], [Rephrase, retiring, "web"]]
+    return [*([*each, "{}/store"] for each in found), *([*each, "file://{}/shared"] for each in shared)]
 
 
-@pytest.mark.parametrize(("recipe", "rounds", "when_behind"), cases())
-def test_every_state_of_every_split(corpus, tmp_path, recipe, rounds, when_behind):
-    setup = Setup(corpus, tmp_path / "store", when_behind=when_behind, **rounds(recipe))
+@pytest.mark.parametrize(("recipe", "rounds", "when_behind", "store"), cases())
+def test_every_state_of_every_split(corpus, tmp_path, recipe, rounds, when_behind, store):
+    corpus = shutil.copytree(corpus, tmp_path / "corpus")  # caches are beside it
+    setup = Setup(corpus, store.format(tmp_path), when_behind=when_behind, **rounds(recipe))
     with ThreadPoolExecutor(len(SOME)) as pool:  # all at once over one store, each with windows of its own
         futures = [pool.submit(uninterrupted, setup, split, str(split)) for split in SOME]
         items = generate_some(setup, [str(split) for split in SOME])
@@ -88,7 +92,7 @@ def test_every_state_of_every_split(corpus, tmp_path, recipe, rounds, when_behin
     for reading in readings:
         assert len({str(batch) for batch in reading.batches}) == setup.steps
         assert all(len(state) <= 4096 for state in reading.states)
-        ledger = ledger_of(setup.run(reading.name), LmdbStore(setup.store))
+        ledger = ledger_of(setup.run(reading.name), setup.opened())
         assert (
             ledger.manifest(0).watermark <= items <= ledger.manifest(ledger.count() - 1).watermark
         )  # it was written meanwhile

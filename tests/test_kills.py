@@ -13,7 +13,6 @@ from conftest import make_corpus, make_texts
 from exactness import GLOBAL_BATCH, Batch, Child, Setup, Split, endless, generate_for_ever, wait_until
 from streamdocs import Stitch, Stretch, SynthLLM
 from streamdocs.ledger.ledger import Ledger
-from streamdocs.store import LmdbStore
 
 KILLS = 100 if "EXHAUSTIVE" in os.environ else 40
 SAVE_EVERY = 3
@@ -61,13 +60,18 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize(
-    ("reads", "times"),
-    [(Stitch(generations=8, per_round=1), KILLS), (STREAMS, KILLS // 3), (QUESTIONS, KILLS // 5)],
-    ids=["two", "many", "questions"],
+    ("reads", "times", "store"),
+    [
+        (Stitch(generations=8, per_round=1), KILLS, "{}/store"),
+        (STREAMS, KILLS // 3, "{}/store"),
+        (QUESTIONS, KILLS // 5, "{}/store"),
+        (STREAMS, KILLS // 4, "file://{}/shared"),
+    ],
+    ids=["two", "many", "questions", "shared"],
 )
-def test_kills_leave_no_trace(tmp_path, reads, times):
+def test_kills_leave_no_trace(tmp_path, reads, times, store):
     corpus = make_corpus(tmp_path, make_texts(300))
-    setup = Setup(corpus, tmp_path / "store", reads)
+    setup = Setup(corpus, store.format(tmp_path), reads)
     rng, lives, kills, done = random.Random(0), [], {"trainer": 0, "generator": 0}, False
 
     def start(role: str) -> Child:
@@ -105,7 +109,7 @@ def test_kills_leave_no_trace(tmp_path, reads, times):
     # It was a real run: both were killed often, batches were read again, and generations grew meanwhile.
     assert all(count > times // 5 for role, count in kills.items() if role == "trainer" or not done)
     assert len(consumed(tmp_path)) > batches > times
-    run, store = setup.run(), LmdbStore(setup.store)
+    run, store = setup.run(), setup.opened()
     for stream in run.synthetic:
         ledger = Ledger(run, stream, store, 0)
         assert ledger.manifest(0).watermark < ledger.manifest(ledger.count() - 1).watermark

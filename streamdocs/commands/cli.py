@@ -40,6 +40,14 @@ def ledger(context: typer.Context) -> None:
     ledger_commands(context.args, prog_name="streamdocs ledger")
 
 
+@commands.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def store(context: typer.Context) -> None:
+    """Copy a store, also between machines; say what is in it; compare two: copy, info, verify."""
+    from streamdocs.commands.store import app as store_commands  # noqa: PLC0415
+
+    store_commands(context.args, prog_name="streamdocs store")
+
+
 @commands.command()
 def audit(
     run_file: Annotated[Path, typer.Argument(callback=expanded, help="The run file.")],

@@ -108,6 +108,8 @@ class Store(Protocol):
     pace: float
     #: Seconds for which what others write may not come through.
     silence: float
+    #: How many requests this process made, by what was asked for and what became of it; none where none are made.
+    requests: Mapping[tuple[str, str], int]
 
     def read(self) -> AbstractContextManager[Snapshot]:
         """The store at this moment."""

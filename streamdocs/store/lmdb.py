@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lmdb
@@ -79,6 +80,7 @@ class LmdbStore:
     """
 
     pace = silence = 0.0
+    requests: Mapping[tuple[str, str], int] = MappingProxyType({})
 
     def __init__(
         self, folder: str | os.PathLike[str], *, max_bytes: int | None = None, more: Sequence[str] = ()

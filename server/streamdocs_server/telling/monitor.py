@@ -140,6 +140,7 @@ class Monitor(Collector):
                 }
                 for writer in loop.desk.writers
             },
+            "store_requests": {" ".join(which): count for which, count in [*loop.store.requests.items()]},
             "diversity": diversity_rows(done.outcome.diversities.measure()),
             "corrections": [
                 {"stream": stream, "style": style, **asdict(each)}
@@ -207,6 +208,12 @@ class Monitor(Collector):
             for _, member in self._members:
                 gauge.add_metric([member.endpoint.url], get(member))
             yield gauge
+        requests = CounterMetricFamily(
+            "streamdocs_store_requests", "Requests to an object store", labels=["operation", "outcome"]
+        )
+        for which, count in status["store_requests"].items():
+            requests.add_metric(which.split(" "), count)
+        yield requests
         yield from self._loop.statistics.latency.collect()
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

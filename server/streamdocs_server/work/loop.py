@@ -52,7 +52,7 @@ class GenerationLoop:
     ) -> None:
         self.lanes = lanes
         self.statistics = statistics
-        self._store = store
+        self.store = store
         self._server = server
         self.desk = desk
         self._budget = budget or Budget()
@@ -130,9 +130,9 @@ class GenerationLoop:
         if warning := small_model_warning(self.lanes[0].scope.generator):
             log.warning("%s", warning)
         for lane in self.lanes:
-            register_scope(self._store, lane.scope)
+            register_scope(self.store, lane.scope)
             for name in {DEFAULT_WRITER, *lane.scope.writer_names}:
-                register_generator(self._store, lane.scope.writers[name])
+                register_generator(self.store, lane.scope.writers[name])
         helpers = [
             asyncio.create_task(self._beat()),
             *(asyncio.create_task(self._keep_up(each)) for each in self.lanes),
@@ -190,7 +190,7 @@ class GenerationLoop:
 
     def _check_outcome(self) -> None:
         """Raise EngineError where all rounds are done and nothing came of them."""
-        samples = [sample_tally(self._store, lane.scope) for lane in self.lanes]
+        samples = [sample_tally(self.store, lane.scope) for lane in self.lanes]
         stored, few = sum((each for each, _ in samples), Tally()), all(whole for _, whole in samples)
         if fault := self.statistics.outcome.fault(stored.generations):
             self._useless = True
@@ -212,7 +212,7 @@ class GenerationLoop:
         with self._beating:  # a beat may still be under way in its thread
             self._stopped = True
             try:
-                self._store.update_all(self._signs(stop_beating, Leases.leave))
+                self.store.update_all(self._signs(stop_beating, Leases.leave))
             except StoreError as error:
                 log.warning("others take over when the leases of this server run out: %s", error)
 
@@ -243,7 +243,7 @@ class GenerationLoop:
     def _beat_once(self) -> None:
         with self._beating:
             if not self._stopped:
-                self._store.update_all(self._signs(beat, Leases.renewal))
+                self.store.update_all(self._signs(beat, Leases.renewal))
 
     def _signs(self, sign: Callable[[GenerationScope, str], Changes], leases: Callable[[Leases], Changes]) -> Changes:
         """What to say of every lane, at once: a sign of life or of leaving, leases, samples of what was rejected."""

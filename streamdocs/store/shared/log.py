@@ -28,6 +28,10 @@ class Log:
         """Append an entry; False where there is one of that number: somebody else's, or this after all."""
         return self._objects.create(_name(number), entry.pack())
 
+    def is_at(self, number: int, entry: Entry) -> bool:
+        """Whether the entry of a number is this one."""
+        return [each.id for each in self.read(number, 1)] == [entry.id]
+
     def read(self, number: int, most: int) -> list[Entry]:
         """The entries from a number on, at most so many or a whole fold; none where there are none yet."""
         packed = self._read_fold(number) if most >= _MOST and number % FOLD == 0 else None

@@ -96,7 +96,7 @@ class Node:
         self.replica = self._cache.open_replica()
         self.bundles = Bundles(self._objects, self.replica, self._cache_bytes)
         if known and not self.replica.store.is_read_only:
-            if not self._cache.is_followed or self.replica.head() < self.seen:
+            if not self._cache.is_followed or self.replica.head() < max(self.seen, 1):
                 self.catch_up()
             for path, texts in self.journal.left():
                 self.commit(partial(_add_texts, texts))
@@ -129,18 +129,15 @@ class Node:
         """The same some time: with the next change, or when the log is next looked at."""
         self._enqueue(_Ticket(change, alone=True))
 
-    def catch_up(self, reading: Log | None = None) -> set[bytes]:
-        """Replay what is new in the log; the ids of its entries."""
+    def catch_up(self, reading: Log | None = None) -> None:
+        """Replay what is new in the log."""
         with _held(self._catching, 2 * self._objects.patience, self._objects.location):
-            found: set[bytes] = set()
             most = 1
             while entries := (reading or self._log).read(number := self.replica.head(), most):
                 self.replica.apply(number, entries)
-                found |= {entry.id for entry in entries}
                 self.seen = max(self.seen, number + len(entries))
                 most = 2 * most
             self._cache.followed()
-            return found
 
     @property
     def connected_seconds(self) -> float:
@@ -206,11 +203,11 @@ class Node:
                 return
             said, bundled = sending.split(view.changes)
             entry = Entry(secrets.token_bytes(16), time.time(), self._name, said, [bundle for bundle, _ in bundled])
-            if self._log.create(number, entry):
+            # Where there is one of that number, it may be this one all the same, of which no answer had come.
+            if self._log.create(number, entry) or self._log.is_at(number, entry):
                 self.replica.apply(number, [entry])
                 break
-            if entry.id in self.catch_up():  # it was this one, of which no answer had come
-                break
+            self.catch_up()
             tries += 1
             time.sleep(random.uniform(0, min(_STEP * tries, POLL)))
         self.seen = max(self.seen, number + 1)

@@ -28,8 +28,8 @@ class SharedStore:
 
     Args:
         url: Where its objects are.
-        cache: Folder of this node for replicas, one for each store. It may be deleted whenever nobody runs; also while somebody does,
-            who then goes on with what was there.
+        cache: Folder of this node for replicas, one for each store. It may be deleted at any time: whoever has it open
+            goes on with what was there, others fill it again.
         cache_bytes: What the replica may take; default as much as there is to keep.
         patience: Seconds for which a request is repeated.
 
@@ -45,6 +45,7 @@ class SharedStore:
         self.pace, self.silence = _PACE, patience
         self.cache = os.path.join(os.path.realpath(cache), _folder_name(self.location))
         self._objects = ReliableObjects(objects, patience)
+        self.requests: Mapping[tuple[str, str], int] = self._objects.requests
         self._cache_bytes = cache_bytes
         self._node: Node | None = None
         #: How far this process, or the one that it was forked from, has seen the log.
@@ -58,11 +59,6 @@ class SharedStore:
     def exists(self) -> bool:
         """Whether anybody ever wrote it."""
         return self._objects.get("format") is not None
-
-    @property
-    def requests(self) -> Mapping[tuple[str, str], int]:
-        """Requests of this process, by what was asked for and what became of it."""
-        return self._objects.requests
 
     @property
     def node(self) -> Node:
@@ -130,6 +126,22 @@ class SharedStore:
     def clock(self) -> float:
         """Seconds of which others' writes could be seen."""
         return self.node.connected_seconds
+
+    def account(self) -> dict[str, int]:
+        """How it lies in the object store: entries of the log; bundles, their bytes, and those that nobody wants."""
+        replica = self.node.replica
+        known, dead = replica.bundles(), {each.bundle for each in replica.dead()}
+        there = {bytes.fromhex(each.name.partition("/")[2]): each.size for each in self._objects.list("bundles/")}
+        unknown = [size for bundle, size in there.items() if bundle not in known and bundle not in dead]
+        return {
+            "log_entries": replica.head(),
+            "bundles": len(known),
+            "bundle_bytes": sum(known.values()),
+            "bundles_missing": len(known.keys() - there.keys()),
+            "bundles_to_be_deleted": len(dead),
+            "bundles_unknown": len(unknown),  # of who was killed before the log had them
+            "bundle_bytes_unknown": sum(unknown),
+        }
 
     def size(self) -> int:
         """Bytes in use in the replica of this node."""

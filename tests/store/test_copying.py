@@ -1,0 +1,75 @@
+"""Stores as a whole: copied, described and compared."""
+
+import json
+import random
+
+import pytest
+
+from conftest import make_dataset
+from streamdocs.commands.store import app
+from streamdocs.errors import StoreError
+from streamdocs.store import LmdbStore, SharedStore
+from streamdocs.store.copying import compare_stores, copy_store, count_entries
+
+
+@pytest.fixture
+def filled(tmp_path) -> LmdbStore:
+    store, made = LmdbStore(tmp_path / "filled"), random.Random(0)
+    for table in ("texts", "tokens"):
+        store.add(table, {made.randbytes(16): made.randbytes(made.randrange(20, 4000)) for _ in range(3000)})
+    store.add("blocks", {b"%d" % number: b"tally" for number in range(50)})
+    store.add("windows", {b"w%d" % number: made.randbytes(40_000) for number in range(20)})
+    store.replace({"notes": {b"marks/run": b"1", b"beat/server": b"now", b"leases/scope": b"server"}})
+    return store
+
+
+def test_to_an_object_store_and_back(filled, tmp_path):
+    shared = SharedStore(f"file://{tmp_path}/shared", tmp_path / "cache")
+    copying = copy_store(filled, shared)
+    for _ in range(3):
+        next(copying)
+    copying.close()  # broken off
+    assert not compare_stores(filled, shared)["blocks"].same
+    copied = list(copy_store(filled, shared))
+    assert sum(count for table, count in copied if table == "texts") < 3000
+    assert list(copy_store(filled, shared)) == []
+    back = LmdbStore(tmp_path / "back")
+    list(copy_store(SharedStore(f"file://{tmp_path}/shared", tmp_path / "another"), back))
+    counts = {"texts": 3000, "tokens": 3000, "blocks": 50, "windows": 20, "notes": 1}
+    assert count_entries(back) == count_entries(shared) == counts
+    assert all(each.is_whole and not each.more for each in compare_stores(filled, back).values())
+    back.delete("windows", [b"w3"])
+    back.replace({"windows": {b"w4": b"other"}, "blocks": {b"new": b"tally"}})
+    found = compare_stores(filled, back)
+    assert (found["windows"].lost, found["windows"].other, found["windows"].same) == ([b"w3"], [b"w4"], 18)
+    assert found["blocks"].more == 1 and found["blocks"].is_whole
+
+
+def run(capsys, *command: str) -> str:
+    app(command, standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def test_commands(small_corpus, full_store, tmp_path, capsys):
+    url, cache = f"file://{tmp_path}/shared", f"--cache={tmp_path}/cache"
+    assert "copied from" in run(capsys, "copy", full_store.location, url, cache)
+    assert "nothing that was not there" in run(capsys, "copy", full_store.location, url, cache)
+    found = json.loads(run(capsys, "info", url, cache, "--json"))
+    assert found["texts"] and found["log_entries"] and found["bundles_unknown"] == found["bundles_missing"] == 0
+    compared = json.loads(run(capsys, "verify", full_store.location, url, cache, "--json"))
+    assert compared["tokens same"] == found["tokens"] and not compared["tokens lost"]
+    full_store.add("windows", {b"more": b"1"})
+    with pytest.raises(StoreError, match="does not hold what"):
+        run(capsys, "verify", full_store.location, url, cache)
+    with pytest.raises(StoreError, match="there is no store at"):
+        run(capsys, "info", str(tmp_path / "nowhere"), cache)
+
+
+def test_a_run_reads_the_same_over_a_copy(small_corpus, full_store, tmp_path):
+    dataset = make_dataset(small_corpus, full_store)
+    rows = [dataset[position]["input_ids"].tolist() for position in range(64)]
+    shared = SharedStore(f"file://{tmp_path}/shared", tmp_path / "cache")
+    list(copy_store(full_store, shared))
+    copied = make_dataset(small_corpus, SharedStore(f"file://{tmp_path}/shared", tmp_path / "another"))
+    assert [copied[position]["input_ids"].tolist() for position in range(64)] == rows
+    assert copied.ledger.sealed(0) == dataset.ledger.sealed(0)
