@@ -34,10 +34,11 @@ _GATES = {
 class World(NamedTuple):
     """What all nodes know.
 
-    folder: With the corpus, and a folder for each node. store: URL or folder. endpoint: URL of who writes.
-    environment: Of each process. window: Sequences.
+    corpus: Folder. folder: With one for each node. store: URL or folder. endpoint: URL of who writes.
+    environment: Of each process. window: Sequences. in_flight: Documents of a sidecar.
     """
 
+    corpus: Path
     folder: Path
     store: str
     endpoint: str
@@ -74,11 +75,12 @@ class Node(NamedTuple):
     def run_file(self) -> Path:
         """Written anew."""
         world, path = self.world, self.folder / "run.yaml"
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         fields = {
-            "corpus": str(world.folder / "corpus"),
+            "corpus": str(world.corpus),
             "store": world.store,
-            "recipe": {"name": "stitch", "generations": GENERATIONS, "per_round": 1},
+            # In one round, so that training, which waits for all of a document, follows generation closely.
+            "recipe": {"name": "stitch", "generations": GENERATIONS, "per_round": GENERATIONS},
             "generator": {"engine": "openai", "model": endpoint.MODEL, "endpoint": [f"{world.endpoint}/{self.name}"]},
             "mix": {
                 "synthetic_fraction": 0.75,
@@ -102,7 +104,7 @@ class Node(NamedTuple):
         torch.set_num_threads(1)
 
 
-def prepare(folder: Path, documents: int) -> None:
+def prepare(folder: Path, documents: int) -> Path:
     """The corpus of all."""
     folder.mkdir(parents=True, exist_ok=True)
     write = writer(1)
@@ -110,6 +112,7 @@ def prepare(folder: Path, documents: int) -> None:
         for _ in range(documents):
             file.write(json.dumps({"text": write(200)}) + "\n")
     prepare_corpus([str(folder / "texts.jsonl")], folder / "corpus", train_tokenizer=4000, progress=False)
+    return folder / "corpus"
 
 
 class Endpoint(Beside):
@@ -145,7 +148,9 @@ class Cluster:
         self._generate, self._train = generate, train
         self.nodes = [Node(world, f"node-{number}") for number in range(world.nodes)]
         self.running: dict[str, Beside] = {}
-        self.kills = 0
+        self.kills = self.lost = 0
+        #: Of sidecars: when one was killed, on which node, and whether its cache was deleted.
+        self.dead: list[tuple[float, str, bool]] = []
 
     @property
     def names(self) -> list[str]:
@@ -163,22 +168,22 @@ class Cluster:
         work = (self._generate, node) if role == "sidecar" else (self._train, node, *rank)
         self.running[name] = Beside(*work)
 
-    def kill(self, name: str) -> None:
-        """With SIGKILL; RuntimeError where it ended by itself, other than a sidecar that had nothing left to write."""
-        each = self.running.pop(name)
-        if each.process.is_alive():
-            each.process.kill()
+    def kill(self, name: str, *, lost: bool = False) -> None:
+        """With SIGKILL."""
+        self.check()
+        if (each := self.running.pop(name, None)) is not None:
+            each.kill()
             self.kills += 1
-        elif each.result() is None and not name.startswith("sidecar"):
-            raise RuntimeError(f"{name} ended by itself")
-        each.kill()
+            if name.startswith("sidecar"):
+                self.dead.append((time.time(), self.node_of(name).name, lost))
 
     def lose(self, node: Node) -> list[str]:
         """Kill all of a node and delete its cache; whom."""
         names = [name for name in self.running if self.node_of(name) == node]
         for name in names:
-            self.kill(name)
+            self.kill(name, lost=True)
         shutil.rmtree(node.cache, ignore_errors=True)
+        self.lost += 1
         return names
 
     def __enter__(self) -> "Cluster":
@@ -207,13 +212,16 @@ class Cluster:
             self.check()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{what}: not within {seconds:.0f} s")
-            time.sleep(0.2)
+            time.sleep(0.3)
 
     def check(self) -> None:
         """RuntimeError where a process ended by itself that should not have; the message says why."""
-        for name, each in self.running.items():
-            if not each.process.is_alive() and (each.result() is not None or name.startswith("rank")):
-                raise RuntimeError(f"{name} ended by itself")
+        for name, each in list(self.running.items()):
+            if not each.process.is_alive():
+                each.result()
+                if name.startswith("rank"):
+                    raise RuntimeError(f"{name} ended by itself")
+                del self.running[name]  # it had nothing left to write
 
 
 def lines(path: Path) -> list[Any]:

@@ -32,7 +32,7 @@ LOG_RECORD, INDEX_RECORD = 45, 85
 #: Records a second that a replica takes in while its index lies in memory: LMDB, 500 a transaction, one core, measured.
 REPLAYED = 100_000
 LEASE = 60.0  # seconds after which a block whose lease nobody renewed is free
-BLOCK, WINDOW, LENGTH = 64, 2_048, 4_096
+BLOCK, WINDOW, LENGTH = 16, 2_048, 4_096
 UNIT = 12  # bytes in a manifest
 
 #: A run: documents a node, generations a document, of them in a round, tokens of one; and what a node's models write.

@@ -1,6 +1,7 @@
 """What the processes of a cluster do: generate, train, read alone, and look what can be read."""
 
 import asyncio
+import itertools
 import json
 import os
 import time
@@ -16,8 +17,9 @@ from streaming import StreamingDataLoader
 
 from streamdocs import StreamingMegadocDataset
 from streamdocs.config import RunFile
+from streamdocs.generations.progress import read_tallies, total
 from streamdocs.store import LmdbStore, Store
-from streamdocs.store.base import TABLES
+from streamdocs.store.copying import copy_store
 from streamdocs_server import cli
 
 SAVE_EVERY = 2
@@ -117,13 +119,36 @@ def store_of(node: Node) -> Store:
 def copy(node: Node, folder: Path) -> None:
     """Copy all that a node sees of a store to a local one."""
     node.be()
-    local = LmdbStore(folder)
+    for _ in copy_store(store_of(node), LmdbStore(folder)):
+        pass
+
+
+def blocks(node: Node) -> set[str]:
+    """Keys of the blocks that a node sees."""
+    node.be()
     with store_of(node).read() as snapshot:
-        for table in TABLES:
-            keys = list(map(bytes, snapshot.keys(table, b"")))
-            for at in range(0, len(keys), 256):
-                part = keys[at : at + 256]
-                values = snapshot.get_many(table, part).listed()
-                local.add(
-                    table, {key: bytes(value) for key, value in zip(part, values, strict=True) if value is not None}
-                )
+        return {bytes(key).hex() for key in snapshot.keys("blocks", b"")}
+
+
+def tokens(node: Node) -> int:
+    """That were generated, by the store's account."""
+    node.be()
+    dataset = open_dataset(node)
+    return sum(total(read_tallies(dataset.store, each.scope).values()).tokens for each in dataset.run.synthetic)
+
+
+def speed(node: Node, batches: int, seconds: float) -> float:
+    """Tokens a second of a loader without workers that reads the first batches again and again, once they are warm."""
+    node.be()
+    dataset = open_dataset(node, ranks=1)
+    loader = StreamingDataLoader(dataset, batch_size=dataset.batch_size)
+    begin, passed, tokens = loader.state_dict(), 0.0, 0
+    for again in itertools.count():
+        loader.load_state_dict(begin)
+        began = time.perf_counter()
+        for batch in itertools.islice(endless(loader), batches):
+            tokens += batch["input_ids"].numel() if again else 0
+        passed += time.perf_counter() - began if again else 0.0
+        if passed > seconds:
+            return tokens / passed
+    raise AssertionError

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from streamdocs.schedule.rounds import BLOCK
+
 
 @pytest.fixture
 def growth(monkeypatch):
@@ -34,11 +36,12 @@ def test_writers_without_a_pause_between_fill_one_log_and_no_more(growth):
 
 
 def test_a_run_adds_up(growth):
+    assert growth.BLOCK == BLOCK
     run = growth.paper(4, tries=1.0)
     assert run["documents"] == 4 * 10**6 and run["tokens"] == 4 * 10**6 * 32 * 700
     assert run["entries"] == pytest.approx(4 * 2 * run["days"] * 86_400)
     assert run["log_gb"] == pytest.approx(2 * 8 * 4e6 * 45 / 1e9, rel=0.02)
     # Entries and their texts, blocks' tokens, folds.
-    blocks = 4 * 10**6 * 8 / 64
+    blocks = 4 * 10**6 * 8 / BLOCK
     assert run["puts_per_s"] * run["days"] * 86_400 == pytest.approx(run["entries"] * (2 + 1 / 256) + blocks)
-    assert growth.fetchers(1) == 1 and growth.fetchers(4) == pytest.approx(4) and growth.fetchers(10**6) < 351
+    assert growth.fetchers(1) == 1 and growth.fetchers(4) == pytest.approx(4) and growth.fetchers(10**6) < 88

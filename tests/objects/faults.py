@@ -113,7 +113,11 @@ class Proxy:
         return web.json_response({})
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
-        body, kind = await request.read(), kind_of(request)
+        kind = kind_of(request)
+        try:
+            body = await request.read()
+        except ConnectionError:  # who asked is gone
+            return self.done(kind, "not asked to the end", hang_up(request))
         if self.delay:
             await asyncio.sleep(self.delay)
         fault = self.fault(request.method)
