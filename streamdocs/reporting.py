@@ -48,7 +48,8 @@ class Reporting:
                 (sequences, max_seq_len - 1), as the cross entropy of shifted logits is.
             held_out: Mean loss of what is held out, in nats a token, after an evaluation; the first rank's counts.
             position: Sequences of the run that were trained on until then; default what was handed out, which this
-                process knows where it reads without workers, or was told by ``state_dict``.
+                process knows where it reads without workers, or was told by ``state_dict``. Where shares move, an
+                evaluation counts if none at this position, or after it, was decided by; a warning says so once.
 
         Raises:
             ConfigError: There is no store, the losses are of another shape, or the position is not known.
@@ -82,4 +83,5 @@ class Reporting:
         mixture = run.mixture
         reports = Reports(self.store, run.id, mixture.window, mixture.max_seq_len)
         batches = mixture.window // (self._dealer.global_batch * _TIMES_A_WINDOW)
-        return Reporter(reports, mixture, world.rank, batches)
+        steered = run.decisions is not None and run.decisions.lag is not None
+        return Reporter(reports, mixture, world.rank, batches, steered=steered)

@@ -101,6 +101,11 @@ class GenerationScope:
         return self.stream != CONCEPTS
 
     @property
+    def is_planned(self) -> bool:
+        """Whether what a round's items are about is sealed in its plan, which no exported ledger holds."""
+        return bool(self.hard or self.plans)
+
+    @property
     def writer_names(self) -> list[str]:
         """The names of those who write for it; "" is the default writer."""
         return self.recipe.writer_names

@@ -162,7 +162,7 @@ class Audit:
         return [each for each in found if each.counts and each.window in windows]
 
     def summary(self) -> dict[str, Any]:
-        """The mixture as it was asked for and as it came, passes over the web tokens, and tokens by kind."""
+        """The mixture as it was asked for, decided and read, passes over the web tokens, and tokens by kind."""
         mixture, total = self.run.mixture, sum(self.sequences.values(), Counter[str]())
         start, stop = self.positions.start, self.positions.stop
         web = sum(stream.tokens for stream in self.run.web)
@@ -170,7 +170,8 @@ class Audit:
         streams = {
             share.name: {
                 "share": str(share.fraction),
-                "asked": mixture.before(number, stop) - mixture.before(number, start),
+                "asked": mixture.begun_before(number, stop) - mixture.begun_before(number, start),
+                **({"decided": mixture.before(number, stop) - mixture.before(number, start)} if self.decisions else {}),
                 "read": total[share.name],
             }
             for number, share in enumerate(mixture.shares)

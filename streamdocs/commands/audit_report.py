@@ -81,7 +81,9 @@ def _account(found: Audit, dataset: StreamingMegadocDataset, document: int | Non
         f"{sum(read[stream.name] for stream in found.run.synthetic):,} are synthetic, "
         f"{sum(read[stream.filler.label] for stream in found.run.synthetic):,} filled with web text",
         *(
-            f"  {name} {each['share']}: {each['asked']:,} asked for, {each['read']:,} read"
+            f"  {name} {each['share']}: {each['asked']:,} asked for, "
+            + (f"{each['decided']:,} decided, " if "decided" in each else "")
+            + f"{each['read']:,} read"
             for name, each in summary["streams"].items()
             if len(summary["streams"]) > 2
         ),

@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 
 _MOST_FAULTS = 20
+_NO_PLANS = "the file does not hold the plans of rounds, which say what their generations are about"
 
 RunPath = Annotated[Path, typer.Argument(callback=expanded, metavar="RUN_YAML", help="The run file.")]
 LedgerPath = Annotated[Path, typer.Argument(callback=expanded, metavar="FILE", help="The exported ledger.")]
@@ -76,9 +77,12 @@ def open_ledger(run_file: Path, stream: str | None, generator: Generator | None 
 @app.command()
 def export(run_file: RunPath, file: LedgerPath, stream: StreamName = None) -> None:
     """Write the sealed windows of a run into one small file, to keep beside a checkpoint."""
-    exported = export_ledger(open_ledger(run_file, stream))
+    ledger = open_ledger(run_file, stream)
+    exported = export_ledger(ledger)
     exported.save(file)
     _say(f"{file}: {len(exported.windows)} windows, {file.stat().st_size:,} bytes, digest {exported.digest}")
+    if ledger.scope.is_planned:
+        _say(f"{_NO_PLANS}: it can be imported into this store, or a copy, alone")
 
 
 @app.command("import")
@@ -89,6 +93,8 @@ def import_(run_file: RunPath, file: LedgerPath, stream: StreamName = None) -> N
     lacking = import_ledger(ledger, exported)
     register_generator(ledger.store, exported.generator)
     _say(f"{len(exported.windows)} windows are in store {ledger.store.location}, digest {exported.digest}")
+    if ledger.scope.is_planned:
+        _say(f"{_NO_PLANS}: what these windows read is looked up by those of the store")
     if lacking:
         _say(f"{len(lacking)} of them, the first {lacking[0].window}, lack generations: see streamdocs ledger verify")
 

@@ -1,11 +1,17 @@
 """For Composer: a callback that says what was mixed and how each half is learned."""
 
+import logging
+
 import torch
 import torch.nn.functional as F
 from composer import Callback, Logger, State
 from composer.utils import dist
+from torchmetrics import Metric
 
 from streamdocs.dataset import StreamingMegadocDataset
+from streamdocs.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 class MegadocMonitor(Callback):
@@ -26,14 +32,21 @@ class MegadocMonitor(Callback):
         interval: Batches between two entries.
         held_out: Part of the name of the metric of an evaluation, in nats a token, that counts as held out, as
             ``EVALUATOR/METRIC``; default the cross entropy of language models.
+        evaluator: Label of the evaluator whose metric that is; default the only one that has it. Where several have,
+            none counts, and a warning names them.
     """
 
     def __init__(
-        self, dataset: StreamingMegadocDataset, interval: int = 10, held_out: str = "LanguageCrossEntropy"
+        self,
+        dataset: StreamingMegadocDataset,
+        interval: int = 10,
+        held_out: str = "LanguageCrossEntropy",
+        evaluator: str | None = None,
     ) -> None:
         self._dataset = dataset
         self._interval = interval
         self._held_out = held_out
+        self._evaluator = evaluator
         self._reports = bool(dataset.ledgers)
         self._due = False
         names = dataset.streams if len(dataset.streams) > 2 else []
@@ -41,8 +54,25 @@ class MegadocMonitor(Callback):
         self._sums = torch.zeros(len(self._names), 2, dtype=torch.float64)  # of each: loss, sequences
 
     def fit_start(self, state: State, logger: Logger) -> None:
-        """Say what will be read, before the first step."""
+        """Say what will be read, before the first step; and which evaluations could count, where that is not clear.
+
+        Raises:
+            ConfigError: The evaluator that is to count is not there, or has no such metric.
+        """
         logger.log_hyperparameters({"megadocs": self._dataset.describe()})
+        labels = [*self._held_out_metrics(state)]
+        named = ", ".join(labels) or "none"
+        if self._evaluator not in (None, *labels):
+            raise ConfigError(
+                f"MegadocMonitor: evaluator {self._evaluator!r} has no metric {self._held_out!r}; evaluators that have "
+                f"one: {named}"
+            )
+        if self._reports and self._evaluator is None and len(labels) > 1:
+            log.warning(
+                "nothing will be reported as held out, since several evaluators have a metric %r: say which one "
+                "counts, by MegadocMonitor(dataset, evaluator=...), of %s",
+                *(self._held_out, named),
+            )
 
     def batch_start(self, state: State, logger: Logger) -> None:
         """See whether this batch is one to look at; Composer's clock moves on before it ends."""
@@ -77,11 +107,20 @@ class MegadocMonitor(Callback):
 
     def eval_end(self, state: State, logger: Logger) -> None:
         """Report what is held out."""
-        label = state.dataloader_label or ""
-        metrics = state.eval_metrics.get(label, {}).items()
-        found = [metric for name, metric in metrics if self._held_out in f"{label}/{name}"]
-        if found and self._reports:
-            self._dataset.report(held_out=float(found[0].compute()), position=self._position(state))
+        found = self._held_out_metrics(state)
+        only = next(iter(found)) if len(found) == 1 else None
+        label = only if self._evaluator is None else self._evaluator
+        if self._reports and label in found and label == state.dataloader_label:
+            self._dataset.report(held_out=float(found[label].compute()), position=self._position(state))
+
+    def _held_out_metrics(self, state: State) -> dict[str, Metric]:
+        """By the label of each evaluator that has it: the metric that could count as held out."""
+        return {
+            each.label: metric
+            for each in state.evaluators
+            for name, metric in state.eval_metrics.get(each.label, {}).items()
+            if self._held_out in f"{each.label}/{name}"
+        }
 
     def _position(self, state: State) -> int:
         epoch, sample = int(state.timestamp.epoch), int(state.timestamp.sample_in_epoch)

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from streamdocs.plans.hard import HardPlan
 from streamdocs.run import Run
 from streamdocs.schedule.repeats import deal_repeats
 from streamdocs.store import Store
-from streamdocs.streams import SyntheticStream
+from streamdocs.streams import Stream, SyntheticStream
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ class HardDocuments:
         stream.scope.attach(store)
         self._plans, self._rule, self._stream = stream.scope.hard, stream.scope.hard.rule, stream
         shares = run.mixture.shares
-        self._judges = [each for each in run.web if each.corpus is stream.corpus and shares[each.number].fraction]
+        web = [each for each in run.web if each.corpus is stream.corpus and shares[each.number].fraction]
+        self._judges: Sequence[Stream] = web or [stream]
         self._reported = Reported(run, store)
         self._bin = run.mixture.max_seq_len / self._reported.bins
         self._documents = len(stream.corpus.documents)
@@ -130,14 +131,9 @@ class HardDocuments:
 
     def _judged(self, attributed: Iterable[Stretches]) -> Iterator[tuple[Ints, Ints, npt.NDArray[np.float64]]]:
         """Stretches by which documents are judged, stream by stream: whose they are, their tokens and losses."""
-        for each in attributed:
-            if self._judges:
-                here, documents = each.of_documents, each.document
-                if each.stream not in self._judges:
-                    continue
-            elif each.stream is self._stream:
+        for each in (each for each in attributed if each.stream in self._judges):
+            here, documents = each.of_documents, each.document
+            if each.stream is self._stream:
                 here = each.round != NONE
-                documents, _ = self._plans.about(each.document, np.maximum(each.round, 0))
-            else:
-                continue
+                documents, _ = self._plans.about(documents, np.maximum(each.round, 0))
             yield documents[here], each.tokens[here], each.sums[here]

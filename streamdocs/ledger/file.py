@@ -204,7 +204,7 @@ def _check_decision(ledger: Ledger, ours: Decision | None, theirs: Decision) -> 
     if ours and ours.digest != theirs.digest:
         raise LedgerFileError(
             f"window {theirs.window} is the first on which store {ledger.store.location} and the file decided "
-            f"differently ({ours} and {theirs}). The store keeps its own; import into another store"
+            f"differently ({ours.difference(theirs)}). The store keeps its own; import into another store"
         )
 
 
@@ -236,6 +236,8 @@ def differences(a: LedgerFile, b: LedgerFile) -> list[str]:
     found = [f"{name}: {fields.get(name)} and {others.get(name)}" for name in names]
     if found:
         return ["they are two runs:", *found]
+    if a.stream != b.stream:
+        return [f"they are of two streams of a run, {a.stream} and {b.stream}"]
     size = int(a.fingerprint["window"])
     for window, (ours, theirs) in enumerate(zip_longest(a.windows, b.windows)):
         if ours is None or theirs is None:
@@ -255,7 +257,7 @@ def window_differences(a: bytes, b: bytes) -> Iterator[str]:
         yield str(error)
         return
     if ours.decision != theirs.decision:
-        yield f"the decision on its shares: {' and '.join(map(_decided, (ours, theirs)))}"
+        yield f"the decision on its shares: {_decisions_differ(ours, theirs)}"
     if ours.before != theirs.before:
         yield "what came before: one of them was sealed anew here"
     if len(ours.units.documents) != len(theirs.units.documents):
@@ -272,8 +274,10 @@ def window_differences(a: bytes, b: bytes) -> Iterator[str]:
         yield "the text of its generations, or of those before"
 
 
-def _decided(manifest: Manifest) -> str:
+def _decisions_differ(ours: Manifest, theirs: Manifest) -> str:
+    """In what two decisions differ, one of which may not be there, or not be readable."""
     try:
-        return str(Decision.unpack(manifest.decision)) if manifest.decision else "none"
-    except ValueError:
-        return "one that cannot be read"
+        a, b = (Decision.unpack(each.decision) if each.decision else None for each in (ours, theirs))
+    except ValueError as error:
+        return f"one that cannot be read ({error})"
+    return a.difference(b) if a and b else f"{a or 'none'} and {b or 'none'}"

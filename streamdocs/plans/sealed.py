@@ -58,7 +58,7 @@ class SealedPlans(ABC, Generic[_Plan]):
         if (plan := self.find(round)) is None:
             raise StoreError(
                 f"round {round} has no plan in store {self._the_store.location}, so nothing was written of it: restore "
-                "the store"
+                "the store, or take a copy of it; an exported ledger holds no plans"
             )
         return plan
 

@@ -10,7 +10,7 @@ from streamdocs.steering.controllers import Arms, Controller, Learner, Seen
 from streamdocs.steering.controllers.base import Floats, Reward, State, Step
 from streamdocs.steering.decision import Decision, deal, in_parts
 from streamdocs.steering.reports import HeldOut
-from streamdocs.steering.rewards import Lost, Rewards
+from streamdocs.steering.rewards import Dealt, Lost, Rewards
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Decider:
         last: Decision | None,
         lost: Sequence[Lost] = (),
         held_out: Sequence[HeldOut] = (),
-        dealt: Sequence[Floats] = (),
+        dealt: Dealt | None = None,
     ) -> Decision:
         """The decision on a window.
 
@@ -62,14 +62,14 @@ class Decider:
             window, sequences: Which, and how many synthetic sequences it has.
             last: The decision on the window before; None for the first.
             lost, held_out: What was reported since.
-            dealt: float64 (arms,), for each evaluation: sequences of each arm since the one before.
+            dealt: What was read of the arms until then; of no use without these.
         """
         arms, learner = self._arms, self._learner
         none = (0,) * len(arms.names)
         state = last.state if last else {}
         rewarded = dict(state.get("rewards", {}))
         seen: list[Seen] = []
-        if self._rewards:
+        if self._rewards and dealt:
             rewarded, seen = self._rewards.seen(rewarded, lost, held_out, dealt)
         step, silent = self.step(window, state.get("controller", {}), seen, last.silent if last else -1)
         if learner and silent == learner.patience:
@@ -107,3 +107,14 @@ class Decider:
         if self._learner and silent >= self._learner.patience:
             step = step._replace(shares=self._arms.shares, why=f"nothing was reported for {silent} windows")
         return step, silent
+
+    def expected(self, state: State, silent: int, shares: Floats) -> Floats:
+        """float64 (arms,): what shares were to be before anything was drawn; those that the run began with are not.
+
+        Args:
+            state, silent: What the controller remembered after they were decided, and as of ``step``.
+            shares: float64 (arms,), those that were.
+        """
+        if self._learner and silent >= self._learner.patience:
+            return shares
+        return self._controller.expected(state, shares)

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 from streamdocs._base.arrays import Count
 from streamdocs._base.hashing import canonical, digest128
 from streamdocs._base.untrusted import decompress, unpack
+from streamdocs.errors import some
 from streamdocs.steering.controllers.base import Floats
 from streamdocs.steering.reports import HeldOut
 from streamdocs.steering.rewards import Lost
@@ -55,6 +56,17 @@ class Decision:
     def __str__(self) -> str:
         """Its shares, and why."""
         return f"{' : '.join(f'{share / PARTS:.1%}' for share in self.shares)}, {self.why}"
+
+    def difference(self, other: "Decision") -> str:
+        """In what another decision on the window differs, in a few words."""
+        if str(self) != str(other):
+            return f"{self} and {other}"
+        windows = sorted({each.window for each in {*self.lost} ^ {*other.lost}})
+        positions = sorted({each.position for each in {*self.held_out} ^ {*other.held_out}})
+        reports = [f"losses of windows {some(windows)}"] if windows else []
+        reports += [f"held-out losses at positions {some(positions)}"] if positions else []
+        what = reports or [name for name, value in vars(self).items() if value != vars(other)[name]]
+        return f"{self}, both times; they differ in {' and '.join(what)}"
 
     @property
     def after(self) -> tuple[int, ...]:

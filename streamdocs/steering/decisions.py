@@ -1,7 +1,7 @@
 """Decisions in a store: each is made once, when its window is opened, and then is everybody's."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count, pairwise, takewhile
+from itertools import count, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from streamdocs.schedule.mixture import Mixture
 from streamdocs.steering.controllers import Arms, Controller
 from streamdocs.steering.controllers.base import Floats, Reward
 from streamdocs.steering.decider import LATEST, Decider
-from streamdocs.steering.decision import Decision
+from streamdocs.steering.decision import PARTS, Decision
 from streamdocs.steering.reports import Losses, Reports
 from streamdocs.steering.rewards import Lost
 from streamdocs.store import Store
@@ -164,6 +164,20 @@ class Decisions:
         """Sequences of each arm before a window."""
         return self.of(window).before
 
+    def read(self, position: int) -> Floats:
+        """float64 (arms,): sequences of each arm among the first so many of the run."""
+        return np.array([self._mixture.before(stream, position) for stream in self.streams], np.float64)
+
+    def due(self, start: int, stop: int) -> Floats:
+        """float64 (arms,): sequences that each was to have between two positions, as likely as it was to be drawn."""
+        size, before, due = self._mixture.window, self._mixture.synthetic_before, np.zeros(len(self.streams))
+        for window in range(start // size, -(-stop // size)):
+            sequences = before(min((window + 1) * size, stop)) - before(max(window * size, start))
+            made = self.of(window)
+            shares = np.array(made.shares) / PARTS
+            due += sequences * self._decider.expected(made.state["controller"], made.silent, shares)
+        return due
+
     def sealed(self, window: int) -> Decision | None:
         """The decision on a window; None where there is none yet.
 
@@ -212,11 +226,8 @@ class Decisions:
         taken = last.taken if last else ()
         missing = (each for each in range(max(newest - LATEST, 0), newest + 1) if each not in taken)
         lost = [found for each in missing if (found := self._lost(each, reports.losses(each)))]
-        after = last.evaluated if last else -1
-        held_out = reports.held_out(after, position)
-        ends = [after, *(each.position for each in held_out)]
-        dealt = [self._dealt(*pair) for pair in pairwise(ends)]
-        return self._decider.decide(window, sequences, last, lost, held_out, dealt)
+        held_out = reports.held_out(last.evaluated if last else -1, position)
+        return self._decider.decide(window, sequences, last, lost, held_out, self)
 
     def _sequences(self, window: int) -> int:
         """Synthetic sequences of a window."""
@@ -231,13 +242,6 @@ class Decisions:
         for sealed in self._consult(window):  # what fills a stream's place says nothing of it
             losses[(plan.stream == sealed.stream) & (plan.row >= sealed.rows)] = np.nan
         return Lost.of(window, losses, plan.stream, self.streams)
-
-    def _dealt(self, start: int, stop: int) -> Floats:
-        """float64 (arms,): sequences of each arm between two positions; none where that is the beginning."""
-        if start < 0:
-            return np.zeros(len(self.arms.names))
-        before = self._mixture.before
-        return np.array([before(each, stop) - before(each, start) for each in self.streams], np.float64)
 
     def _unreadable(self, window: int, error: Exception) -> StoreError:
         return StoreError(

@@ -161,7 +161,12 @@ def load_rows(path: Path, fingerprint: Fingerprint, arms: Sequence[str], window:
         _check_order(rows)
     except ValidationError as error:
         raise ConfigError(f"{path}, line {line}: {faults(error, 3)}: {_AGAIN}") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror}): name a file that `streamdocs simulate RUN_YAML --export FILE` "
+            "wrote; without --reports, those of the run's store are taken"
+        ) from error
+    except ValueError as error:
         raise ConfigError(f"{path}, line {line}: {error}: {_AGAIN}") from error
     return rows
 

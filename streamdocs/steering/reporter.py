@@ -39,9 +39,10 @@ class Reporter:
         mixture: Of the run: which stream is at which position.
         rank: Which.
         batches: Of how many batches it is kept at a time. Until then nothing waits for the device.
+        steered: Whether anything is decided by what is held out.
     """
 
-    def __init__(self, reports: Reports, mixture: Mixture, rank: int, batches: int) -> None:
+    def __init__(self, reports: Reports, mixture: Mixture, rank: int, batches: int, *, steered: bool = False) -> None:
         self._reports = reports
         self._mixture = mixture
         self._rank = rank
@@ -49,6 +50,7 @@ class Reporter:
         self._said: list[_Said] = []
         self._since = time.monotonic()
         self._warned = False
+        self._ordered = steered  # until it was told that evaluations are not
         # Not a method itself: that would keep this alive, and with it the store open.
         flush = WeakMethod(self.flush)
         atexit.register(lambda: (found := flush()) and found())
@@ -118,5 +120,13 @@ class Reporter:
         self.flush()
         if not is_loss(np.array(loss)):
             log.warning("the held-out loss at position %d is no number: it does not count", position)
-        else:
-            self._reports.add_held_out(position, loss)
+            return
+        if self._ordered and (later := self._reports.held_out(position - 1, 1 << 62)):
+            self._ordered = False
+            log.warning(
+                "the held-out loss at position %d was reported after that at %d: whatever was decided by that one "
+                "does not count this one; a position is how many sequences of the run were trained on",
+                position,
+                later[-1].position,
+            )
+        self._reports.add_held_out(position, loss)

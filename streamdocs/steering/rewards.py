@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,18 @@ import numpy.typing as npt
 from streamdocs.steering.controllers.base import Floats, Reward, Seen
 from streamdocs.steering.reports import HeldOut, Losses
 
-#: How much of a running mean stays with each new value.
-_KEPT = 0.9
+#: Of what is compared with the next, so many are remembered: the scale's values, and an arm's losses.
+_MOST_VALUES, _MOST_LOSSES = 21, 3
+
+
+class Dealt(Protocol):
+    """What was read of the arms, reported or not."""
+
+    def read(self, position: int) -> Floats:
+        """float64 (arms,): sequences of each arm among the first so many of the run."""
+
+    def due(self, start: int, stop: int) -> Floats:
+        """float64 (arms,): sequences that each was to have between two positions, as likely as it was to be drawn."""
 
 
 class Lost(NamedTuple):
@@ -55,9 +65,11 @@ class Lost(NamedTuple):
 class Rewards:
     """Makes rewards of reports.
 
-    A reward is (y - m) / 4 s + 1/2, cut off at 0 and 1, with the running means m of y and s of its size. y is how far a
-    loss fell, over the logarithm of how far the run (or the arm) came meanwhile: losses fall by powers, and by their
-    logarithm in equal steps. By ``loss``, y is the loss itself. What is the same all along is 1/2.
+    A reward is (y - m) / 4 s + 1/2, cut off at 0 and 1. y is how far a loss fell, over the logarithm of how far the run
+    (or the arm) came meanwhile: losses fall by powers, and by their logarithm in equal steps. By ``loss``, y is the
+    loss itself. m and s are medians of the last 21 y and of their sizes, the means of all arms of a window counting as
+    one, and an arm's loss fell from the median of its last 3: what is far off counts once. What is the same all along
+    is 1/2.
 
     Args:
         reward: Which.
@@ -69,7 +81,7 @@ class Rewards:
         self._window = window
 
     def seen(
-        self, state: Mapping[str, Any], lost: Sequence[Lost], held_out: Sequence[HeldOut], dealt: Sequence[Floats]
+        self, state: Mapping[str, Any], lost: Sequence[Lost], held_out: Sequence[HeldOut], dealt: Dealt
     ) -> tuple[dict[str, Any], list[Seen]]:
         """What reports say, and the state after them.
 
@@ -77,54 +89,60 @@ class Rewards:
             state: After those before; empty at first.
             lost: Windows, in order.
             held_out: Evaluations, in order.
-            dealt: float64 (arms,), for each of these: sequences of each arm from the evaluation before it to it, as
-                far as is known.
+            dealt: What was read of the arms until then.
         """
-        now = dict(state) or {"read": [], "losses": [], "held_out": [], "by": "", "mean": None, "size": None}
+        now = dict(state) or {"read": [], "losses": [], "held_out": [], "by": "", "means": [], "sizes": []}
         is_held_out = self._reward == "held_out" or (self._reward == "auto" and bool(held_out or now["held_out"]))
         by = "held_out" if is_held_out else "loss" if self._reward == "loss" else "progress"
         if by != now["by"]:
-            now |= {"by": by, "mean": None, "size": None}
-        seen = [self._of_window(now, each) for each in lost]
+            now |= {"by": by, "means": [], "sizes": []}
+        seen = [self._of_window(now, each, dealt) for each in lost]
         if is_held_out:
-            seen += [each for found, had in zip(held_out, dealt, strict=True) if (each := self._held(now, found, had))]
+            seen += [each for found in held_out if (each := self._held(now, found, dealt))]
         return now, seen
 
-    def _of_window(self, now: dict[str, Any], lost: Lost) -> Seen:
-        arms = len(lost.counts)
-        before = np.array(now["read"] or [0.0] * arms)
-        read, losses, last = before + lost.dealt, lost.means, np.array(now["losses"] or [None] * arms, np.float64)
-        rewards = np.full(arms, np.nan)
+    def _of_window(self, now: dict[str, Any], lost: Lost, dealt: Dealt) -> Seen:
+        positions = range(lost.window * self._window, (lost.window + 1) * self._window)
+        read, losses = dealt.read(positions.stop), lost.means
+        # Of each arm, at the newest window of which its loss is known.
+        before, old = np.array(now["read"] or np.zeros(len(read))), now["losses"] or [[]] * len(read)
+        rewards = np.full(len(read), np.nan)
         if now["by"] == "loss":
             rewards = self._scaled(now, losses)
         elif now["by"] == "progress":
+            last = np.array([np.median(each) if each else np.nan for each in old])
             with np.errstate(divide="ignore", invalid="ignore"):
                 came = np.log((read + self._window) / (before + self._window))
                 rewards = self._scaled(now, np.where(came > 0, (last - losses) / came, np.nan))
-        now["read"] = read.tolist()
-        running = np.where(np.isnan(last), losses, 0.5 * last + 0.5 * losses)
-        known = np.where(np.isnan(losses), last, running)
-        now["losses"] = [None if math.isnan(loss) else loss for loss in known.tolist()]
+        known = ~np.isnan(losses)
+        now["read"] = np.where(known, np.maximum(read, before), before).tolist()
+        now["losses"] = [
+            [*each, loss][-_MOST_LOSSES:] if here else each
+            for each, loss, here in zip(old, losses.tolist(), known.tolist(), strict=True)
+        ]
         had = np.array(lost.dealt, np.float64)
-        return Seen(had / max(had.sum(), 1), rewards, False, losses, read.astype(np.float64))
+        shares = had / max(had.sum(), 1)
+        return Seen(positions, shares, shares, rewards, False, losses, read)
 
-    def _held(self, now: dict[str, Any], found: HeldOut, had: Floats) -> Seen | None:
+    def _held(self, now: dict[str, Any], found: HeldOut, dealt: Dealt) -> Seen | None:
         before, now["held_out"] = now["held_out"], list(found)
-        if not before or not had.sum():
+        positions = range(before[0] if before else found.position, found.position)
+        had = dealt.read(positions.stop) - dealt.read(positions.start)
+        if not had.sum():
             return None
-        came = math.log((found.position + self._window) / (before[0] + self._window))
+        due = dealt.due(positions.start, positions.stop)
+        came = math.log((positions.stop + self._window) / (positions.start + self._window))
         reward = self._scaled(now, np.array([(before[1] - found.loss) / came]))
         unknown = np.full(len(had), np.nan)
-        return Seen(had / had.sum(), np.repeat(reward, len(had)), True, unknown, unknown)
+        return Seen(positions, had / had.sum(), due / due.sum(), np.repeat(reward, len(had)), True, unknown, unknown)
 
     @staticmethod
     def _scaled(now: dict[str, Any], values: Floats) -> Floats:
         known = values[~np.isnan(values)]
         if not len(known):
             return values
-        mean = float(known.mean()) if now["mean"] is None else now["mean"]
-        size = float(np.abs(known).mean()) if now["size"] is None else now["size"]
+        new = {"means": float(known.mean()), "sizes": float(np.abs(known).mean())}
+        mean, size = (float(np.median(now[name] or [value])) for name, value in new.items())
         rewards: Floats = np.clip(0.5 + ((values - mean) / (4 * size) if size else 0 * values), 0, 1)
-        now["mean"] = _KEPT * mean + (1 - _KEPT) * float(known.mean())
-        now["size"] = _KEPT * size + (1 - _KEPT) * float(np.abs(known).mean())
+        now |= {name: [*now[name], value][-_MOST_VALUES:] for name, value in new.items()}
         return rewards

@@ -7,7 +7,7 @@ of a mixture is that of its arms, weighed by their shares, and what the recorded
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,28 +106,37 @@ def judged(recorded: Recorded, reward: Reward) -> list[Judgement]:
     """What reports say of the arms, in order."""
     size, found = recorded.window, list[Judgement]()
     counts = _counts(recorded)
-    rewards, state = Rewards(reward, size), dict[str, Any]()
-    last = -1
+    rewards, state, dealt = Rewards(reward, size), dict[str, Any](), _Dealt(counts, size)
     for row in recorded.rows:
-        ends = [last, *(each.position for each in row.held_out)]
-        held_out = [_part(*pair, size, row.window) for pair in pairwise(ends)]
-        dealt = [part @ counts[: row.window] for part in held_out]
         state, seen = rewards.seen(state, row.lost, row.held_out, dealt)
-        parts = [_part(each.window * size, (each.window + 1) * size, size, row.window) for each in row.lost]
-        parts += [part for part, had in zip(held_out, dealt, strict=True) if had.any()]
-        last = ends[-1]
-        for each, part in zip(seen, parts, strict=False):  # evaluations are not seen where another reward counts
+        for each in seen:
+            part = _part(each.positions, size, row.window)
             known = ~np.isnan(each.rewards)
             found.append(Judgement(row.window, each, part, np.where(known, each.rewards, 0.5), bool(known.any())))
     return _told_apart(found)
 
 
-def _part(start: int, stop: int, size: int, windows: int) -> Floats:
-    """float64 (windows,): how much of each window is between two positions; of none, from before the beginning."""
+class _Dealt(NamedTuple):
+    """What was read of the arms. counts: float64 (windows, arms), sequences of each. size: Sequences a window."""
+
+    counts: Floats
+    size: int
+
+    def read(self, position: int) -> Floats:
+        """float64 (arms,): sequences of each arm among the first so many of the run."""
+        return self.due(0, position)
+
+    def due(self, start: int, stop: int) -> Floats:
+        """float64 (arms,): sequences of each between two positions; what was drawn is not recorded."""
+        due: Floats = _part(range(start, stop), self.size, len(self.counts)) @ self.counts
+        return due
+
+
+def _part(positions: range, size: int, windows: int) -> Floats:
+    """float64 (windows,): how much of each window is between these positions."""
     begins = np.arange(windows) * size
-    if start < 0:
-        return np.zeros(windows)
-    between: Floats = np.clip(np.minimum(stop, begins + size) - np.maximum(start, begins), 0, None) / size
+    ends = np.minimum(positions.stop, begins + size)
+    between: Floats = np.clip(ends - np.maximum(positions.start, begins), 0, None) / size
     return between
 
 
@@ -154,26 +163,27 @@ def _decided(
     if controller is None:
         return np.tile(arms.shares, (len(dealt), 1)), dealt.sum(axis=1, keepdims=True) * arms.shares
     decider = Decider(controller, arms, recorded.window, recorded.seed)
-    shares, counts = np.zeros_like(dealt), np.zeros_like(dealt)
+    shares, counts, due = np.zeros_like(dealt), np.zeros_like(dealt), np.zeros_like(dealt)
     state: State = {}
     silent, owed = -1, (0,) * len(arms.names)
     new = {window: list(each) for window, each in groupby(judgements, lambda each: each.window)}
     for row in recorded.rows:
-        seen = [_seen(each, counts) for each in new.get(row.window, [])]
+        seen = [_seen(each, counts, due) for each in new.get(row.window, [])]
         step, silent = decider.step(row.window, state, seen, silent)
-        state, parts = step.state, in_parts(step.shares)
-        counts[row.window], owed = deal(sum(row.counts), parts, owed)
+        state, parts, sequences = step.state, in_parts(step.shares), sum(row.counts)
+        counts[row.window], owed = deal(sequences, parts, owed)
         shares[row.window] = np.array(parts) / PARTS
+        due[row.window] = sequences * decider.expected(state, silent, shares[row.window])
     return shares, counts
 
 
-def _seen(judgement: Judgement, counts: Floats) -> Seen:
+def _seen(judgement: Judgement, counts: Floats, due: Floats) -> Seen:
     """What would have been seen with other shares: where arms are judged together, their own rewards count by these."""
     seen, shares = judgement.seen, _shares(judgement, counts)
     rewards = seen.rewards
     if seen.together:
         rewards = np.clip(rewards + (shares - seen.shares) @ judgement.rewards, 0, 1)
-    return seen._replace(shares=shares, rewards=rewards)
+    return seen._replace(shares=shares, expected=_shares(judgement, due), rewards=rewards)
 
 
 def _shares(judgement: Judgement, counts: Floats) -> Floats:

@@ -262,7 +262,7 @@ STEERED = {
 
 
 @pytest.mark.parametrize("held_out", [True, False])
-def test_of_a_steered_run_the_shares_and_rewards_are_told(small_corpus, store, tmp_path, monkeypatch, held_out):
+def test_of_a_steered_run_the_shares_and_rewards_are_told(small_corpus, store, tmp_path, monkeypatch, capsys, held_out):
     fields = {"corpus": str(small_corpus), "store": store.location, "streams": STEERED}
     writer = {"model": TEMPLATE.model, "revision": TEMPLATE.revision}
     mix = {"max_seq_len": 64, "window": SIZE, "controller": "exp3"}
@@ -281,6 +281,12 @@ def test_of_a_steered_run_the_shares_and_rewards_are_told(small_corpus, store, t
             reports.add_held_out((window + 1) * SIZE, 5 - 0.1 * window**2)
     audit_run(run_file, f"{SIZE}:", None, as_json, plot)
     told, made = json.loads(as_json.read_text())["shares"], list(dataset.run.decisions.made())[1:]
+    streams, printed = json.loads(as_json.read_text())["streams"], capsys.readouterr().out
+    decided = np.sum([each.counts for each in made], axis=0).tolist()
+    assert [streams[name]["asked"] for name in STEERED] == [64, 32, 32] and (decided != [32, 32] or not held_out)
+    for name, count in zip(STEERED, [64, *decided], strict=True):
+        assert streams[name]["decided"] == streams[name]["read"] == count
+        assert f"{name} {STEERED[name]['share']}: {streams[name]['asked']} asked for, {count} decided" in printed
     assert [row["window"] for row in told] == list(range(1, WINDOWS)) and {row["why"] for row in told} >= {made[0].why}
     assert [list(row["shares"].values()) for row in told] == [[each / PARTS for each in row.shares] for row in made]
     assert list(told[0]["shares"]) == ["one", "two"] and len({str(row["shares"]) for row in told}) > 1

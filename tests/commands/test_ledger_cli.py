@@ -62,6 +62,21 @@ def test_from_export_to_import_and_back(run, run_file, small_corpus, tmp_path):
     assert "error: " in run("ledger", "diff", tmp_path / "nothing", file, code=1)
 
 
+def test_of_several_streams_it_is_asked_which(run, run_file, small_corpus, tmp_path):
+    fields = yaml.safe_load(run_file.read_text())
+    synthetic = {name: {"share": "1/4", "recipe": fields["recipe"]} for name in ("one", "two")}
+    several = {**fields, "streams": {"web": {"share": "1/2"}, **synthetic}}
+    del several["recipe"], several["mix"]["synthetic_fraction"]
+    path, file = tmp_path / "several.yaml", tmp_path / "one.ledger"
+    path.write_text(yaml.safe_dump(several))
+    for command in (("export", path, file), ("diff", path, path)):
+        assert "say which stream, with --stream: one, two" in run("ledger", *command, code=1)
+    assert "one.ledger: 0 windows" in run("ledger", "export", path, file, "--stream", "one")
+    assert "the same 0 windows" in run("ledger", "diff", path, file, "--stream", "one")
+    assert "of two streams of a run, two and one" in run("ledger", "diff", path, file, "--stream", "two", code=1)
+    assert "0 windows are in store" in run("ledger", "import", path, file)
+
+
 def test_verify_reseal_and_audit(run, run_file, small_corpus, store, tmp_path):
     dataset = make_dataset(small_corpus, store, recipe=RECIPE)
     assert "0-2 │ 0:96" in run("ledger", "verify", run_file)

@@ -16,14 +16,19 @@ UNKNOWN = np.full(3, np.nan)
 TIMES = 3000
 
 
-def regret(controller, seed: int, *, together: bool, adversary=None) -> float:
+def alone(shares, rewards, losses=UNKNOWN, read=UNKNOWN) -> Seen:
+    return Seen(range(64), shares, shares, np.array(rewards), False, losses, read)
+
+
+def regret(controller, seed: int, *, together: bool, adversary=None, late: int = 0) -> float:
     """Of shares of arms that pay 0 or 1, against all for the best arm: what was expected less what was expected of it.
 
-    Together, one reward of the mixture is seen, which pays as the arm that a sequence is drawn from.
+    Together, one reward of the mixture is seen, which pays as the arm that a sequence is drawn from; of decisions
+    that many times ``late``.
     """
     rng, state, lost = np.random.default_rng(seed), {}, 0.0
     shares = ARMS.shares
-    seen = []
+    seen, coming = [], [[] for _ in range(late)]
     for time in range(TIMES):
         means = MEANS if adversary is None else adversary(time)
         step = controller.decide(state, seen, ARMS, time, rng.random())
@@ -32,7 +37,9 @@ def regret(controller, seed: int, *, together: bool, adversary=None) -> float:
         drawn = rng.choice(3, p=shares)
         rewards = np.full(3, paid[drawn]) if together else paid
         lost += means.max() - float(shares @ means)
-        seen = [Seen(shares, rewards, together, UNKNOWN, UNKNOWN)]
+        expected = controller.expected(state, shares)
+        coming.append([alone(shares, rewards)._replace(expected=expected, together=together)])
+        seen = coming.pop(0)
     return lost
 
 
@@ -50,6 +57,22 @@ def test_exp3_loses_no_more_than_its_weights_and_what_it_mixes_in_may(together):
     assert np.mean(found) <= bound < 0.8 * (MEANS.max() - MEANS).mean() * TIMES * 3
 
 
+def test_exp3_divides_by_the_probability_with_which_an_arm_was_read_at_the_time():
+    controller, begun = Exp3(floor=0.1), Arms(("a", "b"), np.array([0.5, 0.5]))
+    state = {"sums": [0.0, 0.0], "times": 3, "parts": [0.9, 0.1], "drawn": 0}  # as weights are by now
+    then = controller.expected({**state, "parts": [0.25, 0.75], "drawn": 1}, np.array([0.1, 0.9]))
+    assert then.tolist() == pytest.approx([0.3, 0.7])
+    seen = alone(np.array([0.1, 0.9]), [0.8, 0.8])._replace(expected=then, together=True)
+    step = controller.decide(state, [seen], begun, 0, 0.5)
+    assert step.state["sums"] == pytest.approx([0.3 * 0.1 / 0.3, 0.3 * 0.9 / 0.7])
+    assert controller.expected({"drawn": -1, "parts": []}, begun.shares) is begun.shares
+
+
+def test_exp3_loses_no_more_where_rewards_come_late():
+    found = [regret(Exp3(floor=0.0), seed, together=True, late=20) for seed in range(5)]
+    assert np.mean(found) <= 4 * math.sqrt(TIMES * 3 * math.log(3))
+
+
 def test_what_floors_cost_is_all_that_a_controller_loses_besides():
     floor = 0.1
     cost = floor * (MEANS.max() - MEANS).sum() * TIMES
@@ -65,7 +88,7 @@ def test_where_all_arms_are_as_good_shares_stay_where_they_began(controller, beg
         step = controller.decide(state, seen, arms, time, 0.5)
         assert np.allclose(step.shares, begun, atol=1e-12)
         read = np.full(3, 64.0 * (time + 1))
-        state, seen = step.state, [Seen(step.shares, np.full(3, 0.5), False, np.full(3, 4.0), read)]
+        state, seen = step.state, [alone(step.shares, np.full(3, 0.5), np.full(3, 4.0), read)]
 
 
 def test_judged_together_each_arm_is_tried_once_and_then_shares_are_as_they_began():
@@ -73,7 +96,7 @@ def test_judged_together_each_arm_is_tried_once_and_then_shares_are_as_they_bega
     for time in range(20):
         step = Ucb().decide(state, seen, arms, time, 0.5)
         found.append(step.shares.tolist())
-        state, seen = step.state, [Seen(step.shares, np.full(3, 0.5), True, UNKNOWN, UNKNOWN)]
+        state, seen = step.state, [alone(step.shares, np.full(3, 0.5))._replace(together=True)]
     assert [int(np.argmax(shares)) for shares in found[1:4]] == [0, 1, 2]
     assert all(np.allclose(shares, arms.shares) for shares in [found[0], *found[4:]])
 
@@ -83,7 +106,7 @@ def test_exp3_draws_arms_as_often_as_their_weights_say_where_none_is_better():
     total = np.zeros(3)
     for time in range(3000):
         step = Exp3().decide(state, seen, arms, time, rng.random())
-        state, seen = step.state, [Seen(step.shares, np.full(3, 0.5), True, UNKNOWN, UNKNOWN)]
+        state, seen = step.state, [alone(step.shares, np.full(3, 0.5))._replace(together=True)]
         total += step.shares
     assert np.allclose(state["parts"], (arms.shares - 0.05) / 0.85)
     assert np.abs(total / 3000 - arms.shares).max() < 3 * math.sqrt(0.25 / 3000)
@@ -91,7 +114,7 @@ def test_exp3_draws_arms_as_often_as_their_weights_say_where_none_is_better():
 
 def test_what_was_chosen_stays_until_something_new_is_seen():
     controller = Ucb()
-    state = controller.decide({}, [Seen(ARMS.shares, np.array([0.1, 0.9, 0.1]), False, UNKNOWN, UNKNOWN)], ARMS, 0, 0)
+    state = controller.decide({}, [alone(ARMS.shares, [0.1, 0.9, 0.1])], ARMS, 0, 0)
     again = controller.decide(state.state, [], ARMS, 1, 0.9)
     assert again.shares.tolist() == state.shares.tolist() and again.shares.argmax() == 1
     assert again.why == "b may be the best"
@@ -105,7 +128,7 @@ def test_ado_gives_shares_by_how_fast_laws_fall():
         step = controller.decide(state, seen, ARMS, time, 0.5)
         read = read + 640 * step.shares
         losses = np.array([e + b * n**-a for (e, b, a), n in zip(laws, read, strict=True)])
-        state, seen = step.state, [Seen(step.shares, UNKNOWN, False, losses, read)]
+        state, seen = step.state, [alone(step.shares, UNKNOWN, losses, read)]
     step = controller.decide(state, seen, ARMS, 100, 0.5)
     speeds = np.array([a * b * n ** (-a - 1) for (_, b, a), n in zip(laws, read, strict=True)])
     assert np.allclose(step.shares, speeds / speeds.sum(), atol=0.02)
@@ -157,5 +180,5 @@ def test_a_field_that_cannot_be_is_refused():
 def test_an_arm_may_begin_at_its_floor():
     arms = Arms(("a", "b"), np.array([(0.75 * 19 / 20) / 0.75, (0.75 / 20) / 0.75 - 1e-17]))
     Ucb(floor=0.05).check(arms)
-    seen = Seen(arms.shares, np.array([0.1, 0.9]), False, np.full(2, np.nan), np.full(2, np.nan))
+    seen = alone(arms.shares, [0.1, 0.9])
     assert Ucb(floor=0.05).decide({}, [seen], arms, 0, 0.5).shares.tolist() == pytest.approx([0.05, 0.95])

@@ -123,6 +123,25 @@ def test_what_is_no_number_does_not_count(reports, mixture, caplog, wrong):
     assert "1 of 2 sequences are no numbers" in caplog.text and "position 5 is no number" in caplog.text
 
 
+@pytest.mark.parametrize("again", [64, 32])
+def test_an_evaluation_whose_position_does_not_go_on_is_told_once(reports, mixture, caplog, again):
+    reporter = Reporter(reports, mixture, 0, 1, steered=True)
+    for position in (32, 48, 64):
+        reporter.held_out(position, 3.0)
+    assert not caplog.records
+    for _ in range(3):
+        reporter.held_out(again, 2.0)
+    (said,) = caplog.messages
+    assert said.startswith(f"the held-out loss at position {again} was reported after that at 64: whatever was decided")
+    assert reports.held_out(again - 1, again) == [HeldOut(again, 2.0)]  # it is kept, for what is not decided yet
+
+
+def test_where_nothing_is_decided_by_evaluations_their_order_is_free(reports, mixture, caplog):
+    for position in (64, 32):
+        Reporter(reports, mixture, 0, 1).held_out(position, 3.0)
+    assert not caplog.records
+
+
 def test_what_is_of_another_run_does_not_count(reports, mixture, caplog):
     said = batch(mixture, [0, 1, 2, 3])
     said["stream"] = 1 - said["stream"]

@@ -65,6 +65,24 @@ def test_a_runs_own_controller_would_have_decided_as_it_did(store, controller, h
     assert len({tuple(each) for each in found.controllers["own"].shares.tolist()}) > 1
 
 
+def test_what_was_due_is_by_the_probabilities_with_which_each_window_was_drawn(store):
+    """Evaluations draw an arm each; without any for two windows shares are those of the beginning."""
+    controller = Exp3(patience=2)
+    decisions = train(store, controller, losses=False)
+    made = list(decisions.made())
+    ways = {(each.silent >= 2, each.state["controller"]["drawn"] >= 0) for each in made}
+    assert ways >= {(False, True), (True, True), (False, False)}
+    expected = np.zeros(3)
+    for each in made[2:20]:
+        state = each.state["controller"]
+        drawn = each.silent < 2 and state["drawn"] >= 0
+        shares = 0.05 + 0.85 * np.array(state["parts"]) if drawn else np.array(each.shares) / PARTS
+        expected += shares * (8 if each.window == 19 else 16)
+    assert decisions.due(2 * WINDOW, 19 * WINDOW + 16) == pytest.approx(expected)
+    assert decisions.due(0, 640).sum() == pytest.approx(decisions.read(640).sum()) == 320
+    assert decisions.read(640).tolist() == list(made[20].before)
+
+
 def two(*rows: Row) -> Recorded:
     return Recorded.of(mixture_of(("a", "b")), rows)
 
@@ -229,8 +247,11 @@ def test_what_is_no_such_file_is_refused(tmp_path, contents):
 
 
 def test_a_file_that_is_not_there_or_cannot_be_written(tmp_path):
-    with pytest.raises(ConfigError, match="No such file"):
-        load_rows(tmp_path / "reports.jsonl", FINGERPRINT, ARMS, WINDOW)
+    for path, why in ((tmp_path / "reports.jsonl", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(
+            ConfigError, match=rf"{path} cannot be read \({why}\): name a file that `streamdocs simulate"
+        ):
+            load_rows(path, FINGERPRINT, ARMS, WINDOW)
     with pytest.raises(ConfigError, match="cannot be written"):
         save_rows(tmp_path / "none" / "reports.jsonl", FINGERPRINT, ARMS, [])
 

@@ -20,13 +20,17 @@ class Together(Generic[_Item, _Result]):
         self._waiting: list[tuple[_Item, asyncio.Future[_Result]]] = []
         self._working: asyncio.Task[None] | None = None
 
-    async def do(self, item: _Item) -> _Result:
-        """The result for one item. Raises what ``work`` raises."""
-        done = asyncio.get_running_loop().create_future()
+    def give(self, item: _Item) -> "asyncio.Future[_Result]":
+        """The result for one item, to be waited for. ``work`` has it also where nobody does; what it raises, this raises."""
+        done: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._go_on())
-        return await done
+        return done
+
+    async def do(self, item: _Item) -> _Result:
+        """The result for one item."""
+        return await self.give(item)
 
     async def flush(self) -> None:
         """Wait until all that was given is done, also what nobody waits for any more."""

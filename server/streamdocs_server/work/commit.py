@@ -10,6 +10,7 @@ from typing import TypeVar
 from streamdocs.generations.encoding import Buffer, TextRecord, TokenRecord, encode_text, is_of_another
 from streamdocs.recipes.keys import Key
 from streamdocs.store import Store, Table
+from streamdocs_server._base.beside import in_thread
 from streamdocs_server._base.together import Together
 
 #: What is written: bytes by key, and texts, which are packed on the way.
@@ -18,6 +19,7 @@ Texts = Mapping[Key, TextRecord]
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _Record = TypeVar("_Record", TextRecord, TokenRecord)
 
 
@@ -43,7 +45,11 @@ class Committer:
 
     async def add_texts(self, texts: Texts) -> None:
         """The same of texts, under their keys."""
-        await self._writes.do(lambda: _packed(texts))
+        await self.give_texts(texts)
+
+    def give_texts(self, texts: Texts) -> "asyncio.Future[None]":
+        """The same, to be waited for: they are written also where nobody does."""
+        return self._writes.give(lambda: _packed(texts))
 
     async def replace(self, entries: Entries, texts: Texts) -> None:
         """Write both, also in the place of others; as ``add``."""
@@ -62,6 +68,10 @@ class Committer:
             log.warning("a damaged record in %s of store %s is written anew", table, self._store.location)
             self._store.make_room(table, where, value)
         return record
+
+    async def beside(self, look: Callable[[], _T]) -> _T:
+        """What ``look`` finds in the store: beside the event loop, where it may have to be fetched from afar."""
+        return await in_thread(look) if self._store.pace else look()
 
     async def flush(self) -> None:
         """Wait until all that was given is written, also what nobody waits for any more."""

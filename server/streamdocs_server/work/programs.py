@@ -235,7 +235,8 @@ class Programs:
             texts = dict(zip(keys, made, strict=True))
             if old:
                 await self.committer.replace({}, {key: texts.pop(key) for key in old})
-            await self.committer.add_texts(texts)
+            stored = self.committer.give_texts(texts)
+        await stored  # not in the writer's turn: that may take longer than an answer
         found = self._stored(keys)
         return [found.get(key, record) for key, record in zip(keys, made, strict=True)]
 

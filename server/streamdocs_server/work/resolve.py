@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Set
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice, zip_longest
@@ -27,6 +25,7 @@ from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
+from streamdocs_server._base.beside import in_thread
 from streamdocs_server._base.together import Together
 from streamdocs_server.engines import Completion
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
@@ -85,7 +84,8 @@ class Resolver:
         Raises:
             EngineError: The engine cannot be used, or nothing that it writes can.
         """
-        stored = self._texts(document, round) or await self._restored(document, round)
+        stored = await self.committer.beside(partial(self._texts, document, round))
+        stored = stored or await self._restored(document, round)
         if stored and self.again.isdisjoint(stored.causes):
             return Written(stored, False)
         work = self._generate if self.scope.recipe.is_plain else self._perform
@@ -179,7 +179,8 @@ class Resolver:
         causes: list[str | None] = list(known.causes) if known else [None] * total
         before = known.attempts if known else 0
         cut, attempts = known.cut if known else 0, 0
-        seen = self._earlier(document, round) | {text_id(each) for each in texts if each}
+        earlier = await self.committer.beside(partial(self._earlier, document, round))
+        seen = earlier | {text_id(each) for each in texts if each}
         first = 0
         for whole, seed in asked:
             slots = [slot for slot in range(first, first + whole.n) if not texts[slot]]
@@ -199,7 +200,8 @@ class Resolver:
     async def _perform(self, document: int, round: int, known: TextRecord | None) -> Written:
         """The same where programs write: what was accepted is found again, step by step."""
         sources = await self._read(document, round, partial(sources_of, self.scope))
-        written = await self._programs.write(document, round, sources, self._earlier(document, round), known)
+        earlier = await self.committer.beside(partial(self._earlier, document, round))
+        written = await self._programs.write(document, round, sources, earlier, known)
         if known:
             texts = replace(written.texts, attempts=written.texts.attempts + known.attempts)
             written = written._replace(texts=texts)
@@ -240,7 +242,7 @@ class Resolver:
         if self.scope.plans is None and self.scope.corpus.is_local(about):
             return make(document, round)
         async with self._reading:  # one at a time: a shard that many documents wait for is downloaded once
-            return await _in_thread(partial(make, document, round))
+            return await in_thread(partial(make, document, round))
 
     def _judge(
         self, document: int, round: int, seen: set[bytes], completion: Completion, request: Request
@@ -262,19 +264,3 @@ def _encode(tokenizer: CorpusTokenizer, records: list[TextRecord]) -> list[list[
     texts = [text or "" for record in records for text in record.texts]
     tokens = iter(tokenizer.encode_batch(texts))
     return [list(islice(tokens, len(record.texts))) for record in records]
-
-
-def _in_thread(work: Callable[[], _T]) -> "asyncio.Future[_T]":
-    """What ``work`` returns, however long it takes: neither the event loop nor the end of the process waits for it."""
-    # asyncio.to_thread has few threads, which heartbeats and leases need too, and all are waited for in the end.
-    done: Future[_T] = Future()
-    done.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return asyncio.wrap_future(done)

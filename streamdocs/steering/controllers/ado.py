@@ -78,5 +78,5 @@ def learning_speed(points: Floats) -> float:
         slope = max(float(spread @ (losses - losses.mean())) / squares, 0.0)
         wrong = losses - losses.mean() - slope * spread
         if (error := float(wrong @ wrong)) < best:
-            best, speed = error, exponent * slope * float(read[-1]) ** (-exponent - 1)
+            best, speed = error, exponent * slope * float(read.max()) ** (-exponent - 1)
     return speed

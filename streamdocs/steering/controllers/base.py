@@ -35,13 +35,17 @@ class Arms(NamedTuple):
 class Seen(NamedTuple):
     """What was seen of the arms, in one window or between two evaluations.
 
-    shares: float64 (arms,), of the sequences that were read, each arm's.
+    positions: Of the run, those that it is about.
+    shares, expected: float64 (arms,), of the sequences that were read, each arm's; and what that was to be, as likely
+        as each arm was to be drawn when its windows were decided on.
     rewards: float64 (arms,), from 0 to 1 with 1/2 for as good as usual; NaN for an arm of which nothing is known.
     together: Whether that is one reward, of all arms together.
     losses, read: float64 (arms,), mean loss in nats a token, NaN for none; and sequences read of each arm until then.
     """
 
+    positions: range
     shares: Floats
+    expected: Floats
     rewards: Floats
     together: bool
     losses: Floats
@@ -105,6 +109,15 @@ class Controller:
         """
         raise NotImplementedError
 
+    def expected(self, state: State, shares: Floats) -> Floats:
+        """What shares were to be before anything was drawn.
+
+        Args:
+            state: After they were decided.
+            shares: float64 (arms,), those that were.
+        """
+        return shares
+
     def above_floor(self, shares: Floats) -> Floats:
         """Shares as parts of what is above the floors; they add up to 1."""
         free: Floats = np.maximum(shares - self.floor, 0) / (1 - self.floor * len(shares))
@@ -128,9 +141,17 @@ class Learner(Controller):
         patience: Windows without any report after which the shares are those that the run began with.
     """
 
+    #: Raised where the same reports make other shares than before: a run is never steered on by another rule.
+    _RULES: ClassVar[int] = 2
+
     reward: Reward = "auto"
     lag: Annotated[int, Field(ge=1, le=1000)] = 1
     patience: Annotated[int, Field(ge=1, lt=1 << 62)] = 32
+
+    @property
+    def identity(self) -> list[Any]:
+        """As of every controller."""
+        return [*super().identity, self._RULES]
 
     def check(self, arms: Arms) -> None:
         """As of every controller."""

@@ -16,7 +16,8 @@ class Exp3(Learner):
 
     R sums an arm's rewards less 1/2, e is min(1/K, sqrt(ln K / (K t))) after t of them, and e' that of one before.
     Where arms are judged together, one of them is drawn with probability p, gets all above the floors until something
-    new is seen, and R sums the reward over p.
+    new is seen, and R sums the reward times the arm's share of what was read, over what that was to be on average: over
+    the probabilities with which these windows were drawn, whatever is known since.
     """
 
     name: ClassVar[str] = "exp3"
@@ -26,7 +27,7 @@ class Exp3(Learner):
         count, begun, new = len(arms.names), self.above_floor(arms.shares), self.judged(seen)
         now: dict[str, Any] = dict(state) or {"sums": [0.0] * count, "times": 0, "parts": [], "drawn": -1}
         for each in new:
-            now |= self._learned(now, each, begun)
+            now |= self._learned(now, each)
         if new:
             now["parts"] = self._parts(now, begun).tolist()
             ends = np.cumsum(now["parts"])
@@ -37,11 +38,14 @@ class Exp3(Learner):
             return Step(now, self.with_floor(scattered(count, drawn)), f"{arms.names[drawn]} was drawn")
         return Step(now, self.with_floor(np.array(now["parts"])), f"weights after {now['times']} rewards")
 
-    def _learned(self, state: dict[str, Any], seen: Seen, begun: Floats) -> dict[str, Any]:
+    def expected(self, state: State, shares: Floats) -> Floats:
+        """As of every controller."""
+        return self.with_floor(np.array(state["parts"])) if state["drawn"] >= 0 else shares
+
+    def _learned(self, state: dict[str, Any], seen: Seen) -> dict[str, Any]:
         rewards = np.nan_to_num(seen.rewards - 0.5)
         if seen.together:
-            expected = self.with_floor(np.array(state["parts"]) if state["parts"] else begun)
-            rewards = rewards * seen.shares / expected
+            rewards = rewards * np.divide(seen.shares, seen.expected, np.zeros_like(rewards), where=seen.expected > 0)
         return {"sums": (np.array(state["sums"]) + rewards).tolist(), "times": state["times"] + 1}
 
     def _parts(self, state: dict[str, Any], begun: Floats) -> Floats:

@@ -98,11 +98,16 @@ class AzureObjects:
         try:
             yield
         except ClientAuthenticationError as error:
-            raise RefusedError(f"{self.location}: {error.message}") from error
+            raise RefusedError(f"{self.location}: {_first_line(error)}") from error
         except HttpResponseError as error:
-            told, status = f"{self.location}: {error.message}", error.status_code or 500
+            told, status = f"{self.location}: {_first_line(error)}", error.status_code or 500
             if status >= 500 or status in (408, 409, 429):
                 raise BusyError(told) from error
             raise RefusedError(f"{told}. Check the container, and who may use it") from error
         except AzureError as error:
             raise BusyError(f"{self.location}: {error}") from error
+
+
+def _first_line(error: AzureError) -> str:
+    """What it says, without ids and times."""
+    return str(error.message).partition("\n")[0]

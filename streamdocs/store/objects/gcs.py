@@ -81,8 +81,6 @@ class GcsObjects:
             yield
         except DefaultCredentialsError as error:
             raise RefusedError(f"{self.location}: {error}") from error
-        except (NotFound, PreconditionFailed):
-            raise
         except GoogleAPICallError as error:
             told = f"{self.location}: {error}"
             if (error.code or 500) >= 500 or error.code in (408, 409, 429):
