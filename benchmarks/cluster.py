@@ -98,7 +98,11 @@ class Node(NamedTuple):
         return path
 
     def be(self) -> None:
-        """This process is one of this node from now on."""
+        """This process is one of this node from now on; what it says goes to a file of it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = os.open(self.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
         os.environ.update(self.world.environment)
         socket.gethostname = lambda: self.name  # type: ignore[assignment]
         torch.set_num_threads(1)

@@ -170,6 +170,7 @@ def killed(bench: Bench, kills: int, share: float, seed: int = 0) -> dict[str, A
         world = bench.world("killed", f"s3://{BUCKET}/run", by, environment=environment, in_flight=in_flight)
         bad: list[tuple[float, float]] = []
         with Cluster(world, roles.generate, roles.train, pace=0.3) as cluster:
+            cluster.until(lambda: all(cluster.read().values()), "a first batch of each rank")
             for part, (fail, lasts) in enumerate(((SHARE, FAILING), (1.0, GONE), (0.0, 0.0))):
                 kill_some(cluster, rng, (part + 1) * kills // 3)
                 if lasts:
