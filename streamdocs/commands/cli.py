@@ -63,7 +63,7 @@ def audit(
     ] = False,
 ) -> None:
     """Account for what was read: tokens by kind, the exact mixture, passes, and how often each generation."""
-    from streamdocs.commands.audit_report import audit_run  # noqa: PLC0415
+    from streamdocs.commands.auditing.report import audit_run  # noqa: PLC0415
 
     audit_run(run_file, positions, document, as_json, plot, diversity)
 

@@ -23,8 +23,8 @@ from conftest import (
 )
 from streamdocs import Program, Rephrase, RunFile, Step, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs._base.console import plain_console
-from streamdocs.commands.audit import audit
-from streamdocs.commands.audit_report import audit_run, plot_audit, rejected_causes
+from streamdocs.commands.auditing.audit import audit
+from streamdocs.commands.auditing.report import audit_run, plot_audit, rejected_causes
 from streamdocs.commands.diversity import collapse_lines, diversity_table, stored_diversity
 from streamdocs.commands.generations import generations_of
 from streamdocs.errors import ConfigError

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from fuzz import decoders, documents, files, programs, servers  # noqa: F401  (which add their targets)
+from fuzz import decoders, documents, files, programs, servers, shared  # noqa: F401  (which add their targets)
 from fuzz.target import TARGETS, Target
 
 _BATCH = 100

@@ -113,8 +113,18 @@ def manifest(data: bytes) -> None:
     assert 0 <= found.unit_rows < 1 << 62 and found.after.window >= 0
 
 
+class Halves:
+    """What was read of two arms that have half each."""
+
+    def read(self, position: int) -> np.ndarray:
+        return np.full(2, position / 2)
+
+    def due(self, start: int, stop: int) -> np.ndarray:
+        return np.full(2, (stop - start) / 2)
+
+
 DECISION = Decider(Ucb(), Arms(("a", "b"), np.array([0.5, 0.5])), 64, 1).decide(
-    3, 32, None, [Lost(1, (50.0, 40.0), (10, 9), (16, 16))], [HeldOut(64, 4.0)], [np.array([16.0, 16.0])]
+    3, 32, None, [Lost(1, (50.0, 40.0), (10, 9), (16, 16))], [HeldOut(64, 4.0)], Halves()
 )
 
 
@@ -239,7 +249,7 @@ NOTES = st.one_of(
     packed,
     changed({"model": "m", "revision": "", "temperature": 1.0, "top_p": 1.0, "system": None}, values).map(to_msgpack),
     changed([2, [1, 2]], values).map(to_msgpack),
-    changed(["test:1", 1e12], values).map(to_msgpack),
+    changed({"test:1": [1e12, [3]]}, values).map(to_msgpack),
     changed([to_msgpack(RESEAL)], values).map(to_msgpack),
     st.sampled_from([1e300, float("nan"), -1.0, "now"]).map(to_msgpack),
 )

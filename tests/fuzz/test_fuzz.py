@@ -2,7 +2,7 @@
 
 import pytest
 
-from fuzz import decoders, documents, files, programs, servers  # noqa: F401  (which add their targets)
+from fuzz import decoders, documents, files, programs, servers, shared  # noqa: F401  (which add their targets)
 from fuzz.target import TARGETS
 
 EXAMPLES = 25

@@ -21,7 +21,7 @@ class Together(Generic[_Item, _Result]):
         self._working: asyncio.Task[None] | None = None
 
     def give(self, item: _Item) -> "asyncio.Future[_Result]":
-        """The result for one item, to be waited for. ``work`` has it also where nobody does; what it raises, this raises."""
+        """The result for one item, or what ``work`` raises, to be waited for; it is done also where nobody does."""
         done: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         if self._working is None or self._working.done():

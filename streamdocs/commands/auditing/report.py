@@ -10,7 +10,7 @@ from rich.table import Table
 
 from streamdocs._base.console import plain_console, printable
 from streamdocs._base.unfinished import write_whole
-from streamdocs.commands.audit import WEB, Audit, audit
+from streamdocs.commands.auditing.audit import WEB, Audit, audit
 from streamdocs.commands.diversity import collapse_lines, diversity_table, stored_diversity
 from streamdocs.commands.inspection import open_run
 from streamdocs.dataset import StreamingMegadocDataset
