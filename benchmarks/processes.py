@@ -16,6 +16,8 @@ _CONTEXT.set_forkserver_preload(
         "streamdocs.corpus.write",
         "streamdocs_server.work.loop",
         "streamdocs_server.engines.template",
+        "streamdocs_server.cli",
+        "boto3",
         "datasets",  # what we are compared with: no loader's process has more to begin with than another's
         "litdata",
     ]

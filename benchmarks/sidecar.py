@@ -23,7 +23,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from multiprocessing.connection import Connection
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -58,14 +58,18 @@ _REAL = 40
 
 def writer(seed: int) -> Callable[[int], str]:
     """Writes texts of so many words: those of real ones, as often as there, in sentences that nobody wrote before."""
-    known = np.array(re.findall(r"[A-Za-z]+", " ".join(list(topics.values())[:_REAL])))
-    rng = np.random.default_rng(seed)
+    known, rng = _known_words(), np.random.default_rng(seed)
 
     def write(words: int) -> str:
         said = rng.choice(known, words).tolist()
         return " ".join(" ".join(said[at : at + 12]).capitalize() + "." for at in range(0, words, 12))
 
     return write
+
+
+@cache
+def _known_words() -> np.ndarray:
+    return np.array(re.findall(r"[A-Za-z]+", " ".join(list(topics.values())[:_REAL])))
 
 
 def serve(texts: list[str], told: Connection) -> None:

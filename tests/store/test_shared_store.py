@@ -354,6 +354,30 @@ def test_texts_that_were_not_sent_are_sent_by_the_next_process(faulty, opened, t
     assert get(two, "texts", b"a") == b"written"
 
 
+def test_they_are_sent_as_well_where_the_store_was_gone_when_that_process_began(faulty, opened, tmp_path):
+    faulty("one", 0.0)[0].update(b"made", lambda old: b"1")
+
+    def die_while_sending() -> None:
+        store, faults = faulty("one", 0.0)
+        get(store, "notes", b"made")
+        faults.is_gone = True
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+        store.add("texts", {b"a": b"written"})
+
+    child = multiprocessing.get_context("fork").Process(target=die_while_sending)
+    child.start()
+    child.join(30)
+    again, faults = faulty("one", 0.0)
+    again._objects.patience = 0.2
+    faults.is_gone = True
+    assert get(again, "notes", b"made") == b"1" and get(again, "texts", b"a") is None
+    faults.is_gone = False
+    again.update(b"made", lambda old: old + b"2")
+    assert get(again, "texts", b"a") == b"written"  # before anything is asked for that this could be
+    assert not os.listdir(os.path.join(again.cache, "journal"))
+    assert get(opened("two"), "texts", b"a") == b"written"
+
+
 def test_what_is_written_some_time_is_written(opened):
     store = opened()
     store.update_soon(b"n", lambda old: b"1")

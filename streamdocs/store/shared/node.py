@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from streamdocs.errors import StoreError, StreamdocsError
@@ -83,6 +84,8 @@ class Node:
         self._turn, self._catching, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
         self._appended = -1.0
         self._folds: list[int] = []
+        #: What is to be written of processes that are gone, and where it lies until it was.
+        self._left: list[tuple[_Ticket[int], Path]] = []
         self._connected, self._heard = 0.0, time.monotonic()
         self._swept = time.monotonic()
 
@@ -95,10 +98,10 @@ class Node:
         known = (known and self._cache.is_known) or self._cache.identify(self._objects)
         self.replica = self._cache.open_replica()
         self.bundles = Bundles(self._objects, self.replica, self._cache_bytes)
-        if known and not self.replica.store.is_read_only:
-            if not self._cache.is_followed or self.replica.head() < max(self.seen, 1):
+        if not self.replica.store.is_read_only:
+            if known and (not self._cache.is_followed or self.replica.head() < max(self.seen, 1)):
                 self.catch_up()
-            self._send_what_was_left()
+            self._send_what_was_left(now=known)
         if self.replica.head() < self.seen:
             raise StoreError(
                 f"store {self._objects.location} cannot be reached, and the cache lacks what was seen of it: start "
@@ -167,17 +170,20 @@ class Node:
         self._objects.patience = min(self._objects.patience, _LAST_SECONDS)
         self._append_what_waits()
 
-    def _send_what_was_left(self) -> None:
+    def _send_what_was_left(self, *, now: bool) -> None:
+        """Send what processes that are gone did not: before all else that this one writes."""
+        for path, texts in self.journal.left():
+            self._left.append((self._enqueue(_Ticket(partial(_add_texts, texts))), path))
         try:
-            for path, texts in self.journal.left():
-                self.commit(partial(_add_texts, texts))
-                path.unlink(missing_ok=True)
+            if now and self._left:
+                self.commit(_nothing)
         except StoreError as error:  # to read there is no need of it
             log.warning("texts in cache %s are not in the store yet: %s", self.journal, error)
 
-    def _enqueue(self, ticket: _Ticket[Any]) -> None:
+    def _enqueue(self, ticket: _Ticket[_T]) -> _Ticket[_T]:
         with self._queueing:
             self._queue.append(ticket)
+        return ticket
 
     def _append_what_waits(self) -> None:
         if self._queue and self._turn.acquire(blocking=False):
@@ -200,6 +206,18 @@ class Node:
                 ticket.error, ticket.done = ticket.error or broken_off, True
                 if ticket.alone and ticket.error:
                     log.warning("not written: %s", ticket.error)
+            self._clear_journal()
+
+    def _clear_journal(self) -> None:
+        """Remove what processes that are gone had left, and is written; try again with what is not."""
+        left, self._left = self._left, []
+        for ticket, path in left:
+            if not ticket.done:
+                self._left.append((ticket, path))
+            elif ticket.error:
+                self._left.append((self._enqueue(_Ticket(ticket.change)), path))
+            else:
+                path.unlink(missing_ok=True)
 
     def _append(self, tickets: Sequence[_Ticket[Any]]) -> None:
         sending, tries, until = Sending(self._objects), 0, time.monotonic() + self._objects.patience
@@ -262,6 +280,10 @@ def _end(ours: "weakref.ref[Node]") -> None:
     if (node := ours()) is not None and node.process == os.getpid():
         with contextlib.suppress(StreamdocsError):
             node.end()
+
+
+def _nothing(_: View) -> None:
+    pass
 
 
 def _add_texts(texts: Mapping[bytes, bytes], view: View) -> int:
