@@ -24,26 +24,34 @@ _STABLE_SECONDS = 600.0
 _USAGE = 2
 
 
+def keep_up(command: list[str], pause: float = 2.0) -> None:
+    """Run a command until it ends well, again after ``pause`` seconds where it fails, and twice as many each time.
+
+    Raises RuntimeError where it fails again and again.
+    """
+    # The launcher kills it when this process dies: nobody would know of it any more.
+    command = [sys.executable, launcher.__file__, *command]
+    failures = 0
+    while True:
+        began = time.monotonic()
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+            status = process.wait()
+        if status == 0:
+            return
+        failures = 1 if time.monotonic() - began > _STABLE_SECONDS else failures + 1
+        if failures == _MOST_FAILURES or status == _USAGE:
+            raise RuntimeError(f"streamdocs-server ended with {status}, {failures} times in a row by now")
+        time.sleep(pause * 2 ** (failures - 1))
+
+
 # Where a node, an actor or Ray's worker dies, Ray makes the actor again and asks it again.
 @ray.remote(max_restarts=-1, max_task_retries=-1)
 class Sidecar:
     """One sidecar, with the SGLang that it may start."""
 
     def serve(self, arguments: list[str]) -> None:
-        """Return once it has ended well. Raises RuntimeError where it fails again and again."""
-        # The launcher kills it when this process dies: nobody would know of it any more.
-        command = [sys.executable, launcher.__file__, sys.executable, "-m", "streamdocs_server", *arguments]
-        failures = 0
-        while True:
-            began = time.monotonic()
-            with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-                status = process.wait()
-            if status == 0:
-                return
-            failures = 1 if time.monotonic() - began > _STABLE_SECONDS else failures + 1
-            if failures == _MOST_FAILURES or status == _USAGE:
-                raise RuntimeError(f"streamdocs-server ended with {status}, {failures} times in a row by now")
-            time.sleep(2.0**failures)
+        """Return once it has ended well; raises as :func:`keep_up`."""
+        keep_up([sys.executable, "-m", "streamdocs_server", *arguments])
 
 
 def main() -> int:

@@ -100,8 +100,6 @@ def serve(
         if fill:
             run = without_lead(run)
         if cache is not None:
-            if "cache" not in RunFile.model_fields:
-                raise ConfigError("--cache: stores in an object store are not there yet")
             run = run.model_copy(update={"cache": cache})
         asyncio.run(serve_run(run.model_copy(update={"generator": generator}), again or ()))
     except StreamdocsError as error:
