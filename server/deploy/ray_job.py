@@ -56,7 +56,9 @@ class Sidecar:
 
 def main() -> int:
     """Start the sidecars and wait for them; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("run", help="the run file, at the same place on all nodes, or in the job's working directory")
     parser.add_argument("--gpus", type=float, default=1, help="of each sidecar (1)")
     parser.add_argument("--cpus", type=float, default=1, help="of each sidecar (1)")
