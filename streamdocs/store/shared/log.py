@@ -10,8 +10,8 @@ from streamdocs.store.shared.entry import FOLD, Entry, damaged, pack_values, unp
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
-#: Entries that are asked for at a time.
-_MOST = 32
+#: Who asks for so many entries is far behind.
+_FOLDS_FROM = 32
 
 
 class Log:
@@ -33,10 +33,10 @@ class Log:
         return [each.id for each in self.read(number, 1)] == [entry.id]
 
     def read(self, number: int, most: int) -> list[Entry]:
-        """The entries from a number on, at most so many or a whole fold; none where there are none yet."""
-        packed = self._read_fold(number) if most >= _MOST and number % FOLD == 0 else None
+        """The entries from a number on: so many, fewer where there are no more, or more where a fold has them."""
+        packed = self._read_fold(number) if most >= _FOLDS_FROM and number % FOLD == 0 else None
         if packed is None:
-            packed = _whole(self._get_all(range(number, number + min(most, _MOST))))
+            packed = _whole(self._get_all(range(number, number + most)))
         return [self._entry(number + place, each) for place, each in enumerate(packed)]
 
     def fold(self, number: int) -> None:
