@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -122,13 +121,14 @@ class Node:
     def catch_up(self, reading: Log | None = None) -> None:
         """Replay what is new in the log."""
         with _held(self._catching, 2 * self._objects.patience, self._objects.location):
-            for most in chain((1, 2, 4, 8, 16), repeat(32)):
-                entries = (reading or self._log).read(number := self.replica.head(), most)
+            most, is_more = 1, True
+            while is_more:
+                number = self.replica.head()
+                entries, is_more = (reading or self._log).read(number, most)
                 if entries:
                     self.replica.apply(number, entries)
                     self.seen = max(self.seen, number + len(entries))
-                if len(entries) < most:
-                    break
+                most *= 2
             self._cache.followed()
 
     @property
