@@ -32,6 +32,10 @@ class Journal:
         #: Keys of those that this process keeps.
         self.keys: set[bytes] = set()
 
+    def __str__(self) -> str:
+        """Where it is."""
+        return str(self._folder)
+
     def keep(self, texts: Mapping[bytes, bytes]) -> Callable[[], None]:
         """Keep texts until what this returns is called: when they were sent."""
         path = self._folder / f"{os.getpid()}-{secrets.token_hex(8)}.texts"

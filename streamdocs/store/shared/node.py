@@ -49,13 +49,13 @@ class _Ticket(Generic[_T]):
         self.alone = alone
         self.done = False
         self.found: _T | None = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
 
     def evaluate(self, view: View) -> None:
         """Note in a view what it changes."""
         try:
-            self.found, self.error = self.change(view), None
-        except StreamdocsError as error:
+            self.found = self.change(view)
+        except Exception as error:
             self.error = error
 
 
@@ -101,12 +101,12 @@ class Node:
         if not self.replica.store.is_read_only:
             if known and (not self._cache.is_followed or self.replica.head() < max(self.seen, 1)):
                 self.catch_up()
-            # Where the store cannot be reached they go before all else that this process writes.
-            self._left = [
-                (self._enqueue(_Ticket(partial(_add_texts, texts))), path) for path, texts in self.journal.left()
-            ]
-            if known and self._left:
-                self.commit(_nothing)
+            self._send_what_was_left(known)
+        if self.replica.head() < self.seen:
+            raise StoreError(
+                f"store {self._objects.location} cannot be reached, and the cache lacks what was seen of it: start "
+                "this again when it can be"
+            )
         ours = weakref.ref(self)
         threading.Thread(target=_follow, args=(ours,), name="streamdocs-follower", daemon=True).start()
         atexit.register(_end, ours)
@@ -170,6 +170,15 @@ class Node:
         self._objects.patience = min(self._objects.patience, _LAST_SECONDS)
         self._append_what_waits()
 
+    def _send_what_was_left(self, known: bool) -> None:
+        """What is not sent now, as the store cannot be reached, goes before all else that this process writes."""
+        self._left = [(self._enqueue(_Ticket(partial(_add_texts, texts))), path) for path, texts in self.journal.left()]
+        if known and self._left:
+            try:
+                self.commit(_nothing)
+            except StoreError as error:  # to read there is no need of it
+                log.warning("texts in cache %s are not in the store yet: %s", self.journal, error)
+
     def _enqueue(self, ticket: _Ticket[_T]) -> _Ticket[_T]:
         with self._queueing:
             self._queue.append(ticket)
@@ -185,14 +194,15 @@ class Node:
     def _append_queue(self) -> None:
         with self._queueing:
             tickets, self._queue = self._queue, []
+        broken_off: Exception | None = StoreError(f"store {self._objects.location}: writing was broken off")
         try:
             self._append(tickets)
-        except StreamdocsError as error:
-            for ticket in tickets:
-                ticket.error = ticket.error or error
+            broken_off = None
+        except Exception as error:
+            broken_off = error
         finally:
             for ticket in tickets:
-                ticket.done = True
+                ticket.error, ticket.done = ticket.error or broken_off, True
                 if ticket.alone and ticket.error:
                     log.warning("not written: %s", ticket.error)
             self._clear_journal()
@@ -209,7 +219,7 @@ class Node:
                 path.unlink(missing_ok=True)
 
     def _append(self, tickets: Sequence[_Ticket[Any]]) -> None:
-        sending, tries = Sending(self._objects), 0
+        sending, tries, until = Sending(self._objects), 0, time.monotonic() + self._objects.patience
         while True:
             with self.replica.view() as view:
                 number = view.head
@@ -228,6 +238,11 @@ class Node:
                 break
             self.catch_up()
             tries += 1
+            if time.monotonic() > until:
+                raise StoreError(
+                    f"store {self._objects.location}: others were faster {tries} times in a row. There are too many "
+                    "writers for one store: docs/scaling.md"
+                )
             time.sleep(random.uniform(0, min(_STEP * tries, POLL)))
         self.seen = max(self.seen, number + 1)
         for bundle, values in bundled:

@@ -12,6 +12,7 @@ import xxhash
 from streamdocs.store.base import Change, Changes, Table, apply_to_notes
 from streamdocs.store.objects.open import open_objects
 from streamdocs.store.objects.reliable import ReliableObjects
+from streamdocs.store.shared.cache import Cache
 from streamdocs.store.shared.entry import BULKY
 from streamdocs.store.shared.node import Node
 from streamdocs.store.shared.replica import View
@@ -58,7 +59,7 @@ class SharedStore:
     @property
     def exists(self) -> bool:
         """Whether anybody ever wrote it."""
-        return self._objects.get("format") is not None
+        return Cache(self.cache).is_known or self._objects.get("format") is not None
 
     @property
     def node(self) -> Node:

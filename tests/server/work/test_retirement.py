@@ -10,7 +10,7 @@ from streamdocs.generations.heartbeat import register_scope
 from streamdocs.generations.records import Records
 from streamdocs.ledger.verification import RETIRED, reseal_lost, verify
 from streamdocs.schedule.packing import Unit, Units
-from streamdocs.store import LmdbStore
+from streamdocs.store import LmdbStore, SharedStore
 from streamdocs_server.work import retire
 from writers import ENDLESS, Writes, number_of, train
 
@@ -29,9 +29,12 @@ def corpus(tmp_path_factory):
     return make_corpus(tmp_path_factory.mktemp("retirement"), make_texts(DOCUMENTS, most_words=20))
 
 
-@pytest.fixture
-def store(tmp_path):
-    return LmdbStore(tmp_path / "store")
+@pytest.fixture(params=["folder", "shared"])
+def store(request, tmp_path, monkeypatch):
+    if request.param == "folder":
+        return LmdbStore(tmp_path / "store")
+    monkeypatch.setattr("streamdocs.store.shared.store._PACE", 0.0)
+    return SharedStore(f"file://{tmp_path}/shared", tmp_path / "cache")
 
 
 def train_and_retire(corpus, store, rounds: int, *, retired: bool = True):
