@@ -16,7 +16,7 @@ demo-sglang: .venv/installed .venv-sglang/installed
 
 sglang: .venv-sglang/installed
 
-test: .venv/installed .venv-sglang/installed
+test: .venv/installed .venv-sglang/installed .venv-sky/installed
 	$(RUN)/pytest -n 2 --dist loadgroup
 
 # Every state of every kind of run and split; `make test` does some of them.
@@ -54,7 +54,7 @@ bench: .venv/installed
 	for each in loader scaling stall store sidecar graph steering growth nodes gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
 
 clean:
-	rm -rf .venv .venv-sglang .venv-uv .venv-wheel dist demo demo-sglang
+	rm -rf .venv .venv-sglang .venv-sky .venv-uv .venv-wheel dist demo demo-sglang
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
@@ -64,6 +64,12 @@ clean:
 
 .venv-sglang/installed: server/sglang/setup-cpu.sh server/sglang/requirements-cpu.txt | $(UV)
 	UV=$(UV) server/sglang/setup-cpu.sh .venv-sglang
+	touch $@
+
+# For its schema alone: SkyPilot pins other versions than ours.
+.venv-sky/installed: | $(UV)
+	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv-sky
+	$(UV) pip install --quiet --python .venv-sky/bin/python skypilot==0.14.1
 	touch $@
 
 .venv-uv/bin/uv:

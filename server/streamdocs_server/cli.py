@@ -53,6 +53,9 @@ class _ServeByDefault(TyperGroup):
 app = typer.Typer(add_completion=False, cls=_ServeByDefault, no_args_is_help=True, pretty_exceptions_show_locals=False)
 log = logging.getLogger(__name__)
 
+#: No run has as many documents.
+_MOST_LEAD = 1 << 40
+
 
 @app.command()
 def serve(
@@ -71,6 +74,12 @@ def serve(
             help="Ask again for what was rejected for this cause, or `all`; may be repeated. Stop training first."
         ),
     ] = None,
+    fill: Annotated[
+        bool, typer.Option("--fill", help="Go on to the end of all rounds, whether or not anybody trains yet.")
+    ] = False,
+    cache: Annotated[
+        str | None, typer.Option(help="Folder of this node's copy of a store in an object store; over the run file's.")
+    ] = None,
 ) -> None:
     """Write the generations of a run, in the order in which training will read them. Safe to kill at any time."""
     set_up_logging()
@@ -88,6 +97,10 @@ def serve(
         if run.writers and given:
             raise ConfigError(f"{', '.join(given)}: the run file has writers, {', '.join(run.writers)}: say it there")
         generator = with_options(run.generator, given)
+        if fill:
+            run = without_lead(run)
+        if cache is not None:
+            run = run.model_copy(update={"cache": cache})
         asyncio.run(serve_run(run.model_copy(update={"generator": generator}), again or ()))
     except StreamdocsError as error:
         error_exit(error)
@@ -128,6 +141,22 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
             typer.echo(json.dumps(monitor.status()))
     finally:
         await desk.close()
+
+
+def without_lead(file: RunFile) -> RunFile:
+    """The run, written to its end without a trainer.
+
+    Raises:
+        ConfigError: There are rounds that replace others, which leave the store only as training goes on.
+    """
+    for name, section in file.streams_by_name.items():
+        recipe = section.recipe
+        if recipe and (recipe.total_rounds is None or recipe.total_rounds > recipe.cycle):
+            told = "null" if recipe.total_rounds is None else recipe.total_rounds
+            raise ConfigError(
+                f"--fill: stream {name} has rounds: {told}, and a store is full with {recipe.cycle}: leave rounds out"
+            )
+    return file.model_copy(update={"server": file.server.model_copy(update={"max_lead": _MOST_LEAD})})
 
 
 def make_gates(file: RunFile) -> Gates:

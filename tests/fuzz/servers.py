@@ -13,6 +13,7 @@ from servers import Played
 from streamdocs.errors import EngineError
 from streamdocs.recipes import Request
 from streamdocs_server.engines.base import TryAgainError
+from streamdocs_server.engines.gateway import GatewayEndpoint
 from streamdocs_server.engines.member import Member
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
 from streamdocs_server.engines.sglang import SGLangEndpoint
@@ -21,6 +22,7 @@ from streamdocs_server.gates.gates import Gates
 CHAT = {
     "choices": [{"message": {"content": "A text."}, "finish_reason": "stop"}] * 2,
     "usage": {"prompt_tokens": 5, "completion_tokens": 6, "prompt_tokens_details": {"cached_tokens": 1}},
+    "metadata": {"weight_version": "1", "weight_versions": [{"version": "1", "start": 0, "end": 3}]},
 }
 ANSWERS = {
     "/v1/chat/completions": CHAT,
@@ -29,6 +31,8 @@ ANSWERS = {
     "/model_info": {"model_path": "m", "served_model_name": "m", "weight_version": "1"},
     "/v1/loads": {"loads": [{"num_running_reqs": 1, "num_waiting_reqs": 2, "num_used_tokens": 3, "token_usage": 0.5}]},
     "/health": {},
+    "/workers": {"workers": [{"url": f"http://there:{port}", "is_healthy": True} for port in (1, 2)]},
+    "/get_model_info": {"model_path": "m", "served_model_name": "m", "weight_version": "1"},
 }
 REQUEST = Request(kind="rephrase", template="Rewrite: {document}", fields={"document": "A text."}, n=2, max_tokens=20)
 BODIES = [
@@ -129,7 +133,7 @@ async def answer_of(question, member: Member):
 @target(answers())
 def http_answer(answers) -> None:
     async def ask() -> None:
-        for kind in (OpenAIEndpoint, SGLangEndpoint):
+        for kind in (OpenAIEndpoint, SGLangEndpoint, GatewayEndpoint):
             await questions(kind(url="http://there", transport=Fixed(answers)))
 
     with little_memory():

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from conftest import forked
+from objects.faults import FaultyProxy
+from objects.s3 import BUCKET, S3, environment_of
 from streamdocs.errors import ConfigError, StoreError
 from streamdocs.store import LmdbStore, SharedStore, open_store
 from streamdocs.store.objects.base import BusyError, RefusedError
@@ -51,11 +53,27 @@ def opened(tmp_path):
     return lambda name="one", **options: SharedStore(f"file://{tmp_path}/shared", tmp_path / name, **options)
 
 
-@pytest.fixture(params=["lmdb", "file", "memory"])
+@pytest.fixture(scope="module")
+def s3():
+    with S3() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch):
+    """A URL in a bucket of a server that speaks S3."""
+    for name, value in environment_of(s3.url).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{time.time_ns()}"
+
+
+@pytest.fixture(params=["lmdb", "file", "memory", "s3"])
 def store(request, tmp_path):
     """A store of each kind."""
     if request.param == "lmdb":
         return LmdbStore(tmp_path / "store")
+    if request.param == "s3":
+        return open_store(request.getfixturevalue("bucket"), cache=tmp_path / "cache")
     where = f"{tmp_path}/shared" if request.param == "file" else str(time.time_ns())
     return open_store(f"{request.param}://{where}", cache=tmp_path / "cache")
 
@@ -134,6 +152,44 @@ def test_the_first_of_many_nodes_wins(opened):
         node.update(b"seen", lambda old: b"1" if old is None else old + b"1")
         assert get(node, "windows", b"w") == get(node, "blocks", b"w") == b"%d" % won.index(2)
         assert get(node, "notes", b"count") == b"80"
+
+
+def test_nodes_over_s3(bucket, tmp_path):
+    one, two = (SharedStore(bucket, tmp_path / name) for name in ("one", "two"))
+    with forked() as pool:
+        done = [pool.submit(count_up, each) for each in (one, two, one, two)]
+        assert one.add("tokens", values(100)) == 100 and [each.result() for each in done] == [None] * 4
+    assert two.update(b"counter", lambda old: old) == b"100"
+    assert get_all(two, "tokens", values(100)) == [*values(100).values()]
+    two.delete("tokens", values(100))
+    assert two.node.replica.dead() and two.account()["bundles"] == 0 and two.account()["log_entries"] > 100
+
+
+def test_requests_to_s3_that_fail(s3, bucket, monkeypatch, tmp_path):
+    with FaultyProxy(s3.url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        one, two = (SharedStore(bucket, tmp_path / name, patience=60) for name in ("one", "two"))
+        one.update(b"n", lambda old: b"0")
+        proxy.fail(0.2, ("slow down", "internal error", "reset", "answer lost"))
+        for number in range(20):
+            (one, two)[number % 2].update(b"n", lambda old: b"%d" % (int(old) + 1))
+            (two, one)[number % 2].add("texts", values(30, seed=number))
+        proxy.be_well()
+        assert two.update(b"n", lambda old: old) == b"20"
+        assert get_all(two, "texts", values(30)) == [*values(30, seed=0).values()]
+        assert sum(one.requests[what, "busy"] for what in ("create", "get")) > 3
+
+
+def test_a_server_that_heeds_no_condition_is_refused(monkeypatch, tmp_path):
+    with S3(overwrites=True) as server:
+        for name, value in environment_of(server.url).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(
+            StoreError, match=rf"store s3://{BUCKET}/x cannot hold a store: 17 of 17 created one object"
+        ):
+            SharedStore(f"s3://{BUCKET}/x", tmp_path / "cache").update(b"n", lambda old: b"1")
+        with pytest.raises(StoreError, match="s3://nowhere/x.*Check the bucket"):
+            SharedStore("s3://nowhere/x", tmp_path / "cache").update(b"n", lambda old: b"1")
 
 
 def count_up(store) -> None:

@@ -106,11 +106,29 @@ class Usage(BaseModel):
     prompt_tokens_details: Annotated[PromptDetails | None, WrapValidator(_or_none)] = None
 
 
+class _Version(BaseModel):
+    version: str
+
+
+class Metadata(BaseModel):
+    """What SGLang says of the weights that wrote an answer: the last ones, and all where they changed meanwhile."""
+
+    weight_version: _Text = None
+    weight_versions: Annotated[list[_Version] | None, WrapValidator(_or_none)] = None
+
+
 class Chat(BaseModel):
     """An answer to a chat."""
 
     choices: list[Choice] = Field(min_length=1)
     usage: Annotated[Usage | None, WrapValidator(_or_none)] = None
+    metadata: Annotated[Metadata | None, WrapValidator(_or_none)] = None
+
+    @property
+    def versions(self) -> set[str]:
+        """Every version of the weights that it says it is of; none where it says none."""
+        told = self.metadata or Metadata()
+        return {each.version for each in told.weight_versions or []} | ({told.weight_version or ""} - {""})
 
 
 class Model(BaseModel):

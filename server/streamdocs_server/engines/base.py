@@ -8,7 +8,7 @@ from streamdocs.errors import EngineError, EngineUnavailableError
 from streamdocs.recipes import Request
 
 #: Why a request has to be sent again; these are the labels of the metrics.
-RetryCause = Literal["connection", "timeout", "overloaded", "server error", "malformed answer", "hang"]
+RetryCause = Literal["connection", "timeout", "overloaded", "server error", "malformed answer", "hang", "other weights"]
 
 
 #: Why a request is not answered; these are the causes under which its generations are recorded as rejected.

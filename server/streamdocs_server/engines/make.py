@@ -8,6 +8,7 @@ from anyio import CapacityLimiter
 from streamdocs.errors import ConfigError
 from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.base import Engine, Sampling
+from streamdocs_server.engines.gateway import GatewayEndpoint
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.sglang import SGLangEndpoint, start_sglang
@@ -68,5 +69,5 @@ def make_endpoints(section: GeneratorSection) -> list[OpenAIEndpoint]:
         return [SGLangEndpoint(url=url, server=server, **connection)]
     if not section.endpoint:
         raise ConfigError("generator.endpoint (--endpoint URL) or generator.model_path (--model PATH) is needed")
-    kind = SGLangEndpoint if section.engine == "sglang" else OpenAIEndpoint
+    kind = GatewayEndpoint if section.engine == "sglang" else OpenAIEndpoint
     return [kind(url=url, api_key_env=section.api_key_env, **connection) for url in section.endpoint]

@@ -30,6 +30,7 @@ _MENDS: dict[RetryCause, str] = {
     "overloaded": "it is reachable, and turns requests away: ask for less at once (server.max_in_flight), or later",
     "timeout": "it takes too long: check that it runs, and is not overloaded; generator.timeout may be longer",
     "hang": "it answers, and gets no further: see its log",
+    "other weights": "it answers with other weights than it began with: serve those again, or begin a new run",
     "connection": "check that it runs, and can be reached from here",
 }
 #: Before anything was answered, what a request may cost although nothing comes of it: one is sent at a time.

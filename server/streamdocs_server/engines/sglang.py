@@ -17,7 +17,7 @@ from streamdocs.errors import ConfigError, EngineError
 from streamdocs.recipes import Request
 from streamdocs.writers import GeneratorSection
 from streamdocs_server._base.network import past_proxies
-from streamdocs_server.engines.answers import Tokens
+from streamdocs_server.engines.answers import Chat, Tokens
 from streamdocs_server.engines.base import Answer, TryAgainError
 from streamdocs_server.engines.connection import NotThereError
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
@@ -40,9 +40,13 @@ _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 _HEALTH_SECONDS = 25.0
 #: Without an answer, a token or a healthy word. Prompts that fill a batch are read in a minute on a slow machine.
 _HANG_SECONDS = 120.0
+#: Characters of a version that are told apart: one more than a model's name may have.
+_MOST_VERSION = 1025
 
 
-class _ModelInfo(BaseModel):
+class ModelInfo(BaseModel):
+    """What SGLang says of the model that it serves."""
+
     model_path: str
     served_model_name: str | None = None
     weight_version: str | None = None
@@ -76,6 +80,9 @@ class SGLangEndpoint(OpenAIEndpoint):
         # When it last was seen to get on (monotonic seconds), and how far it was then.
         self._alive = -math.inf
         self._mark: object = None
+        # Version of the weights that it began with, and another one that an answer was of; None where there is none.
+        self._version: str | None = None
+        self._other_version: str | None = None
 
     async def identify(self) -> tuple[str, str]:
         """Name under which the model is served, and its weight version ("" where none was set: SGLang's "default").
@@ -85,8 +92,18 @@ class SGLangEndpoint(OpenAIEndpoint):
         if self._server:
             await self._server.start(self)
             await self._server.ready()
-        if (info := await self._info()) is None:
+        if (served := await self.weights()) is None:
             return await super().identify()
+        await self._check_alive()
+        return served
+
+    async def weights(self) -> tuple[str, str] | None:
+        """What :meth:`identify` tells of a server that runs, alive or not; None from one that is not SGLang."""
+        info = await self._info()
+        return None if info is None else await self._served(info)
+
+    async def _served(self, info: ModelInfo) -> tuple[str, str]:
+        """Name and version of a model, if it is the one that is configured."""
         revision = info.weight_version or "default"
         name = info.served_model_name or info.model_path
         if self.model not in (None, name):
@@ -100,9 +117,9 @@ class SGLangEndpoint(OpenAIEndpoint):
         self._check_name(revision)
         self.model = name
         await super().identify()  # which tells how long a prompt may be
-        await self._check_alive()
-        # A server that says nothing and one reached as an "openai" engine must give the same keys.
-        return name, "" if revision == "default" else revision
+        version = version_of(revision)
+        self._version = version if self._version is None else self._version
+        return name, version
 
     async def load(self) -> Load | None:
         """How busy the server is (it renews that now and then, not for every question); None where it does not say."""
@@ -148,18 +165,32 @@ class SGLangEndpoint(OpenAIEndpoint):
         self._alive = time.monotonic()
         return answer
 
+    async def _chat(self, request: Request, n: int, seed: int) -> Chat:
+        """As of any server; of other weights than it began with, an answer is none.
+
+        Raises :class:`~streamdocs_server.engines.base.TryAgainError` then: :meth:`identify` says who it is now.
+        """
+        chat = await super()._chat(request, n, seed)
+        for version in map(version_of, chat.versions):
+            self._version = version if self._version is None else self._version
+            if version != self._version:
+                self._other_version = version
+                told, began = (each[:200] or "default" for each in (version, self._version))
+                raise self._http.try_again("other weights", f"an answer of version {told!r}, it began with {began!r}")
+        return chat
+
     async def close(self) -> None:
         """Stop the server if it is supervised here, and close the connections, which the supervisor looks through."""
         if self._server:
             await self._server.stop()
         await super().close()
 
-    async def _info(self) -> _ModelInfo | None:
+    async def _info(self) -> ModelInfo | None:
         """What SGLang says of its model; None from another kind of server, as a router is."""
         if not self._is_sglang:
             return None
         try:
-            return await self._http.control("GET", "/model_info", None, _ModelInfo)
+            return await self._http.control("GET", "/model_info", None, ModelInfo)
         except (NotThereError, TryAgainError) as error:
             known = self._alive > -math.inf or self._server
             if known or (isinstance(error, TryAgainError) and error.cause != "malformed answer"):
@@ -183,6 +214,11 @@ class SGLangEndpoint(OpenAIEndpoint):
         self._mark = mark
         if time.monotonic() - self._alive > _HANG_SECONDS:
             raise self._http.try_again("hang", "it answers, and its scheduler does not")
+
+
+def version_of(told: str | None) -> str:
+    """A weight version; "" for none: one that says nothing has to give the same keys as one that says "default"."""
+    return "" if told in (None, "default") else str(told)[:_MOST_VERSION]
 
 
 def start_sglang(section: GeneratorSection) -> tuple[Supervisor, str]:

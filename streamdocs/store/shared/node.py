@@ -101,7 +101,7 @@ class Node:
         if not self.replica.store.is_read_only:
             if known and (not self._cache.is_followed or self.replica.head() < max(self.seen, 1)):
                 self.catch_up()
-            self._send_what_was_left(known)
+            self._send_what_was_left(now=known)
         if self.replica.head() < self.seen:
             raise StoreError(
                 f"store {self._objects.location} cannot be reached, and the cache lacks what was seen of it: start "
@@ -170,14 +170,15 @@ class Node:
         self._objects.patience = min(self._objects.patience, _LAST_SECONDS)
         self._append_what_waits()
 
-    def _send_what_was_left(self, known: bool) -> None:
-        """What is not sent now, as the store cannot be reached, goes before all else that this process writes."""
-        self._left = [(self._enqueue(_Ticket(partial(_add_texts, texts))), path) for path, texts in self.journal.left()]
-        if known and self._left:
-            try:
+    def _send_what_was_left(self, *, now: bool) -> None:
+        """Send what processes that are gone did not: before all else that this one writes."""
+        for path, texts in self.journal.left():
+            self._left.append((self._enqueue(_Ticket(partial(_add_texts, texts))), path))
+        try:
+            if now and self._left:
                 self.commit(_nothing)
-            except StoreError as error:  # to read there is no need of it
-                log.warning("texts in cache %s are not in the store yet: %s", self.journal, error)
+        except StoreError as error:  # to read there is no need of it
+            log.warning("texts in cache %s are not in the store yet: %s", self.journal, error)
 
     def _enqueue(self, ticket: _Ticket[_T]) -> _Ticket[_T]:
         with self._queueing:

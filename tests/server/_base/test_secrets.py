@@ -21,6 +21,7 @@ from streamdocs.errors import ConfigError, EngineError
 from streamdocs.writers import GeneratorSection
 from streamdocs_server._base.secrets import hide_arguments
 from streamdocs_server.cli import app
+from streamdocs_server.engines.gateway import GatewayEndpoint
 from streamdocs_server.engines.make import make_endpoints
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
@@ -96,13 +97,16 @@ def test_a_whole_run_with_a_server_that_quotes_it(small_corpus, store, caplog):
     assert not any(KEY in repr(vars(record)) for record in caplog.records)
 
 
-@pytest.mark.parametrize("kind", [OpenAIEndpoint, SGLangEndpoint])
+@pytest.mark.parametrize("kind", [OpenAIEndpoint, SGLangEndpoint, GatewayEndpoint])
 @pytest.mark.parametrize("model", [None, "m"])
 def test_a_model_that_is_called_so_is_refused(kind, model, caplog):
     class Models(Echo):
         async def handle_async_request(self, received: httpx.Request) -> httpx.Response:
-            if received.url.path == "/model_info":
+            if received.url.path in ("/model_info", "/get_model_info"):
                 return httpx.Response(200, json={"model_path": self.name, "weight_version": self.name})
+            if received.url.path == "/workers":
+                listed = [{"url": f"http://{host}/{self.name}", "is_healthy": True} for host in ("one", "two")]
+                return httpx.Response(200, json={"workers": listed})
             return await super().handle_async_request(received)
 
     endpoint = kind(url="http://there", model=model, api_key_env="ENGINE_KEY", transport=Models(f"m-{KEY}"))

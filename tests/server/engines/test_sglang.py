@@ -20,7 +20,7 @@ import yaml
 from anyio import CapacityLimiter
 
 from conftest import make_corpus, make_loop, make_run, make_texts
-from servers import FakeServer, Mocked, wait_until
+from servers import FakeServer, Mocked, free_port, wait_until
 from streamdocs import Stitch, SynthLLM
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
@@ -35,6 +35,7 @@ from streamdocs.writers import GeneratorSection
 from streamdocs_server import cli
 from streamdocs_server._base.http import HttpTransport
 from streamdocs_server.engines.base import TryAgainError
+from streamdocs_server.engines.gateway import GatewayEndpoint
 from streamdocs_server.engines.make import make_endpoints, with_options
 from streamdocs_server.engines.openai import Load, OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
@@ -498,39 +499,96 @@ def test_a_stopped_scheduler_is_noticed_and_nothing_is_lost(sglang, small_corpus
     assert stored_keys(store) == expected_keys(run) and set(pool.retries) == {"hang"}
 
 
-@needs_sglang
-@exhaustive
-def test_a_router_with_one_of_two_servers_killed(sglang, tiny_model, small_corpus, store, tmp_path):
+@contextlib.contextmanager
+def behind_a_gateway(first: str, model: Path, folder: Path):
+    """A second server, and a gateway in front of both: the gateway's URL and process, and the second one's."""
     with contextlib.ExitStack() as stack:
         section = GeneratorSection(
-            model_path=str(tiny_model), model="tiny", server_arguments=("--device", "cpu"), sglang_python=str(PYTHON)
+            model_path=str(model), model="tiny", server_arguments=("--device", "cpu"), sglang_python=str(PYTHON)
         )
         supervisor, second = start_sglang(section)
-        victim = stack.enter_context(running(supervisor._command, tmp_path / "second.log", supervisor._environment))
+        server = stack.enter_context(running(supervisor._command, folder / "second.log", supervisor._environment))
         wait_until(lambda: answers(f"{second}/health"), 120)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         command = [str(PYTHON), "-m", "sglang_router.launch_router", "--host=127.0.0.1", f"--port={port}"]
-        command += ["--worker-urls", sglang.url, second, "--policy=round_robin"]
-        stack.enter_context(running(command, tmp_path / "router.log", supervisor._environment))
-        router = f"http://127.0.0.1:{port}"
-        wait_until(lambda: answers(f"{router}/health") and answers(f"{router}/v1/models"), 60)
-        run = make_run(small_corpus, Stitch(generations=2, max_tokens=24))
+        command += ["--worker-urls", first, second, "--policy=round_robin", f"--prometheus-port={free_port()}"]
+        gateway = stack.enter_context(running(command, folder / "gateway.log", supervisor._environment))
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(f"{url}/health") and answers(f"{url}/v1/models"), 60)
+        wait_until(lambda: httpx.get(f"{url}/readiness").json().get("healthy_workers") == 2, 60)
+        yield url, gateway, server
 
-        async def work() -> int:
-            slots = CapacityLimiter(8)
-            pool = Pool([OpenAIEndpoint(url=router, model="tiny")], slots=slots)
-            await pool.model()
-            loop = make_loop(run, store, engine=pool, slots=slots)
-            working = asyncio.create_task(loop.run())
-            await asyncio.to_thread(wait_until, lambda: loop.statistics.answers >= 20)
-            os.killpg(victim.pid, signal.SIGKILL)
-            await working
-            await pool.close()
-            return loop.statistics.answers
 
-        assert asyncio.run(work()) == 100
-        assert stored_keys(store) == expected_keys(run)
+@needs_sglang
+@exhaustive
+@pytest.mark.parametrize("kind", [OpenAIEndpoint, GatewayEndpoint])
+def test_a_gateway_with_one_of_two_servers_killed(kind, sglang, tiny_model, small_corpus, store, tmp_path, monkeypatch):
+    run = make_run(small_corpus, Stitch(generations=2, max_tokens=24))
+    answered: Counter[str] = Counter()
+    loads: list[Load] = []
+
+    async def work(url: str, gateway: subprocess.Popen, victim: subprocess.Popen) -> None:
+        slots = CapacityLimiter(8)
+        pool = Pool([endpoint := kind(url=url, model="tiny")], slots=slots, failure_budget=3)
+        assert await pool.model() == ("tiny", "")
+        generate = pool.generate
+
+        async def counting_generate(request, seed):
+            answer = await generate(request, seed)
+            answered[request.prompt] += 1
+            loads.append(await endpoint.load())
+            return answer
+
+        monkeypatch.setattr(pool, "generate", counting_generate)
+        loop = make_loop(run, store, engine=pool, slots=slots)
+        working = asyncio.create_task(loop.run())
+        await asyncio.to_thread(wait_until, lambda: loop.statistics.answers >= 20)
+        os.killpg(victim.pid, signal.SIGKILL)
+        await working
+        assert loop.statistics.answers == 100
+        gateway.kill()
+        with pytest.raises(EngineError, match=rf"{url}: .*check that it runs"):
+            await generate(request(), 0)
+        await pool.close()
+
+    with behind_a_gateway(sglang.url, tiny_model, tmp_path) as (url, gateway, victim):
+        asyncio.run(work(url, gateway, victim))
+    assert stored_keys(store) == expected_keys(run)
+    assert len(answered) == 100 and set(answered.values()) == {1}
+    told = [load.running for load in loads if load]
+    assert max(told) > 1 if kind is GatewayEndpoint else not told
+
+
+@needs_sglang
+@exhaustive
+def test_other_weights_at_one_of_two_servers_behind_a_gateway(sglang, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamdocs_server.engines.pool._LOOK_SECONDS", 60.0)  # so that an answer is seen first
+
+    async def ask(url: str) -> None:
+        endpoint = GatewayEndpoint(url=url)
+        pool = Pool([endpoint], slots=CapacityLimiter(8))
+        assert await pool.model() == ("tiny", "") and endpoint.context == 2048
+        assert await endpoint.count(request()) == await sglang_count()
+        for seed in range(4):
+            await pool.generate(request(), seed)
+        await asyncio.to_thread(set_version, "step-2")
+        with pytest.raises(EngineError, match=r"(?s)do not serve the same: (?=.*'default')(?=.*'step-2')"):
+            await asyncio.gather(*(pool.generate(request(), seed) for seed in range(4, 8)))
+        assert pool.retries["other weights"] >= 1
+        await pool.close()
+
+    def set_version(version: str) -> None:
+        httpx.post(f"{sglang.url}/update_weight_version", json={"new_version": version}).raise_for_status()
+
+    async def sglang_count() -> int:
+        return await asyncio.to_thread(sglang.run, sglang.endpoint.count(request()))
+
+    try:
+        with behind_a_gateway(sglang.url, tiny_model, tmp_path) as (url, *_):
+            asyncio.run(ask(url))
+    finally:
+        set_version("default")
 
 
 def of_example(name: str, corpus: Path, store: Path, writers: dict) -> RunFile:
