@@ -10,7 +10,7 @@ from streamdocs.store.shared.entry import FOLD, Entry, damaged, pack_values, unp
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
-#: Entries that are asked for at a time.
+#: Entries that are asked for at a time. Who asks for so many is far behind.
 _MOST = 32
 
 
@@ -30,14 +30,15 @@ class Log:
 
     def is_at(self, number: int, entry: Entry) -> bool:
         """Whether the entry of a number is this one."""
-        return [each.id for each in self.read(number, 1)] == [entry.id]
+        return [each.id for each in self.read(number, 1)[0]] == [entry.id]
 
-    def read(self, number: int, most: int) -> list[Entry]:
-        """The entries from a number on, at most so many or a whole fold; none where there are none yet."""
-        packed = self._read_fold(number) if most >= _MOST and number % FOLD == 0 else None
+    def read(self, number: int, most: int) -> tuple[list[Entry], bool]:
+        """The entries from a number on, about so many or a fold, and whether there may be more."""
+        most = min(most, _MOST, FOLD - number % FOLD)
+        packed = self._read_fold(number) if most == _MOST and number % FOLD == 0 else None
         if packed is None:
-            packed = _whole(self._get_all(range(number, number + min(most, _MOST))))
-        return [self._entry(number + place, each) for place, each in enumerate(packed)]
+            packed = _whole(self._get_all(range(number, number + most)))
+        return [self._entry(number + place, each) for place, each in enumerate(packed)], len(packed) >= most
 
     def fold(self, number: int) -> None:
         """Keep the entries of a whole fold as one object, where all of them are there."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from streamdocs.errors import StoreError, StreamdocsError
 from streamdocs.store.objects.reliable import ReliableObjects
@@ -23,6 +23,7 @@ from streamdocs.store.shared.entry import FOLD, Entry
 from streamdocs.store.shared.journal import Journal
 from streamdocs.store.shared.log import Log
 from streamdocs.store.shared.replica import View
+from streamdocs.store.shared.ticket import Ticket
 
 log = logging.getLogger(__name__)
 
@@ -39,24 +40,6 @@ GRACE, _GRACE_OF_OTHERS = 900.0, 86_400.0
 _SWEEP_SECONDS = 60.0
 # Seconds that the end of a process waits for what it was to write some time.
 _LAST_SECONDS = 10.0
-
-
-class _Ticket(Generic[_T]):
-    """A change that somebody wants, and maybe does not wait for."""
-
-    def __init__(self, change: Callable[[View], _T], *, alone: bool = False) -> None:
-        self.change = change
-        self.alone = alone
-        self.done = False
-        self.found: _T | None = None
-        self.error: Exception | None = None
-
-    def evaluate(self, view: View) -> None:
-        """Note in a view what it changes."""
-        try:
-            self.found = self.change(view)
-        except Exception as error:
-            self.error = error
 
 
 class Node:
@@ -80,12 +63,12 @@ class Node:
         self._log = Log(objects)
         self._polled = Log(objects.within(_POLL_PATIENCE))
         self.journal = Journal(self._cache.journal)
-        self._queue: list[_Ticket[Any]] = []
+        self._queue: list[Ticket[Any]] = []
         self._turn, self._catching, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
         self._appended = -1.0
         self._folds: list[int] = []
         #: What is to be written of processes that are gone, and where it lies until it was.
-        self._left: list[tuple[_Ticket[int], Path]] = []
+        self._left: list[tuple[Ticket[int], Path]] = []
         self._connected, self._heard = 0.0, time.monotonic()
         self._swept = time.monotonic()
 
@@ -121,7 +104,7 @@ class Node:
         Raises:
             StoreError: The store cannot be written.
         """
-        ticket = _Ticket(change)
+        ticket = Ticket(change)
         self._enqueue(ticket)
         time.sleep(max(0.0, self._appended + pause - time.monotonic()))
         with _held(self._turn, 2 * self._objects.patience, self._objects.location):
@@ -133,16 +116,19 @@ class Node:
 
     def commit_soon(self, change: Callable[[View], Any]) -> None:
         """The same some time: with the next change, or when the log is next looked at."""
-        self._enqueue(_Ticket(change, alone=True))
+        self._enqueue(Ticket(change, alone=True))
 
     def catch_up(self, reading: Log | None = None) -> None:
         """Replay what is new in the log."""
         with _held(self._catching, 2 * self._objects.patience, self._objects.location):
-            most = 1
-            while entries := (reading or self._log).read(number := self.replica.head(), most):
-                self.replica.apply(number, entries)
-                self.seen = max(self.seen, number + len(entries))
-                most = 2 * most
+            most, is_more = 1, True
+            while is_more:
+                number = self.replica.head()
+                entries, is_more = (reading or self._log).read(number, most)
+                if entries:
+                    self.replica.apply(number, entries)
+                    self.seen = max(self.seen, number + len(entries))
+                most *= 2
             self._cache.followed()
 
     @property
@@ -173,14 +159,14 @@ class Node:
     def _send_what_was_left(self, *, now: bool) -> None:
         """Send what processes that are gone did not: before all else that this one writes."""
         for path, texts in self.journal.left():
-            self._left.append((self._enqueue(_Ticket(partial(_add_texts, texts))), path))
+            self._left.append((self._enqueue(Ticket(partial(_add_texts, texts))), path))
         try:
             if now and self._left:
                 self.commit(_nothing)
         except StoreError as error:  # to read there is no need of it
             log.warning("texts in cache %s are not in the store yet: %s", self.journal, error)
 
-    def _enqueue(self, ticket: _Ticket[_T]) -> _Ticket[_T]:
+    def _enqueue(self, ticket: Ticket[_T]) -> Ticket[_T]:
         with self._queueing:
             self._queue.append(ticket)
         return ticket
@@ -215,11 +201,11 @@ class Node:
             if not ticket.done:
                 self._left.append((ticket, path))
             elif ticket.error:
-                self._left.append((self._enqueue(_Ticket(ticket.change)), path))
+                self._left.append((self._enqueue(Ticket(ticket.change)), path))
             else:
                 path.unlink(missing_ok=True)
 
-    def _append(self, tickets: Sequence[_Ticket[Any]]) -> None:
+    def _append(self, tickets: Sequence[Ticket[Any]]) -> None:
         sending, tries, until = Sending(self._objects), 0, time.monotonic() + self._objects.patience
         while True:
             with self.replica.view() as view:

@@ -62,7 +62,7 @@ class Lane(ABC):
 
     def look(self) -> None:
         """See how far everyone is."""
-        self._elsewhere.clear()
+        self._elsewhere = self.leases.taken()
         with self.store.read() as snapshot:
             self.watermark = read_watermark(snapshot, self.scope, self.watermark)
 

@@ -64,7 +64,10 @@ class Leases:
         if number not in self._next:
             now, pace = time.monotonic(), self._store.pace
             since, self._acquired = now - self._acquired, now
-            self._many = min(2 * self._many, _MOST) if since < pace else max(self._many // 2, 1)
+            if since < 2 * pace:
+                self._many = min(2 * self._many, _MOST)
+            elif since > 8 * pace:
+                self._many = max(self._many // 2, 1)
             self._store.update(self._note, self._change({number, *others[: self._many - 1]}))
             self._next |= self._granted
         if number not in self._next:
@@ -72,6 +75,12 @@ class Leases:
         self.held.add(number)
         self._next.discard(number)
         return True
+
+    def taken(self) -> set[int]:
+        """What other living servers have, as far as that is known here."""
+        with self._store.read() as snapshot:
+            note = snapshot.get("notes", self._note)
+        return _blocks(self._others(None if note is None else bytes(note)))
 
     @property
     def many(self) -> int:
@@ -96,10 +105,12 @@ class Leases:
         """Say what this server has, and of what is ``wanted`` what no other has."""
 
         def change(old: bytes | None) -> bytes | None:
-            others = {server: said for server, said in _unpack(old).items() if self._is_alive(server, *said)}
-            taken = {number for _, numbers in others.values() for number in numbers}
+            others = self._others(old)
+            taken = _blocks(others)
             if wanted is not None:
                 self._granted = wanted - taken
+                if not self._granted:
+                    return old
             self._next -= taken
             ours = sorted((self.held | self._next | self._granted) - taken)
             said: _Leases = {**others, self._server: (time.time(), ours)} if ours else others
@@ -107,7 +118,11 @@ class Leases:
 
         return change
 
-    def _is_alive(self, server: str, said: float, _: list[int]) -> bool:
+    def _others(self, note: bytes | None) -> _Leases:
+        """What other living servers have."""
+        return {server: said for server, said in _unpack(note).items() if self._is_alive(server, said[0])}
+
+    def _is_alive(self, server: str, said: float) -> bool:
         """Whether another server may still work on what it has."""
         if server == self._server or _is_dead(server):
             return False
@@ -118,6 +133,10 @@ class Leases:
         # Nobody says so long ago, or so far ahead, that it is alive: it is damaged, or the clock was set back.
         age = time.time() - said
         return -LEASE_SECONDS < age < LEASE_SECONDS + self._store.silence and now - heard[1] < LEASE_SECONDS
+
+
+def _blocks(leases: _Leases) -> set[int]:
+    return {number for _, numbers in leases.values() for number in numbers}
 
 
 def _unpack(note: bytes | None) -> _Leases:
