@@ -39,7 +39,7 @@ from typing import Any
 import endpoint
 import roles
 from accounts import committed, cost, published, storage, stored, why_again
-from cluster import GENERATIONS, Cluster, Endpoint, Node, World, prepare
+from cluster import Cluster, Endpoint, Node, World, prepare
 from processes import Beside, in_fresh_process
 from rich.console import Console
 from rich.table import Table
@@ -197,7 +197,8 @@ def killed(bench: Bench, kills: int, share: float, seed: int = 0) -> dict[str, A
         "asked": len(endpoint.asked(by.log)),
         "asked_twice": again["twice"],
         "asked_again": again["on its way"] + again["lost with its cache"],
-        "asked_again_most": sum(in_flight * GENERATIONS for _ in cluster.dead),
+        "asked_again_on_its_way": again["on its way"],
+        "asked_again_unanswered": again["unanswered"],
         "requests_failed": sum(count for (_, outcome), count in requests.items() if not outcome.isdigit()),
         "requests": sum(requests.values()),
     }

@@ -120,6 +120,12 @@ class Store(Protocol):
     def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
         """The same for several tables at once."""
 
+    def keep(self, texts: Mapping[bytes, bytes]) -> Callable[[], None]:
+        """Keep texts that will be added, also where this process is killed before, until what this returns is called.
+
+        Only for stores with a ``pace``: elsewhere they are added at once.
+        """
+
     def replace(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> None:
         """Write entries of several tables, also over those whose key is there, all or nothing; durable on return."""
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -130,6 +130,10 @@ class LmdbStore:
         """Write those entries whose key is not there yet, in several tables at once."""
         with self.change() as change:
             return sum(change.add(table, values) for table, values in entries.items())
+
+    def keep(self, texts: Mapping[bytes, bytes]) -> Callable[[], None]:
+        """Nothing: they can be added at once."""
+        return lambda: None
 
     def replace(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> None:
         """Write entries of several tables, also over those whose key is there, at once."""

@@ -34,6 +34,7 @@ class Committer:
         self._store = store
         # Not a method: in a circle of references the store would stay open until the garbage collector comes by.
         self._writes = Together(partial(_write, store))
+        self._keeping = set[asyncio.Task[None]]()
 
     async def add(self, entries: Entries, texts: Texts = MappingProxyType({})) -> None:
         """Write entries and texts whose keys are not there yet, together; returns when they are durable.
@@ -49,7 +50,27 @@ class Committer:
 
     def give_texts(self, texts: Texts) -> "asyncio.Future[None]":
         """The same, to be waited for: they are written also where nobody does."""
-        return self._writes.give(lambda: _packed(texts))
+        if not self._store.pace:
+            return self._writes.give(lambda: _packed(texts))
+        # While a store far away is waited for, what is answered would be nowhere but in memory.
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._keep_and_write(texts, done))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+        return done
+
+    async def _keep_and_write(self, texts: Texts, done: "asyncio.Future[None]") -> None:
+        try:
+            packed = await in_thread(lambda: _packed(texts))
+            sent = await in_thread(lambda: self._store.keep(packed["texts"]))
+            await self._writes.do(lambda: packed)
+            await in_thread(sent)
+        except Exception as error:
+            if not done.done():
+                done.set_exception(error)
+        else:
+            if not done.done():
+                done.set_result(None)
 
     async def replace(self, entries: Entries, texts: Texts) -> None:
         """Write both, also in the place of others; as ``add``."""
@@ -75,6 +96,8 @@ class Committer:
 
     async def flush(self) -> None:
         """Wait until all that was given is written, also what nobody waits for any more."""
+        while self._keeping:
+            await asyncio.wait(self._keeping)
         await self._writes.flush()
 
 

@@ -4,8 +4,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgpack
@@ -30,19 +29,25 @@ class Journal:
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
+        #: Keys of those that this process keeps.
+        self.keys: set[bytes] = set()
 
     def __str__(self) -> str:
         """Where it is."""
         return str(self._folder)
 
-    @contextmanager
-    def kept(self, texts: Mapping[bytes, bytes]) -> Iterator[None]:
-        """Keep texts until they were sent: as long as this does not end well."""
+    def keep(self, texts: Mapping[bytes, bytes]) -> Callable[[], None]:
+        """Keep texts until what this returns is called: when they were sent."""
         path = self._folder / f"{os.getpid()}-{secrets.token_hex(8)}.texts"
         self._folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, sealed(msgpack.packb([*texts.items()])))
-        yield
-        path.unlink(missing_ok=True)
+        self.keys.update(texts)
+
+        def sent() -> None:
+            self.keys.difference_update(texts)
+            path.unlink(missing_ok=True)
+
+        return sent
 
     def left(self) -> Iterator[tuple[Path, dict[bytes, bytes]]]:
         """What processes that are gone did not send, and the file of it, to be removed once it was."""

@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,13 +84,21 @@ class SharedStore:
 
     def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
         """Write those entries whose key is not there yet, in several tables at once."""
-        texts = entries.get("texts", {})
+        kept = self.node.journal.keys
+        texts = {key: value for key, value in entries.get("texts", {}).items() if key not in kept}
+        sent = self.keep(texts) if texts else None
         is_urgent = BULKY[0] not in entries and BULKY[1] not in entries
-        with self.node.journal.kept(texts) if texts else _nothing():
-            return self.node.commit(
-                lambda view: sum(view.add(table, values) for table, values in entries.items()),
-                pause=0.0 if is_urgent else _PACE,
-            )
+        added = self.node.commit(
+            lambda view: sum(view.add(table, values) for table, values in entries.items()),
+            pause=0.0 if is_urgent else _PACE,
+        )
+        if sent:
+            sent()
+        return added
+
+    def keep(self, texts: Mapping[bytes, bytes]) -> Callable[[], None]:
+        """Keep texts in the cache until they were sent."""
+        return self.node.journal.keep(texts)
 
     def replace(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> None:
         """Write entries of several tables, also over those whose key is there, at once."""
@@ -147,11 +155,6 @@ class SharedStore:
     def size(self) -> int:
         """Bytes in use in the replica of this node."""
         return self.node.replica.store.size()
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _folder_name(location: str) -> str:
