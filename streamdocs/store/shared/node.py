@@ -216,7 +216,10 @@ class Node:
                 tickets = [ticket for ticket in tickets if not ticket.error]
                 continue
             if not view.changes:
-                return
+                self.catch_up()  # it may be that others changed what this was decided by
+                if self.replica.head() == number:
+                    return
+                continue
             said, bundled = sending.split(view.changes)
             entry = Entry(secrets.token_bytes(16), time.time(), self._name, said, [bundle for bundle, _ in bundled])
             # Where there is one of that number, it may be this one all the same, of which no answer had come.
