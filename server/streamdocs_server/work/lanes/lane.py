@@ -94,7 +94,7 @@ class Lane(ABC):
         if self.leases.acquire([number, *filter(self._is_free, coming)]):
             self.waits_for_trainer = False
             return True
-        self._elsewhere.add(number)
+        self._elsewhere |= {number, *self.leases.taken()}
         return False
 
     @abstractmethod

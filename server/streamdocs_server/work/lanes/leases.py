@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import msgpack
@@ -68,7 +68,7 @@ class Leases:
                 self._many = min(2 * self._many, _MOST)
             elif since > 8 * pace:
                 self._many = max(self._many // 2, 1)
-            self._store.update(self._note, self._change({number, *others[: self._many - 1]}))
+            self._store.update(self._note, self._change([number, *others[: self._many - 1]]))
             self._next |= self._granted
         if number not in self._next:
             return False
@@ -101,14 +101,14 @@ class Leases:
             blocks.clear()
         return {self._note: self._change()}
 
-    def _change(self, wanted: set[int] | None = None) -> Change:
-        """Say what this server has, and of what is ``wanted`` what no other has."""
+    def _change(self, wanted: Sequence[int] = ()) -> Change:
+        """Say what this server has, and of what is ``wanted`` what no other has, if that is the first of it."""
 
         def change(old: bytes | None) -> bytes | None:
             others = self._others(old)
             taken = _blocks(others)
-            if wanted is not None:
-                self._granted = wanted - taken
+            if wanted:
+                self._granted = set() if wanted[0] in taken else {*wanted} - taken
                 if not self._granted:
                     return old
             self._next -= taken
