@@ -63,15 +63,18 @@ class Bench:
     Args:
         folder: For everything.
         documents: Of the corpus.
+        window: Sequences that are sealed together.
     """
 
-    def __init__(self, folder: Path, documents: int) -> None:
-        self.folder, self.documents = folder, documents
+    def __init__(self, folder: Path, documents: int, window: int = 64) -> None:
+        self.folder, self.documents, self.window = folder, documents, window
         self.corpus = in_fresh_process(partial(prepare, folder / "texts", documents))
         self._alone: dict[int, str] = {}
 
     def world(self, name: str, store: str, by: Endpoint, **more: Any) -> World:
-        return World(self.corpus, self.folder / name, store, by.url, **{"environment": {}, **more})
+        return World(
+            self.corpus, self.folder / name, store, by.url, **{"environment": {}, "window": self.window, **more}
+        )
 
     def alone(self, positions: int) -> dict[int, str]:
         """Digests of the first positions, of one rank beside one sidecar, over a local store."""
