@@ -31,8 +31,10 @@ _T = TypeVar("_T")
 
 #: Seconds for which one look for new entries is tried.
 _POLL_PATIENCE = 5.0
-# After the n-th conflict in a row, a pause of up to n times as many seconds.
+# After a conflict, a pause of up to so many seconds: whoever waited longer would lose again to who has just won.
 _STEP = 0.02
+# Where there are many writers each appends less often, up to so many times, and by no common beat.
+_MOST_SLOW, _SLOWER, _FASTER = 100.0, 1.5, 0.95
 # With no sign of the store for longer, nobody is taken to have been heard meanwhile.
 _GAP = 5.0
 #: Seconds that a bundle is kept of which nothing is left, by whoever let go of it; others take a day's time.
@@ -65,7 +67,7 @@ class Node:
         self.journal = Journal(self._cache.journal)
         self._queue: list[Ticket[Any]] = []
         self._turn, self._catching, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
-        self._appended = -1.0
+        self._appended, self._slow = -1.0, 1.0
         self._folds: list[int] = []
         #: What is to be written of processes that are gone, and where it lies until it was.
         self._left: list[tuple[Ticket[int], Path]] = []
@@ -99,13 +101,15 @@ class Node:
 
         Args:
             change: What it returns is returned.
-            pause: Seconds since this process's last change before the next: others may come along meanwhile.
+            pause: Seconds since this process's last change before the next, more where there are many writers: others
+                may come along meanwhile.
 
         Raises:
             StoreError: The store cannot be written.
         """
         ticket = Ticket(change)
         self._enqueue(ticket)
+        pause *= self._slow * random.uniform(0.7, 1.3)
         time.sleep(max(0.0, self._appended + pause - time.monotonic()))
         with _held(self._turn, 2 * self._objects.patience, self._objects.location):
             if not ticket.done:
@@ -233,7 +237,8 @@ class Node:
                     f"store {self._objects.location}: others were faster {tries} times in a row. There are too many "
                     "writers for one store: docs/scaling.md"
                 )
-            time.sleep(random.uniform(0, min(_STEP * tries, POLL)))
+            time.sleep(random.uniform(0, _STEP))
+        self._slow = min(self._slow * _SLOWER, _MOST_SLOW) if tries > 1 else max(self._slow * _FASTER, 1.0)
         self.seen = max(self.seen, number + 1)
         for bundle, values in bundled:
             self.bundles.hold(bundle.id, bundle.table, values)
