@@ -82,8 +82,8 @@ class Setup:
         """The store on a node."""
         return open_store(self.store, cache=self.cache(node))
 
-    def loader(self, split: Split, rank: int, name: str):
-        """The loader of one rank; this process is that rank from now on."""
+    def loader(self, split: Split, rank: int, name: str, node: int | None = None):
+        """The loader of one rank, on a node; this process is that rank from now on."""
         from streaming import StreamingDataLoader
 
         os.environ.update(split.environment(rank))
@@ -95,7 +95,7 @@ class Setup:
             **streams,
             local=self.corpus,
             store=str(self.store),
-            cache=self.cache(rank % 2),
+            cache=self.cache(rank % 2 if node is None else node),
             generator=TEMPLATE,
             max_seq_len=LENGTH,
             window=WINDOW,

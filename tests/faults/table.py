@@ -45,7 +45,19 @@ class Fault:
     function: Function
 
 
-MODULES = ("kills", "stops", "corruption", "files", "disks", "sharing", "retiring", "clocks", "processes", "endpoints")
+MODULES = (
+    "kills",
+    "stops",
+    "corruption",
+    "files",
+    "disks",
+    "sharing",
+    "retiring",
+    "clocks",
+    "processes",
+    "endpoints",
+    "objects",
+)
 FAULTS: list[Fault] = []
 
 
