@@ -36,7 +36,7 @@ class Cache:
         self._folder = Path(folder)
         # What the store says that it is: of another one, nothing here is of use.
         self._mark = self._folder / "format"
-        self._polled = self._folder / "polled"
+        self._polled = self._folder / "polled-"
         self.journal = str(self._folder / "journal")
 
     @property
@@ -93,6 +93,8 @@ class Cache:
             log.warning("the replica in cache %s is filled anew: %s", self._folder, error)
             shutil.rmtree(folder, ignore_errors=True)
             replica = Replica(folder)
+        # Who still has one open that was deleted follows the log for himself.
+        self._polled = self._folder / f"polled-{replica.identity}"
         return replica
 
 

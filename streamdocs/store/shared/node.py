@@ -263,7 +263,7 @@ def _follow(ours: "weakref.ref[Node]") -> None:
         try:
             node.look()
             told = False
-        except StreamdocsError as error:
+        except Exception as error:  # whatever it is, the next look may go well
             if not told:
                 log.warning("not seen what is new: %s", error)
             told = True

@@ -1,5 +1,6 @@
 """What a node keeps of a shared store: the log replayed up to some number, and bundles that were read."""
 
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from streamdocs.store.shared.entry import BULKY, Entry
 _PLACES = "places"
 # How far the log was replayed, and what is known of bundles.
 _STATE = "state"
-_HEAD, _NEXT = b"head", b"next"
+_HEAD, _NEXT, _IDENTITY = b"head", b"next", b"identity"
 _BUNDLE, _HELD, _DEAD = b"bundle/", b"held/", b"dead/"
 # After an eviction there is room for some more.
 _FULL_SHARE = 0.9
@@ -89,6 +90,17 @@ class Replica:
 
     def __init__(self, folder: str) -> None:
         self.store = LmdbStore(folder, more=(_PLACES, _STATE))
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others that are, or were, in the same folder."""
+        with self.store.read() as snapshot:
+            found = snapshot.get(_STATE, _IDENTITY)
+        if found is None and not self.store.is_read_only:
+            with self.store.change() as change:
+                change.add(_STATE, {_IDENTITY: secrets.token_bytes(8)})
+            return self.identity
+        return bytes(found or b"").hex()
 
     def head(self) -> int:
         """The number of the next entry of the log."""

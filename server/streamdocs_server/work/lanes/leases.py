@@ -30,7 +30,15 @@ _PROCESS = re.compile(r"[1-9][0-9]{0,8}")
 
 def server_name() -> str:
     """A name for this server that no other has at the same time."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    return f"{_processes()}:{os.getpid()}"
+
+
+def _processes() -> str:
+    """The machine, or container, within which ids of processes tell them apart."""
+    try:
+        return f"{socket.gethostname()}-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return socket.gethostname()
 
 
 class Leases:
@@ -149,7 +157,7 @@ def _unpack(note: bytes | None) -> _Leases:
 
 def _is_dead(server: str) -> bool:
     """Whether a server ran on this machine and is gone: then there is no need to wait for its lease to run out."""
-    host, _, process = server.rpartition(":")
-    if host != socket.gethostname() or not _PROCESS.fullmatch(process):
+    where, _, process = server.rpartition(":")
+    if where != _processes() or not _PROCESS.fullmatch(process):
         return False
     return not is_alive(int(process))
