@@ -11,7 +11,7 @@ from streamdocs._base.paths import expand_path
 from streamdocs._base.typed import exact_fraction, plain
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
-from streamdocs.named import MOST_STREAMS, StreamName, Streams, check_shares
+from streamdocs.named import MOST_STREAMS, StreamName, Streams, check_controller, check_shares
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import RULES, Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB
@@ -112,6 +112,7 @@ class RunFile(Section):
     def _has_what_it_needs(self) -> "RunFile":
         if self.streams is not None:
             self._check_streams(self.streams)
+        check_controller(self.mix.controller, self.streams_by_name)
         if RULES in (self.writers or {}):
             raise ValueError(f"writers.{RULES}: rules that write without a model have that name: take another")
         if self.writers and self.generator != GeneratorSection():
@@ -119,10 +120,8 @@ class RunFile(Section):
         if not self.synthetic:
             return self
         if self.store is None or not any(section.synthetic for section in self.streams_by_name.values()):
-            what = (
-                f"synthetic_fraction={self.mix.synthetic_fraction}" if self.streams is None else "a stream of a recipe"
-            )
-            raise ValueError(f"{what} needs a store" + (" and a recipe" if self.streams is None else ""))
+            plain = f"synthetic_fraction={self.mix.synthetic_fraction} needs a store and a recipe"
+            raise ValueError(plain if self.streams is None else "a stream of a recipe needs a store")
         if self.split != "train":
             raise ValueError(
                 f"split {self.split!r}: generations are of 'train' alone; read it without any synthetic share"

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from streamdocs.sections import StreamSection
+from streamdocs.steering.controllers import Arms, Controller
 
 #: Most streams of a run, and letters of a name: what a state says of them has to fit it.
 MOST_STREAMS, MOST_LETTERS = 16, 24
@@ -29,3 +31,19 @@ def check_shares(streams: Mapping[str, StreamSection]) -> None:
     apart = [each for name, section in streams.items() for each in section.apart(name)]
     if len({*apart}) < len(apart) or len(apart) > MOST_STREAMS or max(map(len, apart)) > MOST_LETTERS:
         raise ValueError(f"streams with one for each of levels: {', '.join(apart)}: rename or leave out some")
+
+
+def check_controller(controller: Controller | None, streams: Mapping[str, StreamSection]) -> None:
+    """Make sure that a controller can steer the synthetic ones of these streams.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if controller is None:
+        return
+    shares = {name: section.fraction for name, section in streams.items() if section.synthetic}
+    total = float(sum(shares.values())) or 1.0
+    try:
+        controller.check(Arms(tuple(shares), np.array([float(share) / total for share in shares.values()])))
+    except ValueError as error:
+        raise ValueError(f"mix.controller: {error}") from error

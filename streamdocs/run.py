@@ -15,6 +15,7 @@ from streamdocs.errors import ConfigError, FingerprintError
 from streamdocs.recipes.keys import FORMAT_VERSION, Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB, Mixture, Share
 from streamdocs.schedule.order import Shuffle
+from streamdocs.steering.controllers import FIXED
 from streamdocs.steering.decisions import Decisions
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope, Stream, SyntheticStream, WebStream
@@ -22,6 +23,8 @@ from streamdocs.streams import GenerationScope, Stream, SyntheticStream, WebStre
 Who = Generator | Writers | None
 #: Most bytes of JSON that a name takes in a state.
 _LONGEST = 256
+#: What a field says by not being there.
+_LEFT_OUT = {"controller": FIXED}
 
 
 class Run:
@@ -263,10 +266,13 @@ def check_fingerprint(theirs: Mapping[str, str | int], ours: Mapping[str, str | 
         FingerprintError: They are not; the message names each field that differs.
     """
     if found := differences(shortened(theirs), shortened(ours), what):
-        raise FingerprintError(f"the {what} belongs to another run: {found}")
+        raise FingerprintError(
+            f"the {what} belongs to another run: {found}. Go on with the run file that it was made with, or begin anew"
+        )
 
 
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], what: str) -> str:
     """The fields in which two runs differ, ``what`` being where theirs come from; "" for none."""
     fields = [field for field in sorted({*theirs, *ours}) if theirs.get(field) != ours.get(field)]
-    return "; ".join(f"{field}: {theirs.get(field)} in the {what}, {ours.get(field)} here" for field in fields)
+    told = ((field, *(each.get(field, _LEFT_OUT.get(field)) for each in (theirs, ours))) for field in fields)
+    return "; ".join(f"{field}: {there} in the {what}, {here} here" for field, there, here in told)

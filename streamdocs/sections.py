@@ -1,5 +1,6 @@
 """What the sections of a run file say: the generator, the mix and the server."""
 
+import dataclasses
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -92,15 +93,20 @@ def _make_controller(value: Any) -> Any:
     if not isinstance(fields, dict):
         raise ValueError("it is a name, or has a name and fields of its own, like {name: ucb, floor: 0.1}")
     name = fields.get("name")
-    if name == FIXED and len(fields) == 1:
+    if name == FIXED:
+        if len(fields) > 1:
+            raise ValueError(f"controller {FIXED} moves nothing and has no fields: leave them out")
         return None
     if not isinstance(name, str) or name not in CONTROLLERS:
         raise ValueError(f"{name!r}; it is one of {', '.join([FIXED, *CONTROLLERS])}")
     try:
         said = {each: fields[each] for each in fields if each != "name"}
+        known = [each.name for each in dataclasses.fields(CONTROLLERS[name])]
+        if unknown := [str(each) for each in said if each not in known]:
+            raise ValueError(f"controller {name} has no {', '.join(unknown)}; its fields are {', '.join(known)}")
         return TypeAdapter(CONTROLLERS[name]).validate_python(said)
     except ValidationError as error:
-        raise ValueError(f"controller {name}: {faults(error)}") from error
+        raise ValueError(f"controller {name}: {faults(error).removeprefix(f'controller {name}: ')}") from error
 
 
 ControllerFields = Annotated[InstanceOf[Controller] | None, BeforeValidator(_make_controller)]

@@ -9,6 +9,7 @@ from streamdocs._base.console import plain_console
 from streamdocs.commands.ledger import open_run
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError
+from streamdocs.ledger.ledgers import Ledgers
 from streamdocs.run import Run
 from streamdocs.steering.controllers import Learner, Ucb
 from streamdocs.steering.controllers.base import Controller, Floats, Reward
@@ -45,10 +46,11 @@ def simulate_run(
     if len(arms.names) < 2:
         raise ConfigError(f"{run_file}: shares move between synthetic streams, and it has {len(arms.names)}")
     if reports:
-        rows = load_rows(reports, run.fingerprint, arms.names, mixture.window)
+        rows = load_rows(reports, run.fingerprint, arms.names, mixture)
     else:
         assert store
-        rows = rows_of(mixture, run.decisions, Reports(store, run.id, mixture.window, mixture.max_seq_len))
+        reported = Reports(store, run.id, mixture.window, mixture.max_seq_len)
+        rows = rows_of(mixture, run.decisions, reported, Ledgers(run, store, wait_timeout=0).sealed)
     if not rows:
         raise ConfigError(
             f"nothing was reported of the run of {run_file}: train with dataset.report, or give --reports FILE, also "

@@ -86,7 +86,7 @@ class MegadocMonitor(Callback):
         with torch.no_grad():
             losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), state.batch["labels"][:, 1:], reduction="none")
             if self._reports:
-                self._dataset.report(state.batch, losses)
+                self._dataset.report(state.batch, losses, every=self._interval)
             each, synthetic = losses.mean(dim=1), state.batch["synthetic"]
             streams = (state.batch["stream"] == number for number in range(len(self._names) - 2))
             for row, here in enumerate((~synthetic, synthetic, *streams)):

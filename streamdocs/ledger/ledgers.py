@@ -29,9 +29,9 @@ class Ledgers(Mapping[str, Ledger]):
         for ledger in self._ledgers.values():
             ledger.others = [other for other in self._ledgers.values() if other is not ledger]
         if run.decisions:
-            run.decisions.consult(self._sealed)
+            run.decisions.consult(self.sealed)
 
-    def _sealed(self, window: int) -> list[SealedRows]:
+    def sealed(self, window: int) -> list[SealedRows]:
         """What is sealed of a window, as far as it can be read."""
         found = []
         for ledger in self.values():

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 #: Windows after which a report that was not there is not looked for any more.
 LATEST = 64
+#: Windows with reports after which an arm of which none says anything is told.
+_HEARD = 4
 
 
 class Decider:
@@ -76,7 +78,10 @@ class Decider:
             log.warning("window %d: %s: its shares are those that the run began with", window, step.why)
         parts = in_parts(step.shares)
         counts, owed = deal(sequences, parts, last.owed if last else none)
-        taken = [*(last.taken if last else ()), *(each.window for each in lost)]
+        heard = last.taken if last else ()
+        taken = [*heard, *(each.window for each in lost)]
+        if len(heard) < _HEARD <= len(taken):
+            self._tell_unknown(window, len(taken), rewarded)
         return Decision(
             window=window,
             shares=parts,
@@ -91,6 +96,16 @@ class Decider:
             silent=silent,
             state={"controller": dict(step.state), "rewards": rewarded},
         )
+
+    def _tell_unknown(self, window: int, heard: int, rewarded: State) -> None:
+        """Warn of arms of which nothing was reported in so many windows, where each is judged by its own loss."""
+        unknown = [name for name, losses in zip(self._arms.names, rewarded["losses"], strict=True) if not losses]
+        if unknown and rewarded["by"] != "held_out":
+            log.warning(
+                "window %d: in %d windows nothing was reported of %s's own text, and its rewards stay unknown: report "
+                "every batch, or every so many that all streams come up; web text in its place does not count",
+                *(window, heard, ", ".join(unknown)),
+            )
 
     def step(self, window: int, state: State, seen: Sequence[Seen], silent: int) -> tuple[Step, int]:
         """What the controller makes of what was seen, and for how many windows in a row nothing was.

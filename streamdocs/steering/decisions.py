@@ -1,5 +1,6 @@
 """Decisions in a store: each is made once, when its window is opened, and then is everybody's."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, takewhile
 from typing import Any, NamedTuple
@@ -35,6 +36,11 @@ class SealedRows(NamedTuple):
 Consult = Callable[[int], Sequence[SealedRows]]
 
 
+def nothing_sealed(window: int) -> Sequence[SealedRows]:
+    """What is known of windows where nobody says."""
+    return ()
+
+
 def arms_of(mixture: Mixture) -> tuple[list[int], Arms]:
     """The synthetic streams of a mixture: their numbers, and as arms."""
     streams = [number for number, share in enumerate(mixture.shares) if share.synthetic]
@@ -42,6 +48,26 @@ def arms_of(mixture: Mixture) -> tuple[list[int], Arms]:
     total = float(mixture.fraction) or 1.0
     begun = np.array([float(share.fraction) / total for share in shares])
     return streams, Arms(tuple(share.name for share in shares), begun)
+
+
+def synthetic_in(mixture: Mixture, window: int) -> int:
+    """Synthetic sequences of a window."""
+    first = window * mixture.window
+    return mixture.synthetic_before(first + mixture.window) - mixture.synthetic_before(first)
+
+
+def lost_in(mixture: Mixture, window: int, losses: Losses, sealed: Sequence[SealedRows]) -> Lost | None:
+    """What was lost in a window, by arm, where what fills a stream's place says nothing of it; None for nothing.
+
+    Args:
+        mixture, window: Which.
+        losses: float32 (window, bins), NaN where none is known.
+        sealed: What is sealed of the window.
+    """
+    plan, losses = mixture.plan(window), losses.copy()
+    for each in sealed:
+        losses[(plan.stream == each.stream) & (plan.row >= each.rows)] = np.nan
+    return Lost.of(window, losses, plan.stream, arms_of(mixture)[0])
 
 
 class Decisions:
@@ -59,15 +85,19 @@ class Decisions:
         self._store: Store | None = None
         self._run = b""
         self._known: dict[int, Decision] = {}
-        self._consult: Consult = _nothing
+        self._consult: Consult = nothing_sealed
         mixture.steer(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_consult": _nothing}  # which holds open stores
+        return {**vars(self), "_consult": nothing_sealed}  # which holds open stores
 
     def consult(self, sealed: Consult) -> None:
         """From now on, know what is sealed of windows: which of their sequences are web text, and lost decisions."""
         self._consult = sealed
+
+    def sealed_rows(self, window: int) -> Sequence[SealedRows]:
+        """What is known to be sealed of a window."""
+        return self._consult(window)
 
     def attach(self, store: Store, run: bytes) -> None:
         """From now on, take decisions from a store, and make them there, for the run of this id."""
@@ -208,6 +238,18 @@ class Decisions:
             raise StoreError(f"the decision on window {decision.window} vanished while it was read")
         return found
 
+    def evaluated(self) -> int:
+        """Position of the last evaluation that any decision took; -1 for none.
+
+        Raises:
+            StoreError: A decision is damaged.
+        """
+        least = 1
+        while self.sealed(least):
+            least *= 2
+        windows = bisect_left(range(least), True, key=lambda window: self.sealed(window) is None)
+        return self.of(windows - 1).evaluated if windows else -1
+
     def made(self) -> Iterator[Decision]:
         """Those that were made, from the first window on.
 
@@ -231,17 +273,11 @@ class Decisions:
 
     def _sequences(self, window: int) -> int:
         """Synthetic sequences of a window."""
-        first, size = window * self._mixture.window, self._mixture.window
-        return self._mixture.synthetic_before(first + size) - self._mixture.synthetic_before(first)
+        return synthetic_in(self._mixture, window)
 
     def _lost(self, window: int, losses: Losses | None) -> Lost | None:
         """What was lost in a window, by arm; None where nothing is known."""
-        if losses is None:
-            return None
-        plan = self._mixture.plan(window)
-        for sealed in self._consult(window):  # what fills a stream's place says nothing of it
-            losses[(plan.stream == sealed.stream) & (plan.row >= sealed.rows)] = np.nan
-        return Lost.of(window, losses, plan.stream, self.streams)
+        return None if losses is None else lost_in(self._mixture, window, losses, self._consult(window))
 
     def _unreadable(self, window: int, error: Exception) -> StoreError:
         return StoreError(
@@ -257,7 +293,3 @@ class Decisions:
 
     def _key(self, window: int) -> bytes:
         return b"decision/" + self._run + window.to_bytes(8, "big")
-
-
-def _nothing(window: int) -> Sequence[SealedRows]:
-    return ()

@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from streamdocs._base.arrays import Ints
 from streamdocs.errors import ConfigError, StoreError
 from streamdocs.schedule.mixture import Mixture
+from streamdocs.steering.decisions import Decisions
 from streamdocs.steering.reports import Reports, is_loss
 
 log = logging.getLogger(__name__)
@@ -38,30 +39,41 @@ class Reporter:
         reports: Where they are kept.
         mixture: Of the run: which stream is at which position.
         rank: Which.
-        batches: Of how many batches it is kept at a time. Until then nothing waits for the device.
-        steered: Whether anything is decided by what is held out.
+        batches: After how many that were read it is kept. Until then nothing waits for the device.
+        decisions: Those that are made by what is reported, if any are.
     """
 
-    def __init__(self, reports: Reports, mixture: Mixture, rank: int, batches: int, *, steered: bool = False) -> None:
+    def __init__(
+        self, reports: Reports, mixture: Mixture, rank: int, batches: int, decisions: Decisions | None = None
+    ) -> None:
         self._reports = reports
         self._mixture = mixture
         self._rank = rank
         self._batches = max(batches, 1)
         self._said: list[_Said] = []
         self._since = time.monotonic()
-        self._warned = False
-        self._ordered = steered  # until it was told that evaluations are not
+        self._read = 0
+        self._decisions = decisions
+        self._warned: set[str] = set()
         # Not a method itself: that would keep this alive, and with it the store open.
         flush = WeakMethod(self.flush)
         atexit.register(lambda: (found := flush()) and found())
 
-    def add(self, position: torch.Tensor, stream: torch.Tensor, labels: torch.Tensor, losses: torch.Tensor) -> None:
+    def add(
+        self,
+        position: torch.Tensor,
+        stream: torch.Tensor,
+        labels: torch.Tensor,
+        losses: torch.Tensor,
+        every: int = 1,
+    ) -> None:
         """Take what was lost on a batch.
 
         Args:
             position, stream, labels: The columns of the batch, on any device.
             losses: (sequences,), mean losses; or (sequences, max_seq_len) or one less, of each token, the first of
                 which has none.
+            every: Of how many batches that were read it is one.
 
         Raises:
             ConfigError: They are of another shape.
@@ -70,7 +82,8 @@ class Reporter:
             return
         with torch.no_grad():
             self._said.append(_Said(position, stream, self._in_bins(labels, losses.detach())))
-        if len(self._said) >= self._batches or time.monotonic() - self._since > _MOST_SECONDS:
+        self._read += every
+        if self._read >= self._batches or time.monotonic() - self._since > _MOST_SECONDS:
             self.flush()
 
     def _in_bins(self, labels: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
@@ -91,14 +104,19 @@ class Reporter:
 
     def flush(self) -> None:
         """Keep what was said so far."""
-        said, self._said, self._since = self._said, [], time.monotonic()
+        said, self._said, self._read, self._since = self._said, [], 0, time.monotonic()
         if not said:
             return
-        position, stream, losses = (torch.cat(column).cpu().numpy() for column in zip(*said, strict=True))
+        columns = ([each.to(column[0].device) for each in column] for column in zip(*said, strict=True))
+        position, stream, losses = (torch.cat(column).cpu().numpy() for column in columns)
         finite = is_loss(losses)
-        if not finite.all(axis=1).all() and not self._warned and (unusable := int((~finite.any(axis=1)).sum())):
-            self._warned = True
-            log.warning("the losses of %d of %d sequences are no numbers: they do not count", unusable, len(losses))
+        if not finite.all(axis=1).all() and (unusable := int((~finite.any(axis=1)).sum())):
+            self._warn(
+                "losses",
+                "the losses of %d of %d sequences are no numbers: they do not count, nor will others like them, of "
+                "which nothing more is said",
+                *(unusable, len(losses)),
+            )
         losses = np.where(finite, losses, np.nan).astype(np.float32)
         for window in np.unique(position // self._mixture.window).tolist():
             here = position // self._mixture.window == window
@@ -121,12 +139,41 @@ class Reporter:
         if not is_loss(np.array(loss)):
             log.warning("the held-out loss at position %d is no number: it does not count", position)
             return
-        if self._ordered and (later := self._reports.held_out(position - 1, 1 << 62)):
-            self._ordered = False
-            log.warning(
+        if self._decisions:
+            self._check_place(self._decisions, position)
+        self._reports.add_held_out(position, loss)
+
+    def _check_place(self, decisions: Decisions, position: int) -> None:
+        """Tell once each: an evaluation that comes too late to be decided by, and one where the run did not come."""
+        try:
+            evaluated = decisions.evaluated()
+        except StoreError:  # a damaged one, which its readers tell
+            return
+        if position <= evaluated:
+            self._warn(
+                "late",
                 "the held-out loss at position %d was reported after that at %d: whatever was decided by that one "
                 "does not count this one; a position is how many sequences of the run were trained on",
-                position,
-                later[-1].position,
+                *(position, evaluated),
             )
-        self._reports.add_held_out(position, loss)
+        window = (position - 1) // self._mixture.window
+        if position and not self._is_decided(decisions, window):
+            self._warn(
+                "ahead",
+                "the held-out loss at position %d is of window %d, to which the run did not come yet: it does not "
+                "count before; a position is how many sequences of the run were trained on, not tokens",
+                *(position, window),
+            )
+
+    @staticmethod
+    def _is_decided(decisions: Decisions, window: int) -> bool:
+        try:
+            return bool(decisions.of(window))
+        except StoreError:
+            return False
+
+    def _warn(self, what: str, message: str, *values: int) -> None:
+        """Say what is wrong, the first time."""
+        if what not in self._warned:
+            self._warned.add(what)
+            log.warning(message, *values)

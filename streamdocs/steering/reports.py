@@ -13,7 +13,7 @@ import numpy.typing as npt
 import zstandard
 from pydantic import Field, TypeAdapter
 
-from streamdocs._base.arrays import Ints
+from streamdocs._base.arrays import Count, Ints
 from streamdocs._base.untrusted import decompress, unpack
 from streamdocs.store import Store
 
@@ -46,7 +46,7 @@ def bin_edges(length: int, bins: int) -> Ints:
 class HeldOut(NamedTuple):
     """The loss of what is held out, in nats a token, after so many sequences of the run were trained on."""
 
-    position: int
+    position: Count
     loss: float
 
 

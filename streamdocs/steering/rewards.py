@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from streamdocs._base.arrays import Count
 from streamdocs.steering.controllers.base import Floats, Reward, Seen
 from streamdocs.steering.reports import HeldOut, Losses
 
@@ -31,10 +32,10 @@ class Lost(NamedTuple):
     sequences of which something was reported. dealt: int64 (arms,), sequences that it had.
     """
 
-    window: int
+    window: Count
     sums: tuple[float, ...]
-    counts: tuple[int, ...]
-    dealt: tuple[int, ...]
+    counts: tuple[Count, ...]
+    dealt: tuple[Count, ...]
 
     @classmethod
     def of(cls, window: int, losses: Losses, stream: npt.NDArray[Any], arms: Sequence[int]) -> "Lost | None":

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from conftest import TEMPLATE
-from streamdocs import RunFile
+from conftest import TEMPLATE, generate
+from streamdocs import RunFile, StreamingMegadocDataset
 from streamdocs.commands.cli import commands
 from streamdocs.errors import ConfigError, StoreError
 from streamdocs.run import Run
@@ -90,6 +90,26 @@ def test_a_run_with_fixed_shares(small_corpus, tmp_path, simulate):
     found = json.loads(simulate(file, "--json", "--reward", "progress"))
     assert found["arms"]["varied"] > found["arms"]["plain"] and found["judgements"] == WINDOWS - 3
     assert found["controllers"]["ucb"]["regret"] < found["controllers"]["fixed"]["regret"]
+
+
+def test_web_text_in_the_place_of_an_arm_is_not_its_own(small_corpus, tmp_path, simulate):
+    file = write_run(tmp_path, small_corpus, when_behind="web")
+    fields = yaml.safe_load(file.read_text())
+    fields["streams"]["varied"]["recipe"] = {"name": "stitch", "generations": 3}
+    written = tmp_path / "written.yaml"
+    streams = {"web": {"share": "3/4"}, "plain": fields["streams"]["plain"]}
+    written.write_text(yaml.safe_dump({**fields, "streams": streams}))
+    file.write_text(yaml.safe_dump(fields))
+    generate(Run.of(RunFile.load(written), TEMPLATE), LmdbStore(tmp_path / "store"))
+    for ledger in StreamingMegadocDataset.from_run_file(file, batch_size=4).ledgers.values():
+        ledger.manifest(WINDOWS - 1)
+    train(file, held_out=False)  # "varied", all of which is web text, is what falls
+    simulate(file, "--export", tmp_path / "reports.jsonl")
+    _, *rows = (json.loads(line) for line in (tmp_path / "reports.jsonl").read_text().splitlines())
+    assert len(rows) == WINDOWS and {tuple(row["counts"]) for row in rows} == {(8, 8)}
+    assert {tuple(lost[2]) for row in rows for lost in row["lost"]} == {(8, 0)}
+    found = json.loads(simulate(file, "--json"))
+    assert found["arms"]["varied"] == 0.5  # nothing is known of it
 
 
 def test_reports_as_a_file_for_a_run_with_another_controller(small_corpus, tmp_path, simulate):

@@ -1,8 +1,9 @@
-"""Which of several evaluations Composer's callback reports as held out."""
+"""What Composer's callback reports: of several evaluations which one, and of batches how often."""
 
 from types import SimpleNamespace
 
 import pytest
+import torch
 from torch import tensor
 from torchmetrics import MeanMetric
 
@@ -75,3 +76,17 @@ def test_one_that_is_not_there_is_refused():
         evaluated(SEVERAL, evaluator="quiz")
     with pytest.raises(ConfigError, match="evaluators that have one: none"):
         evaluated({}, evaluator="ours")
+
+
+@pytest.mark.parametrize("interval", [1, 10])
+def test_what_is_looked_at_is_reported_as_one_batch_of_so_many(interval):
+    dataset, told = Told(), []
+    dataset.report = lambda batch, losses, *, every: told.append((losses.shape, every))
+    monitor = MegadocMonitor(dataset, interval)
+    batch = {"labels": torch.ones(2, 8, dtype=torch.int64), "synthetic": torch.tensor([True, False])}
+    state = SimpleNamespace(batch={**batch, "stream": torch.tensor([1, 0])}, outputs=torch.zeros(2, 8, 16))
+    for number in range(20):
+        state.timestamp = SimpleNamespace(batch=number)
+        monitor.batch_start(state, None)
+        monitor.after_loss(state, None)
+    assert told == [((2, 7), interval)] * (20 // interval)

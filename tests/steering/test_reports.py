@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from streamdocs.errors import ConfigError
-from streamdocs.schedule.mixture import Mixture, plain_shares
+from streamdocs.schedule.mixture import Mixture, Share, plain_shares
+from streamdocs.steering.controllers import Ucb
+from streamdocs.steering.decisions import Decisions
 from streamdocs.steering.reporter import Reporter
 from streamdocs.steering.reports import HeldOut, Reports
 
@@ -123,17 +125,63 @@ def test_what_is_no_number_does_not_count(reports, mixture, caplog, wrong):
     assert "1 of 2 sequences are no numbers" in caplog.text and "position 5 is no number" in caplog.text
 
 
+@pytest.fixture
+def decisions(store):
+    """Those of a run of two arms."""
+    found = Decisions(Ucb(), Mixture([Share(name, True, Fraction(1, 2)) for name in "ab"], LENGTH, WINDOW, 7))
+    found.attach(store, RUN)
+    return found
+
+
 @pytest.mark.parametrize("again", [64, 32])
-def test_an_evaluation_whose_position_does_not_go_on_is_told_once(reports, mixture, caplog, again):
-    reporter = Reporter(reports, mixture, 0, 1, steered=True)
-    for position in (32, 48, 64):
+def test_an_evaluation_whose_position_does_not_go_on_is_told_once(reports, decisions, caplog, again):
+    reporter = Reporter(reports, decisions._mixture, 0, 1, decisions)
+    decisions.make(3)
+    for position in (32, 48, 64, 64, 32):  # while nothing is decided by them they may be corrected
         reporter.held_out(position, 3.0)
-    assert not caplog.records
+    assert not caplog.records and decisions.evaluated() == -1
+    decisions.make(6)
+    assert decisions.evaluated() == 64
     for _ in range(3):
         reporter.held_out(again, 2.0)
     (said,) = caplog.messages
     assert said.startswith(f"the held-out loss at position {again} was reported after that at 64: whatever was decided")
     assert reports.held_out(again - 1, again) == [HeldOut(again, 2.0)]  # it is kept, for what is not decided yet
+
+
+@pytest.mark.parametrize("position", [65, 65 * LENGTH, 10**12])
+def test_an_evaluation_to_which_no_run_came_is_told_once(reports, decisions, caplog, position):
+    reporter = Reporter(reports, decisions._mixture, 0, 1, decisions)
+    decisions.make(3)
+    for each in (0, 1, 64, 64):
+        reporter.held_out(each, 3.0)
+    assert not caplog.records
+    for each in (position, position, position + 1):
+        reporter.held_out(each, 3.0)
+    (said,) = caplog.messages
+    assert said.startswith(
+        f"the held-out loss at position {position} is of window {(position - 1) // WINDOW}, to which"
+    )
+    assert said.endswith("not tokens")
+
+
+def test_of_some_batches_as_much_is_kept_at_a_time_as_of_all(reports, mixture):
+    reporter = Reporter(reports, mixture, 0, 6)
+    for position in (0, 6):
+        assert reports.losses(0) is None
+        reporter.add(**batch(mixture, [position, position + 1]), losses=torch.ones(2), every=3)
+    assert (~np.isnan(reports.losses(0))).any(axis=1).sum() == 4
+    reporter.add(**batch(mixture, [12]), losses=torch.ones(1), every=3)
+    assert (~np.isnan(reports.losses(0))).any(axis=1).sum() == 4
+
+
+def test_an_arm_of_which_nothing_is_reported_is_told_once(reports, decisions, caplog):
+    for window in range(12):
+        decisions.make(window)
+        places = np.flatnonzero(decisions._mixture.plan(window).stream == 0)
+        reports.add(0, window, places, full(3, len(places)))
+    (said,) = caplog.messages
+    assert said.startswith("window 5: in 4 windows nothing was reported of b's own text")
 
 
 def test_where_nothing_is_decided_by_evaluations_their_order_is_free(reports, mixture, caplog):

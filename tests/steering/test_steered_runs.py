@@ -161,6 +161,9 @@ def test_a_state_of_another_store_is_refused_and_nothing_is_decided_there(small_
     assert all(other.run.decisions.sealed(window) is None for window in range(100))
     with pytest.raises(FingerprintError, match="controller"):
         steered(small_corpus, own, "exp3").load_state_dict(state)
+    said = r"controller: ucb .* in the state, fixed here\. Go on with the run file that it was made with"
+    with pytest.raises(FingerprintError, match=said):
+        steered(small_corpus, own, "fixed").load_state_dict(state)
 
 
 def copied(dataset, small_corpus, written, tmp_path, **options):
@@ -270,6 +273,9 @@ def test_an_arm_is_not_judged_by_web_text_in_its_place(small_corpus, written, tm
         {"held_out": 1.0, "position": -1},
         {"held_out": 1.0, "position": 1 << 70},
         {"held_out": 1.0, "position": 3.5},
+        {"held_out": True},
+        {"held_out": 1.0, "position": True},
+        {"held_out": torch.ones((), device="meta")},
     ],
 )
 def test_an_evaluation_that_cannot_be_is_refused(small_corpus, own, said):
@@ -285,19 +291,42 @@ def test_a_batch_that_is_none_is_refused(small_corpus, own):
         (whole, [1.0]),
         ({**whole, "labels": torch.ones(64)}, torch.ones(1)),
         ({**whole, "position": None}, torch.ones(1)),
+        ([whole], torch.ones(1)),
+        (tuple(whole.values()), torch.ones(1)),
+        (whole["labels"], torch.ones(1)),
+        ({**whole, "position": torch.tensor([0, 1])}, torch.ones(1)),
+        ({**whole, "stream": torch.tensor([0, 1])}, torch.ones(1)),
+        ({**whole, "position": torch.tensor([[0]])}, torch.ones(1)),
+        ({**whole, "position": torch.tensor([0.0])}, torch.ones(1)),
+        ({**whole, "stream": torch.tensor([False])}, torch.ones(1)),
+        ({**whole, "position": whole["position"].to("meta")}, torch.ones(1)),
+        (whole, torch.ones(1, device="meta")),
+        (whole, torch.ones(1, dtype=torch.complex64)),
     ):
         with pytest.raises(ConfigError, match="takes a batch as the loader gave it"):
             dataset.report(batch, losses)
+    with pytest.raises(ConfigError, match=r"every=0\): of how many"):
+        dataset.report(whole, torch.ones(1), every=0)
+    dataset.report(whole, torch.ones(1), every=8)  # what was refused takes nothing with it
+    assert dataset.run.decisions.reports.windows() == []
+    dataset[0]
+    dataset.report(whole, torch.ones(1), every=8)
+    assert dataset.run.decisions.reports.windows() == [0]
 
 
 @pytest.mark.parametrize(
     ("controller", "said"),
     [
         ("best", "'best'; it is one of fixed, schedule, ucb, exp3, ado"),
-        ({"name": "ucb", "floor": 0.6}, "below 1/2"),
-        ({"name": "ucb", "flor": 0.1}, "flor"),
-        ({"name": "fixed", "floor": 0.1}, "'fixed'"),
-        ({"name": "schedule"}, "say those of position 0"),
+        ({"name": "ucb", "floor": 0.6}, r"mix\.controller: .* below 1/2"),
+        ({"name": "ucb", "flor": 0.1}, "controller ucb has no flor; its fields are floor, reward, lag, patience, c$"),
+        ({"name": "ucb", "c": float("inf")}, r"controller: controller ucb: c: "),
+        ({"name": "fixed", "floor": 0.1}, "controller fixed moves nothing and has no fields: leave them out"),
+        ({"name": "schedule"}, r"mix\.controller: .*say those of position 0"),
+        (
+            {"name": "schedule", "shares": {0: {"plain": 1, "varied": 0}, 64: {"plain": 2, "varied": -1}}},
+            "mix.controller: controller schedule: shares of position 64: plain=2.0: from 0 to 1",
+        ),
         ({"name": "exp3", "reward": "most"}, "reward"),
         (7, "a name and fields of its own"),
     ],

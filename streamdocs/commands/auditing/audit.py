@@ -156,7 +156,8 @@ class Audit:
         """What reports said of the streams whose shares move, and these windows' decisions knew."""
         if (decisions := self.run.decisions) is None:
             return []
-        recorded = Recorded.of(self.run.mixture, rows_of(self.run.mixture, decisions, decisions.reports))
+        rows = rows_of(self.run.mixture, decisions, decisions.reports, decisions.sealed_rows)
+        recorded = Recorded.of(self.run.mixture, rows)
         windows = {made.window for made in self.decisions}
         found = judged(recorded, decisions.reward)
         return [each for each in found if each.counts and each.window in windows]

@@ -191,7 +191,7 @@ def plot_audit(found: Audit, path: Path) -> None:
     """Plot the mixture so far, what was read when, and how often.
 
     Raises:
-        ConfigError: matplotlib is not installed.
+        ConfigError: matplotlib is not installed, or writes no such files.
     """
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415
@@ -222,7 +222,10 @@ def plot_audit(found: Audit, path: Path) -> None:
     bottom.set(xlabel="times read in whole", ylabel="generations")
     for panel in steered:
         plot_shares(found, panel)
-    figure.savefig(path, dpi=110)
+    try:
+        figure.savefig(path, dpi=110)
+    except ValueError as error:
+        raise ConfigError(f"--plot {path}: {error}: name a file like audit.png") from error
 
 
 def plot_shares(found: Audit, panel: Any) -> None:

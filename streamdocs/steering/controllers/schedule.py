@@ -49,11 +49,12 @@ class Schedule(Controller):
         if not self.shares or self.points[0] != 0:
             raise ConfigError("controller schedule: shares: say those of position 0, and of further ones")
         for at, shares in self.shares.items():
-            if set(shares) != set(arms.names) or sum(map(_share, shares.values())) != 1:
-                which = f"one for each of {', '.join(arms.names)}"
-                raise ConfigError(f"controller schedule: shares of position {at}: {which}, which add up to 1")
-            if min(map(_share, shares.values())) < self.floor:
-                raise ConfigError(f"controller schedule: shares of position {at}: one is below floor={self.floor}")
+            where = f"controller schedule: shares of position {at}"
+            exact = [exact_fraction(share, f"{where}: {name}") for name, share in shares.items()]
+            if set(shares) != set(arms.names) or sum(exact) != 1:
+                raise ConfigError(f"{where}: one for each of {', '.join(arms.names)}, which add up to 1")
+            if min(exact) < self.floor:
+                raise ConfigError(f"{where}: one is below floor={self.floor}")
 
     def decide(self, state: State, seen: Sequence[Seen], arms: Arms, position: int, draw: float) -> Step:
         """The shares that hold at a position."""
