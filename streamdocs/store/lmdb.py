@@ -233,3 +233,9 @@ def _same_id(location: str) -> StoreError:
         "processes apart by that. Give containers that share a store one PID namespace (Docker: --pid=host; "
         "Kubernetes: hostPID or, within a pod, shareProcessNamespace)"
     )
+
+
+def is_damage(error: StoreError) -> bool:
+    """Whether a store cannot be read because of what is in its files."""
+    kinds = lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.PanicError, lmdb.VersionMismatchError
+    return isinstance(error.__cause__, kinds) or "restore it" in str(error)

@@ -17,7 +17,7 @@ import pytest
 from conftest import forked
 from objects.faults import FaultyProxy
 from objects.s3 import BUCKET, S3, environment_of
-from streamdocs.errors import ConfigError, StoreError
+from streamdocs.errors import ConfigError, StoreError, StoreFullError
 from streamdocs.store import LmdbStore, SharedStore, open_store
 from streamdocs.store.objects.base import BusyError, RefusedError
 from streamdocs.store.objects.folder import FolderObjects, MemoryObjects
@@ -236,12 +236,88 @@ def test_a_cache_that_cannot_be_read_is_filled_anew(opened, tmp_path):
     assert get(opened(), "texts", b"a") == b"1"
 
 
-def test_a_cache_of_another_store_is_filled_anew(opened, tmp_path):
+def test_a_cache_outlives_no_store_without_a_word(opened, tmp_path):
     opened().add("texts", {b"a": b"1"})
-    shutil.rmtree(tmp_path / "shared")
+    os.rename(tmp_path / "shared", tmp_path / "elsewhere")
+    (tmp_path / "shared").mkdir()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="is empty, and is not the one that cache"):
+            opened().update(b"n", lambda old: b"1")
+    assert os.listdir(tmp_path / "shared") == []
     opened("two").add("texts", {b"b": b"2"})
+    with pytest.raises(StoreError, match="was made anew"):
+        opened().update(b"n", lambda old: b"1")
+    shutil.rmtree(tmp_path / "shared")
+    os.rename(tmp_path / "elsewhere", tmp_path / "shared")
+    assert get(opened(), "texts", b"a") == b"1"
+
+
+def test_a_store_that_is_emptied_is_written_no_more(tmp_path):
+    store = SharedStore(f"memory://{time.time_ns()}", tmp_path)
+    store.update(b"n", lambda old: b"1")
+    objects = store._objects._objects._objects
+    whole = dict(objects)
+    objects.clear()
+    with pytest.raises(StoreError, match="is empty"):
+        store.node._check_and_sweep()
+    with pytest.raises(StoreError, match="is empty"):
+        store.update(b"n", lambda old: b"2")
+    assert not objects
+    objects.update(whole)
+    store.node._check_and_sweep()
+    assert store.update(b"n", lambda old: old + b"2") == b"12"
+
+
+def test_a_folder_that_is_away_for_a_while(opened, tmp_path):
+    """Another folder in its place, as where nothing is mounted: nothing is written there, and nothing lost."""
+    store = opened(patience=30)
+    store.update(b"n", lambda old: b"1")
+    os.rename(tmp_path / "shared", tmp_path / "elsewhere")
+    (tmp_path / "shared").mkdir()
+
+    def come_back() -> None:
+        assert os.listdir(tmp_path / "shared") == []
+        os.rmdir(tmp_path / "shared")
+        os.rename(tmp_path / "elsewhere", tmp_path / "shared")
+
+    timer = threading.Timer(1.5, come_back)
+    timer.start()
+    assert store.update(b"n", lambda old: old + b"2") == b"12"
+    timer.join()
+    assert get(opened("two"), "notes", b"n") == b"12"
+
+
+def test_a_replica_that_somebody_uses_is_never_deleted(opened, monkeypatch):
     store = opened()
-    assert (get(store, "texts", b"a"), get(store, "texts", b"b")) == (None, b"2")
+    store.add("texts", {b"a": b"1"})
+
+    def locked(self, *_):
+        raise StoreError("process 7 has been writing for 60 s. Continue it")
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="process 7"):
+        patch.setattr("streamdocs.store.shared.replica.Replica.head", locked)
+        get(opened(), "texts", b"a")
+    assert get(opened(), "texts", b"a") == b"1"
+
+
+def test_a_cache_that_is_full_is_read_past(opened, monkeypatch, caplog):
+    opened().add("texts", values(100))
+    store = opened("two")
+
+    def full(self, *_):
+        raise StoreFullError("the disk is full")
+
+    monkeypatch.setattr("streamdocs.store.shared.replica.Replica.hold", full)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert get_all(store, "texts", values(100)) == [*values(100).values()]
+    assert caplog.text.count("the cache keeps no more") == 1
+
+
+def test_a_cache_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cache .* cannot be written"):
+        SharedStore(f"file://{tmp_path}/shared", tmp_path / "file").update(b"n", lambda old: b"1")
 
 
 def test_a_cache_of_few_bytes(opened, tmp_path):
@@ -292,12 +368,12 @@ def test_bundles_of_which_nothing_is_left_are_deleted(opened, tmp_path, monkeypa
     store.add("texts", {key + b"x": value for key, value in values(100).items()})
     assert len(bundles_of(tmp_path)) == 2
     store.delete("texts", values(99))
-    store.node._sweep()
+    store.node._check_and_sweep()
     store.delete("texts", [b"000099"])
-    store.node._sweep()
+    store.node._check_and_sweep()
     assert len(bundles_of(tmp_path)) == 2  # who is behind may still read it
     monkeypatch.setattr(node_module, "GRACE", 0.0)
-    store.node._sweep()
+    store.node._check_and_sweep()
     assert len(bundles_of(tmp_path)) == 1 and len(store.node.replica.bundles()) == 1
     assert get(store, "texts", b"000001x") == values(100)[b"000001"]
     assert store.node.replica.dead() == []

@@ -42,6 +42,9 @@ class AzureObjects:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_opened": (0, None)}
 
+    def prepare(self) -> None:
+        """Nothing: who pays for it makes it."""
+
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
         with self._errors():

@@ -27,6 +27,9 @@ class Objects(Protocol):
 
     location: str
 
+    def prepare(self) -> None:
+        """Make where objects go, where that can be made, for a store that is begun."""
+
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
 

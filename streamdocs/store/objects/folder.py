@@ -21,23 +21,29 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, 
 class FolderObjects:
     """Files of a folder. Creating one is a hard link, which a file system makes once, also over NFS.
 
+    A folder that is not there, or is another one than before, is one of which the file system is away for a while.
+
     Args:
-        folder: Made where it is missing.
+        folder: Made when a store is begun.
     """
 
     def __init__(self, folder: str) -> None:
         self.location = f"file://{folder}"
         self._folder = Path(folder)
         self._unfinished = self._folder / ".unfinished"
-        if self._unfinished.is_dir():
-            remove_stale(self._unfinished)
+        self._known: tuple[int, int] | None = None
+
+    def prepare(self) -> None:
+        """Make the folder."""
+        with _errors(self.location):
+            self._folder.mkdir(parents=True, exist_ok=True)
 
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
         path = self._folder / name
-        with _errors(self.location):
+        with self._there():
             for folder in (path.parent, self._unfinished):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(exist_ok=True)
             new = unfinished(self._unfinished / path.name)
             try:
                 with new.open("xb") as file:
@@ -49,11 +55,12 @@ class FolderObjects:
                 return False
             finally:
                 new.unlink(missing_ok=True)
+            _sync(path.parent)
         return True
 
     def get(self, name: str) -> bytes | None:
         """All of an object; None where there is none."""
-        with _errors(self.location):
+        with self._there():
             try:
                 return (self._folder / name).read_bytes()
             except FileNotFoundError:
@@ -61,7 +68,7 @@ class FolderObjects:
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Those whose names begin with a prefix, in the order of their names."""
-        with _errors(self.location):
+        with self._there():
             try:
                 entries = sorted(os.scandir(self._folder / prefix), key=lambda each: each.name)
             except FileNotFoundError:
@@ -72,9 +79,37 @@ class FolderObjects:
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete these, as far as they are there."""
-        with _errors(self.location):
+        with self._there():
             for name in names:
                 (self._folder / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """The folder that it was."""
+        with _errors(self.location):
+            try:
+                found = self._folder.stat()
+            except FileNotFoundError:
+                if self._known is None:  # there never was one
+                    yield
+                    return
+                raise
+            if self._known not in (None, (found.st_dev, found.st_ino)):
+                raise BusyError(f"{self.location}: another folder is in its place; mount the one that it was")
+            if self._known is None:
+                self._known = (found.st_dev, found.st_ino)
+                if self._unfinished.is_dir():
+                    remove_stale(self._unfinished)
+            yield
+
+
+def _sync(folder: Path) -> None:
+    """Have what was linked in a folder on the disk."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 @contextmanager
@@ -114,6 +149,9 @@ class MemoryObjects:
     @property
     def _objects(self) -> dict[str, bytes]:
         return _memories.setdefault(self.location, {})
+
+    def prepare(self) -> None:
+        """Nothing."""
 
     @_alone
     def create(self, name: str, data: bytes) -> bool:

@@ -32,6 +32,9 @@ class GcsObjects:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_opened": (0, None)}
 
+    def prepare(self) -> None:
+        """Nothing: who pays for it makes it."""
+
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
         with self._errors():
@@ -48,7 +51,9 @@ class GcsObjects:
         with self._errors():
             try:
                 return self._blob(name).download_as_bytes(**_ONCE)
-            except NotFound:
+            except NotFound as error:
+                if "bucket does not exist" in str(error):
+                    raise
                 return None
 
     def list(self, prefix: str) -> Iterator[Listed]:

@@ -15,8 +15,7 @@ def probe(objects: ReliableObjects) -> None:
     Raises:
         StoreError: It cannot, or the store does not answer.
     """
-    folder = f"probe/{secrets.token_hex(8)}/"
-    name, missing = folder + "raced", folder + "missing"
+    name = f"probe/{secrets.token_hex(8)}"
     contents = [f"{number}:{secrets.token_hex(8)}".encode() for number in range(_RACERS)]
     try:
         with ThreadPoolExecutor(_RACERS) as pool:
@@ -28,9 +27,9 @@ def probe(objects: ReliableObjects) -> None:
         # A request may have been carried out without an answer, and then found what it had made itself.
         if again or len(winners) > 1 or found not in (winners or contents) or after != found:
             what = f"{len(winners) + again} of {_RACERS + 1} created one object (If-None-Match is not heeded)"
-        elif [each.name for each in objects.list(folder)] != [name]:
+        elif name not in [each.name for each in objects.list("probe/")]:
             what = "an object that was written is not listed"
-        elif objects.get(missing) is not None:
+        elif objects.get(name + "-missing") is not None:
             what = "an object that is not there is found"
         else:
             return

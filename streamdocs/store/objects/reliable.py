@@ -44,6 +44,10 @@ class ReliableObjects:
         found.patience = patience
         return found
 
+    def prepare(self) -> None:
+        """Make where objects go, for a store that is begun."""
+        self._reliably("create", self._objects.prepare)
+
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did.
 

@@ -37,6 +37,9 @@ class S3Objects:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_client": (0, None)}
 
+    def prepare(self) -> None:
+        """Nothing: who pays for it makes it."""
+
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
         with self._errors():
@@ -73,7 +76,9 @@ class S3Objects:
         with self._errors():
             for start in range(0, len(names), _MOST_DELETED):
                 which = [{"Key": self._prefix + name} for name in names[start : start + _MOST_DELETED]]
-                self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": which, "Quiet": True})
+                done = self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": which, "Quiet": True})
+                if failed := done.get("Errors"):
+                    raise RefusedError(f"{self.location}: {failed[0].get('Key')} cannot be deleted: {failed[0]}")
 
     @property
     def _s3(self) -> Any:

@@ -1,14 +1,18 @@
 """Bundles: values that are written together, in objects of their own, read when one of them is wanted."""
 
+import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 
+from streamdocs.errors import StoreFullError
 from streamdocs.store.base import Table
 from streamdocs.store.objects.reliable import ReliableObjects
 from streamdocs.store.shared.entry import BULKY, Bundle, damaged, pack_values, unpack_values
 from streamdocs.store.shared.log import in_parallel
 from streamdocs.store.shared.replica import Replica
+
+log = logging.getLogger(__name__)
 
 #: Less than that is written into the log itself.
 _SMALL = 1 << 16
@@ -32,6 +36,7 @@ class Bundles:
         self._objects = objects
         self._replica = replica
         self._most_bytes = most_bytes
+        self._is_full = False
         self._lately: OrderedDict[bytes, _Values] = OrderedDict()
 
     def fetch(self, table: Table, bundles: Sequence[bytes]) -> dict[bytes, _Values]:
@@ -53,9 +58,14 @@ class Bundles:
         while len(self._lately) > _REMEMBERED:
             self._lately.popitem(last=False)
         if not self._replica.store.is_read_only:
-            self._replica.hold(bundle, table, values)
-            if self._most_bytes is not None:
-                self._replica.evict(self._most_bytes)
+            try:
+                self._replica.hold(bundle, table, values)
+                if self._most_bytes is not None:
+                    self._replica.evict(self._most_bytes)
+            except StoreFullError as error:
+                if not self._is_full:
+                    log.warning("the cache keeps no more, and fetches what it lacks each time: %s", error)
+                self._is_full = True
 
     def delete(self, bundles: Sequence[bytes]) -> None:
         """Delete bundles."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from streamdocs._base.unfinished import write_whole
 from streamdocs.errors import StoreError
+from streamdocs.store.lmdb import is_damage
 from streamdocs.store.objects.base import RefusedError
 from streamdocs.store.objects.probe import probe
 from streamdocs.store.objects.reliable import ReliableObjects
@@ -63,9 +64,7 @@ class Cache:
         Raises:
             StoreError: They are none or of another version, or nothing is known of them and they do not answer.
         """
-        known = ""
-        with suppress(OSError):
-            known = self._mark.read_text()
+        known = self._known()
         try:
             found = (objects.within(_PATIENCE) if known else objects).get(self._mark.name)
         except StoreError as error:
@@ -73,23 +72,35 @@ class Cache:
                 raise
             log.warning("going on with what the cache %s holds: %s", self._folder, error)
             return False
-        if found is not None and found.decode(errors="replace") == known:
-            return True
         if known:
-            log.warning("cache %s was one of another store: it is filled anew", self._folder)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._check_same(objects, known, found)
+            return True
         said = _begin(objects) if found is None else _check(objects, found)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self._mark, said)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self._mark, said)
+        except OSError as error:
+            raise StoreError(f"cache {self._folder} cannot be written ({error}): name another folder") from error
         return True
 
+    def check(self, objects: ReliableObjects) -> None:
+        """Make sure that objects are still the store that this is the cache of.
+
+        Raises:
+            StoreError: They are not, or do not answer.
+        """
+        if known := self._known():
+            self._check_same(objects, known, objects.get(self._mark.name))
+
     def open_replica(self) -> Replica:
-        """The replica; filled anew where it cannot be read."""
+        """The replica; filled anew where it is damaged."""
         folder = os.path.join(self._folder, "replica")
         try:
             replica = Replica(folder)
             replica.head()
         except StoreError as error:
+            if not is_damage(error):
+                raise
             log.warning("the replica in cache %s is filled anew: %s", self._folder, error)
             shutil.rmtree(folder, ignore_errors=True)
             replica = Replica(folder)
@@ -97,9 +108,25 @@ class Cache:
         self._polled = self._folder / f"polled-{replica.identity}"
         return replica
 
+    def _known(self) -> str:
+        """What the store said that it is; "" where that is not known."""
+        try:
+            return self._mark.read_text()
+        except OSError:
+            return ""
+
+    def _check_same(self, objects: ReliableObjects, known: str, found: bytes | None) -> None:
+        if found is None or found.decode(errors="replace") != known:
+            what = "is empty" if found is None else "was made anew"
+            raise StoreError(
+                f"store {objects.location} {what}, and is not the one that cache {self._folder} was filled from: "
+                "restore it, or delete the cache to begin with it (what was not sent yet is in its folder `journal`)"
+            )
+
 
 def _begin(objects: ReliableObjects) -> bytes:
     """Make a store; what it says that it is."""
+    objects.prepare()
     probe(objects)
     said = json.dumps({"format": _FORMAT, "id": secrets.token_hex(8)}).encode()
     if objects.create("format", said):

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from streamdocs._base.unfinished import is_alive, write_whole
 from streamdocs._base.untrusted import unpack
+from streamdocs.errors import StoreError
 from streamdocs.store.shared.entry import sealed, unsealed
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,11 @@ class Journal:
     def keep(self, texts: Mapping[bytes, bytes]) -> Callable[[], None]:
         """Keep texts until what this returns is called: when they were sent."""
         path = self._folder / f"{os.getpid()}-{secrets.token_hex(8)}.texts"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, sealed(msgpack.packb([*texts.items()])))
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, sealed(msgpack.packb([*texts.items()])))
+        except OSError as error:
+            raise StoreError(f"{self._folder} cannot be written ({error}): make room, or name another cache") from error
         self.keys.update(texts)
 
         def sent() -> None:

@@ -1,25 +1,23 @@
 """What a process does with the replica of its node: it appends to the log, and follows it."""
 
-import atexit
-import contextlib
 import logging
 import os
 import random
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from streamdocs.errors import StoreError, StreamdocsError
+from streamdocs.errors import StoreError
 from streamdocs.store.objects.reliable import ReliableObjects
 from streamdocs.store.shared.bundles import Bundles, Sending
-from streamdocs.store.shared.cache import POLL, Cache
+from streamdocs.store.shared.cache import Cache
 from streamdocs.store.shared.entry import FOLD, Entry
+from streamdocs.store.shared.follower import follow
 from streamdocs.store.shared.journal import Journal
 from streamdocs.store.shared.log import Log
 from streamdocs.store.shared.replica import View
@@ -73,6 +71,8 @@ class Node:
         self._left: list[tuple[Ticket[int], Path]] = []
         self._connected, self._heard = 0.0, time.monotonic()
         self._swept = time.monotonic()
+        #: Why nothing is to be written.
+        self._gone: StoreError | None = None
 
     def open(self, *, known: bool) -> None:
         """Make the replica one of this store, as far as it was seen, and follow the log from then on.
@@ -92,9 +92,7 @@ class Node:
                 f"store {self._objects.location} cannot be reached, and the cache lacks what was seen of it: start "
                 "this again when it can be"
             )
-        ours = weakref.ref(self)
-        threading.Thread(target=_follow, args=(ours,), name="streamdocs-follower", daemon=True).start()
-        atexit.register(_end, ours)
+        follow(self)
 
     def commit(self, change: Callable[[View], _T], *, pause: float = 0.0) -> _T:
         """Change the store by what ``change`` notes in a view, which is called again where somebody was faster.
@@ -153,7 +151,7 @@ class Node:
             self._log.fold(self._folds.pop())
         if now - self._swept > _SWEEP_SECONDS:
             self._swept = now
-            self._sweep()
+            self._check_and_sweep()
 
     def end(self) -> None:
         """Write what was to be written some time."""
@@ -210,6 +208,8 @@ class Node:
                 path.unlink(missing_ok=True)
 
     def _append(self, tickets: Sequence[Ticket[Any]]) -> None:
+        if self._gone:
+            raise self._gone
         sending, tries, until = Sending(self._objects), 0, time.monotonic() + self._objects.patience
         while True:
             with self.replica.view() as view:
@@ -246,34 +246,18 @@ class Node:
             self._folds.append(number // FOLD)
         self._appended = time.monotonic()
 
-    def _sweep(self) -> None:
-        """Delete bundles of which nothing has been left for long enough."""
+    def _check_and_sweep(self) -> None:
+        """Write no more where this is another store by now; delete bundles of which nothing has long been left."""
+        try:
+            self._cache.check(self._objects.within(_POLL_PATIENCE))
+            self._gone = None
+        except StoreError as error:
+            self._gone = None if error.__cause__ else error  # unless it could not be asked
+            raise
         grace = GRACE if self._appended >= 0 else _GRACE_OF_OTHERS
         if dead := [each for each in self.replica.dead() if time.time() - each.since > grace]:
             self.bundles.delete([each.bundle for each in dead])
             self.replica.bury(dead)
-
-
-def _follow(ours: "weakref.ref[Node]") -> None:
-    told = False
-    while True:
-        time.sleep(POLL * random.uniform(0.8, 1.2))
-        if (node := ours()) is None or node.process != os.getpid():
-            return
-        try:
-            node.look()
-            told = False
-        except Exception as error:  # whatever it is, the next look may go well
-            if not told:
-                log.warning("not seen what is new: %s", error)
-            told = True
-        del node
-
-
-def _end(ours: "weakref.ref[Node]") -> None:
-    if (node := ours()) is not None and node.process == os.getpid():
-        with contextlib.suppress(StreamdocsError):
-            node.end()
 
 
 def _nothing(_: View) -> None:
