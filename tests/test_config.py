@@ -88,6 +88,8 @@ def test_a_generator_that_samples_otherwise_than_the_file_is_refused(tmp_path, o
         ({"mix": {"name": 7}}, r"mix\.name: .*quote it"),
         ({"mix": {"name": True}}, r"mix\.name: .*quote it"),
         ({"store": "$NOWHERE/store"}, r"store: \$NOWHERE/store: the variable NOWHERE is not set"),
+        ({"store": "s3:/bucket/prefix"}, "store: .*two slashes"),
+        ({"store": "file:/folder"}, "store: .*two slashes"),
         ({"corpus": "~nobody-of-this-name/x"}, "corpus: .*there is no user"),
         ({"generator": {"model_path": "$NOWHERE"}}, r"generator\.model_path: .*NOWHERE is not set"),
         ({"recipe": {"name": "stitch", "generations": 4, "prompt": "$NOWHERE/p"}}, "recipe: .*NOWHERE is not set"),

@@ -1,10 +1,11 @@
 """From one store to another, and whether both hold the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from itertools import islice
 
 from streamdocs.store.base import TABLES, Store, Table
+from streamdocs.store.shared.store import SharedStore
 
 #: Notes that say how things stand with those who run at the moment.
 PASSING = (b"beat/", b"leases/", b"waits/")
@@ -22,40 +23,50 @@ class Difference:
         lost: Keys that the other store lacks.
         other: Keys under which it holds something else.
         more: How many keys it has beside these.
+        gone: Keys of which the first store itself has lost the value.
     """
 
     same: int = 0
     lost: list[bytes] = field(default_factory=list)
     other: list[bytes] = field(default_factory=list)
     more: int = 0
+    gone: list[bytes] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
         """Whether the other store holds all that the first one does."""
-        return not self.lost and not self.other
+        return not self.lost and not self.other and not self.gone
 
 
-def copy_store(source: Store, target: Store) -> Iterator[tuple[Table, int]]:
+def copy_store(source: Store, target: Store, *, notes: bool = False) -> Iterator[tuple[Table, int]]:
     """Copy what the target lacks; after each part, how many entries of which table that were.
 
     What blocks and windows refer to is copied before them, so that a copy that is broken off says nothing wrong; done
-    again, it goes on where it was.
+    again, it goes on where it was. What lay in bundles that a shared target has lost is written again.
+
+    Args:
+        source, target: From which to which.
+        notes: Also write the source's notes over those of the target that differ.
 
     Raises:
         StoreError: One of the stores cannot be read or written.
     """
+    gone = target.gone() if isinstance(target, SharedStore) else {}
     for table in TABLES:
         for keys in _batches(source, table):
             entries, size = dict[bytes, bytes](), 0
-            there = _there(target, table, keys)
+            over: Set[bytes] = gone.get(table, set())
+            if notes and table == "notes":
+                over = _changed(source, target, table, keys)
+            there = _there(target, table, keys) - over
             for key, value in _values(source, table, [key for key in keys if key not in there]):
                 entries[key] = value
                 size += len(value)
                 if size >= _MOST_BYTES:
-                    yield table, target.add(table, entries)
+                    yield table, _write(target, table, entries, over)
                     entries, size = {}, 0
             if entries:
-                yield table, target.add(table, entries)
+                yield table, _write(target, table, entries, over)
 
 
 def compare_stores(first: Store, second: Store) -> dict[Table, Difference]:
@@ -65,7 +76,10 @@ def compare_stores(first: Store, second: Store) -> dict[Table, Difference]:
         difference = found[table] = Difference()
         for keys in _batches(first, table):
             theirs = dict(_values(second, table, keys))
-            for key, value in _values(first, table, keys):
+            ours = dict(_values(first, table, keys))
+            # Who retires rounds meanwhile deletes keys; one that is still there without its value is damage.
+            difference.gone += sorted(_there(first, table, [key for key in keys if key not in ours]))
+            for key, value in ours.items():
                 if key not in theirs:
                     difference.lost.append(key)
                 elif theirs[key] != value:
@@ -92,6 +106,21 @@ def _batches(store: Store, table: Table) -> Iterator[list[bytes]]:
             return
         yield [key for key in keys if table != "notes" or not key.startswith(PASSING)]
         first = keys[-1] + b"\0"
+
+
+def _write(store: Store, table: Table, entries: dict[bytes, bytes], over: Set[bytes]) -> int:
+    """Write what is not there, and over those of some keys; how many that were."""
+    old = {key: value for key, value in entries.items() if key in over}
+    if old:
+        store.replace({table: old})
+    new = {key: value for key, value in entries.items() if key not in over}
+    return len(old) + (store.add(table, new) if new else 0)
+
+
+def _changed(first: Store, second: Store, table: Table, keys: list[bytes]) -> set[bytes]:
+    """Keys that both have, with another value."""
+    theirs = dict(_values(second, table, keys))
+    return {key for key, value in _values(first, table, keys) if theirs.get(key, value) != value}
 
 
 def _there(store: Store, table: Table, keys: list[bytes]) -> set[bytes]:

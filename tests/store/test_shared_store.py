@@ -594,12 +594,42 @@ def test_a_store_of_another_version_is_refused(opened, tmp_path):
         ("file:///", "three slashes"),
         ("gs://bucket/../other", "without .."),
         ("http://host/store", "known are s3://"),
+        ("s3://KEY:secret/Sec+K@bucket/p", "a bucket after s3://"),
+        ("gs://bucket:secret/x", "a bucket after gs://"),
+        ("file://secret/x", "three slashes"),
+        ("gs://bucket/secret/../other", "without .."),
+        ("s3://KEY:[secret@bucket/p", "cannot be read"),
+        ("s3://KEY:secret$NOWHERE@bucket/p", "the variable NOWHERE is not set"),
+        ("s3:/bucket/secret", "two slashes"),
+        ("S3:bucket", "two slashes"),
+        ("file:/secret", "two slashes"),
     ],
 )
 def test_urls_that_are_none(url, message):
     with pytest.raises(ConfigError, match=message) as error:
         open_store(url)
     assert "secret" not in str(error.value)
+
+
+def test_a_log_without_its_beginning_is_none(opened, tmp_path):
+    """Nobody takes it for an empty store and writes another beginning, nor who has read it up to a later gap."""
+    store, log = opened(), tmp_path / "shared" / "log"
+    for number in range(14):
+        store.update(b"n", lambda old, number=number: b"%d" % number)
+    entries = {path: path.read_bytes() for path in sorted(log.iterdir())}
+    for first in (0, 3):
+        for path in list(entries)[first:10]:
+            path.unlink()
+        for _ in range(2):
+            new = opened(f"new{first}")
+            with pytest.raises(StoreError, match=f"entry {first} of its log is missing, and 13 is there: restore log/"):
+                new.update(b"n", lambda old: b"again")
+        assert len(list(log.iterdir())) == 4 + first
+        for path, data in entries.items():
+            path.write_bytes(data)
+        assert get(new, "notes", b"n") == b"13"
+        again = opened(f"new{first}")
+        assert get(again, "notes", b"n") == b"13" and again.requests["list", "done"] == 0  # it is known to be whole
 
 
 def test_requests_are_few(opened, monkeypatch):

@@ -65,6 +65,40 @@ def test_commands(small_corpus, full_store, tmp_path, capsys):
         run(capsys, "info", str(tmp_path / "nowhere"), cache)
 
 
+def test_bundles_that_are_gone_are_seen_and_written_again(filled, tmp_path, capsys):
+    url, cache = f"file://{tmp_path}/shared", f"--cache={tmp_path}/cache"
+    run(capsys, "copy", filled.location, url, cache)
+    assert "texts lost" in run(capsys, "verify", filled.location, url, cache)
+    bundles = sorted((tmp_path / "shared" / "bundles").iterdir())
+    for path in bundles:
+        path.unlink()
+    with pytest.raises(StoreError, match=r"does not hold what .*texts: .*tokens: .*: copy it again"):
+        run(capsys, "verify", filled.location, url, cache)
+    with pytest.raises(StoreError, match=r"has lost values \(texts: .*restore its bundles"):
+        run(capsys, "verify", url, filled.location, cache)
+    assert "3,000 texts, 3,000 tokens" in run(capsys, "copy", filled.location, url, cache)
+    compared = json.loads(run(capsys, "verify", filled.location, url, cache, "--json"))
+    assert compared["texts same"] == compared["tokens same"] == 3000
+    assert json.loads(run(capsys, "info", url, cache, "--json"))["bundles_missing"] == 0
+    assert "nothing that was not there" in run(capsys, "copy", filled.location, url, cache)
+    assert not list((tmp_path / "cache").glob("verify-*"))
+
+
+def test_notes_that_changed_since(filled, tmp_path, capsys):
+    url, cache = f"file://{tmp_path}/shared", f"--cache={tmp_path}/cache"
+    run(capsys, "copy", filled.location, url, cache)
+    filled.replace({"notes": {b"marks/run": b"2"}})
+    assert "copy --notes" in run(capsys, "verify", filled.location, url, cache)
+    assert "nothing that was not there" in run(capsys, "copy", filled.location, url, cache)
+    assert "1 notes" in run(capsys, "copy", filled.location, url, cache, "--notes")
+    compared = json.loads(run(capsys, "verify", filled.location, url, cache, "--json"))
+    assert (compared["notes same"], compared["notes other"]) == (1, 0)
+    assert "nothing that was not there" in run(capsys, "copy", filled.location, url, cache, "--notes")
+    filled.replace({"windows": {b"w3": b"other"}})
+    with pytest.raises(StoreError, match=r"something else than .*windows: .*where nothing is"):
+        run(capsys, "verify", filled.location, url, cache)
+
+
 def test_a_run_reads_the_same_over_a_copy(small_corpus, full_store, tmp_path):
     dataset = make_dataset(small_corpus, full_store)
     rows = [dataset[position]["input_ids"].tolist() for position in range(64)]

@@ -10,19 +10,28 @@ from streamdocs.store.objects.folder import FolderObjects, MemoryObjects
 
 SCHEMES = ("s3", "gs", "az", "file", "memory")
 
+_LIKE_A_URL = re.compile(rf"({'|'.join(SCHEMES)}):", re.IGNORECASE)
+
 
 def is_url(location: str) -> bool:
-    """Whether a store's location is that of objects, and not a folder of this machine."""
-    return "://" in location
+    """Whether a store's location is meant as that of objects, and not as a folder of this machine."""
+    return "://" in location or _LIKE_A_URL.match(location) is not None
 
 
 def check_url(url: str) -> None:
     """Whether it says where objects are, and nothing else.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: It does not. The URL is not in the message: there may be a secret anywhere in it.
     """
-    parts = urlsplit(url)
+    if "://" not in url:
+        raise ConfigError(
+            "store: a URL has two slashes, like s3://bucket/prefix; a folder of such a name is said with ./"
+        )
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError("store: a URL that cannot be read; it is like s3://bucket/prefix") from None
     if parts.scheme not in SCHEMES:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES[:-1])
         raise ConfigError(f"store {parts.scheme}://…: known are {known} and folders")
@@ -33,11 +42,11 @@ def check_url(url: str) -> None:
         )
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path.strip("/"):
-            raise ConfigError(f"store {url}: file:///folder, with three slashes")
+            raise ConfigError("store file://…: file:///folder, with three slashes")
     elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", parts.netloc):
-        raise ConfigError(f"store {url}: a bucket after {parts.scheme}://")
+        raise ConfigError(f"store {parts.scheme}://…: a bucket after {parts.scheme}://, of letters, digits and . _ -")
     if ".." in parts.path.split("/"):
-        raise ConfigError(f"store {url}: a path without ..")
+        raise ConfigError(f"store {parts.scheme}://…: a path without ..")
 
 
 def open_objects(url: str) -> Objects:

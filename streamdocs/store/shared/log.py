@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from streamdocs.errors import StoreError
 from streamdocs.store.objects.reliable import ReliableObjects
 from streamdocs.store.shared.entry import FOLD, Entry, damaged, pack_values, unpack_fold
 
@@ -39,6 +40,23 @@ class Log:
         if packed is None:
             packed = _whole(self._get_all(range(number, number + most)))
         return [self._entry(number + place, each) for place, each in enumerate(packed)], len(packed) >= most
+
+    def length(self) -> int:
+        """One more than the highest number of an entry that is there, from a listing of all: of many, many requests."""
+        names = (each.name.removeprefix("log/") for each in self._objects.list("log/"))
+        return max((int(name) + 1 for name in names if name.isdecimal()), default=0)
+
+    def check_whole(self, head: int, length: int) -> None:
+        """Whether the entry after those that could be read is missing although there are later ones.
+
+        Raises:
+            StoreError: It is: what was appended now would stand before them.
+        """
+        if head < length:
+            raise StoreError(
+                f"store {self._objects.location}: entry {head} of its log is missing, and {length - 1} is there: "
+                f"restore {_name(head)} and whatever else was deleted; no lifecycle rule may delete objects of a store"
+            )
 
     def fold(self, number: int) -> None:
         """Keep the entries of a whole fold as one object, where all of them are there."""

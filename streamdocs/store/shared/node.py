@@ -121,16 +121,21 @@ class Node:
         self._enqueue(Ticket(change, alone=True))
 
     def catch_up(self, reading: Log | None = None) -> None:
-        """Replay what is new in the log."""
+        """Replay what is new in the log; the first time also make sure that its beginning is there."""
+        reading = reading or self._log
         with _held(self._catching, 2 * self._objects.patience, self._objects.location):
+            length = None if self.replica.is_whole else reading.length()
             most, is_more = 1, True
             while is_more:
                 number = self.replica.head()
-                entries, is_more = (reading or self._log).read(number, most)
+                entries, is_more = reading.read(number, most)
                 if entries:
                     self.replica.apply(number, entries)
                     self.seen = max(self.seen, number + len(entries))
                 most *= 2
+            if length is not None:
+                reading.check_whole(self.replica.head(), length)
+                self.replica.mark_whole()
             self._cache.followed()
 
     @property
@@ -164,7 +169,7 @@ class Node:
             self._left.append((self._enqueue(Ticket(partial(_add_texts, texts))), path))
         try:
             if now and self._left:
-                self.commit(_nothing)
+                self.commit(lambda _: None)
         except StoreError as error:  # to read there is no need of it
             log.warning("texts in cache %s are not in the store yet: %s", self.journal, error)
 
@@ -210,6 +215,8 @@ class Node:
     def _append(self, tickets: Sequence[Ticket[Any]]) -> None:
         if self._gone:
             raise self._gone
+        if not self.replica.is_whole:  # what a hole at its beginning would take
+            self.catch_up()
         sending, tries, until = Sending(self._objects), 0, time.monotonic() + self._objects.patience
         while True:
             with self.replica.view() as view:
@@ -258,10 +265,6 @@ class Node:
         if dead := [each for each in self.replica.dead() if time.time() - each.since > grace]:
             self.bundles.delete([each.bundle for each in dead])
             self.replica.bury(dead)
-
-
-def _nothing(_: View) -> None:
-    pass
 
 
 def _add_texts(texts: Mapping[bytes, bytes], view: View) -> int:

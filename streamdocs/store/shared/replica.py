@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from streamdocs.store.shared.entry import BULKY, Entry
 _PLACES = "places"
 # How far the log was replayed, and what is known of bundles.
 _STATE = "state"
-_HEAD, _NEXT, _IDENTITY = b"head", b"next", b"identity"
+_HEAD, _NEXT, _IDENTITY, _WHOLE = b"head", b"next", b"identity", b"whole"
 _BUNDLE, _HELD, _DEAD = b"bundle/", b"held/", b"dead/"
 # After an eviction there is room for some more.
 _FULL_SHARE = 0.9
@@ -107,6 +107,17 @@ class Replica:
         with self.store.read() as snapshot:
             return _number(snapshot.get(_STATE, _HEAD))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the log was seen to have no gap before the head, nor at it."""
+        with self.store.read() as snapshot:
+            return snapshot.get(_STATE, _WHOLE) is not None
+
+    def mark_whole(self) -> None:
+        """Note that it was."""
+        with self.store.change() as change:
+            change.put(_STATE, {_WHOLE: b"-"})
+
     @contextmanager
     def view(self) -> Iterator[View]:
         """What may be changed."""
@@ -172,6 +183,14 @@ class Replica:
         with self.store.read() as snapshot:
             noted = snapshot.scan(_STATE, _BUNDLE)
             return {key[len(_BUNDLE) :]: _BUNDLE_NOTE.validate_python(unpack(value))[1] for key, value in noted}
+
+    def keys_in(self, bundles: Set[bytes]) -> dict[Table, set[bytes]]:
+        """The keys whose values are in some bundles, by table."""
+        with self.store.read() as snapshot:
+            return {
+                table: {key for key in places(snapshot, table, b"") if place(snapshot, table, key) in bundles}
+                for table in BULKY
+            }
 
 
 def place(snapshot: LmdbSnapshot, table: Table, key: bytes) -> bytes | None:

@@ -1,5 +1,6 @@
 """A store in an object store, with a replica on each node."""
 
+import copy
 import os
 import re
 import socket
@@ -55,6 +56,13 @@ class SharedStore:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_node": None}
+
+    def anew(self, cache: str | os.PathLike[str]) -> "SharedStore":
+        """The same with another cache: with an empty one, for who asks what is there and not what was seen of it."""
+        found = copy.copy(self)
+        found.cache = os.path.join(os.path.realpath(cache), _folder_name(self.location))
+        found._seen, found._known = 0, False
+        return found
 
     @property
     def exists(self) -> bool:
@@ -136,11 +144,17 @@ class SharedStore:
         """Seconds of which others' writes could be seen."""
         return self.node.connected_seconds
 
+    def gone(self) -> dict[Table, set[bytes]]:
+        """Keys of which the bundle is gone from the object store, by table: damage."""
+        known = self.node.replica.bundles().keys()
+        missing = known - self._listed().keys()
+        return self.node.replica.keys_in(missing) if missing else {}
+
     def account(self) -> dict[str, int]:
         """How it lies in the object store: entries of the log; bundles, their bytes, and those that nobody wants."""
         replica = self.node.replica
         known, dead = replica.bundles(), {each.bundle for each in replica.dead()}
-        there = {bytes.fromhex(each.name.partition("/")[2]): each.size for each in self._objects.list("bundles/")}
+        there = self._listed()
         unknown = [size for bundle, size in there.items() if bundle not in known and bundle not in dead]
         return {
             "log_entries": replica.head(),
@@ -155,6 +169,10 @@ class SharedStore:
     def size(self) -> int:
         """Bytes in use in the replica of this node."""
         return self.node.replica.store.size()
+
+    def _listed(self) -> dict[bytes, int]:
+        """Bundles that are there, and their bytes."""
+        return {bytes.fromhex(each.name.partition("/")[2]): each.size for each in self._objects.list("bundles/")}
 
 
 def _folder_name(location: str) -> str:
