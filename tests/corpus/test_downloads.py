@@ -40,7 +40,7 @@ def test_a_server_goes_on_beating_while_it_downloads(small_corpus, store, tmp_pa
 
     def beat(*arguments):
         beats.append(time.monotonic())
-        heartbeat.beat(*arguments)
+        return heartbeat.beat(*arguments)
 
     monkeypatch.setattr("streamdocs_server.work.loop.beat", beat)
     monkeypatch.setattr("streamdocs_server.work.loop._BEAT_SECONDS", 0.02)

@@ -51,7 +51,7 @@ def intact(folder: Path) -> Intact:
         states.append((position, state_of(dataset, position)))
     register_generator(store, TEMPLATE)
     store.update_all(beat(run.stream().scope, "one:1"))
-    Leases(store, run.stream().scope, "one:1").acquire(3)
+    Leases(store, run.stream().scope, "one:1").acquire([3])
     return Intact(corpus, folder / "store", states, sequences)
 
 
