@@ -49,7 +49,7 @@ class Lost(NamedTuple):
             arms: Numbers of the streams that are arms.
         """
         heard = ~np.isnan(losses)
-        bins = heard.sum(axis=1)
+        bins = np.ascontiguousarray(heard.T).sum(axis=0)  # which is far quicker than along rows this short
         known = bins > 0
         means = np.where(heard, losses, 0).sum(axis=1, dtype=np.float64)[known] / bins[known]
         streams = max([int(stream.max()), *arms]) + 1

@@ -34,7 +34,7 @@ def nothing_sealed(window: int) -> Sequence[SealedRows]:
 
 def arms_of(mixture: Mixture) -> tuple[list[int], Arms]:
     """The synthetic streams of a mixture: their numbers, and as arms."""
-    streams = [number for number, share in enumerate(mixture.shares) if share.synthetic]
+    streams = _synthetic(mixture)
     shares = [mixture.shares[number] for number in streams]
     total = float(mixture.fraction) or 1.0
     begun = np.array([float(share.fraction) / total for share in shares])
@@ -60,4 +60,8 @@ def lost_in(mixture: Mixture, window: int, losses: Losses, sealed: Sequence[Seal
         here = np.flatnonzero(stream == each.stream)
         if each.rows < len(here):
             losses[here[mixture.order(each.stream, window, len(here)) >= each.rows]] = np.nan
-    return Lost.of(window, losses, stream, arms_of(mixture)[0])
+    return Lost.of(window, losses, stream, _synthetic(mixture))
+
+
+def _synthetic(mixture: Mixture) -> list[int]:
+    return [number for number, share in enumerate(mixture.shares) if share.synthetic]
