@@ -13,9 +13,9 @@ from streamdocs.ledger.ledgers import Ledgers
 from streamdocs.run import Run
 from streamdocs.steering.controllers import Learner, Ucb
 from streamdocs.steering.controllers.base import Controller, Floats, Reward
-from streamdocs.steering.decisions import arms_of
 from streamdocs.steering.recorded import Recorded, load_rows, rows_of, save_rows
 from streamdocs.steering.reports import Reports
+from streamdocs.steering.sealed import arms_of
 from streamdocs.steering.simulation import Replayed, candidates, replay
 
 #: Of the windows, at either end of a run.

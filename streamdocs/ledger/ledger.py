@@ -32,11 +32,14 @@ from streamdocs.ledger.windows import (
     window_key,
 )
 from streamdocs.run import Run
+from streamdocs.steering.sealed import SealedRows
 from streamdocs.store import Snapshot, Store
 from streamdocs.streams import SyntheticStream
 
 log = logging.getLogger(__name__)
 
+#: Manifests that were sealed here whose rows are remembered: decisions ask for them a few windows later.
+_MOST_ROWS = 4
 _FILLED = "window %d of stream %s is filled with web text: %s"
 _MUCH_REUSE = "window %d: what exists was read %.0f times on average, with more to come; max_reuse limits that"
 
@@ -67,6 +70,8 @@ class Ledger:
         self._cache = RecordCache(len(stream.corpus.documents), stream.recipe.cycle, stream.recipe.round_size)
         self._sealer = Sealer(stream, self.scope.generation_order, stream.when_behind)
         self._cached_manifest = remember(self._manifest, 2)
+        #: Of the newest manifests that were sealed here, by their digests.
+        self._sealed_rows: dict[bytes, SealedRows] = {}
 
     def records(self, snapshot: Snapshot) -> Records:
         """The records in a snapshot, with what is known of them from other snapshots."""
@@ -89,6 +94,19 @@ class Ledger:
             known = read_reseals(snapshot, self.id) if reseals is None else reseals
             found = snapshot.get("windows", window_key(self.id, window, known))
             return None if found is None else bytes(found)
+
+    def sealed_rows(self, window: int) -> SealedRows | None:
+        """What the manifest of a window says to decisions; None where there is none.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        if not (packed := self.sealed(window)):
+            return None
+        return self._sealed_rows.get(digest128(packed)) or self._rows_of(Manifest.unpack(packed))
+
+    def _rows_of(self, manifest: Manifest) -> SealedRows:
+        return SealedRows(self.stream.number, manifest.unit_rows, manifest.decision)
 
     def manifest(self, window: int) -> Manifest:
         """The manifest of a window; it and those before it are sealed first where they are not yet.
@@ -207,11 +225,13 @@ class Ledger:
             winner = self.publish(number, packed, reseals)
             manifest = manifest if winner == packed else Manifest.unpack(winner)
             state, known = manifest.after, manifest.watermark
+            newest = list(self._sealed_rows.items())[1 - _MOST_ROWS :]
+            self._sealed_rows = {**dict(newest), digest128(winner): self._rows_of(manifest)}
         return manifest
 
     def _decide(self, window: int) -> bytes:
         """The decision on a window, packed; it is made first where it is not yet. None where shares do not move."""
-        return self.run.decisions.make(window).pack() if self.run.decisions else b""
+        return self.run.decisions.packed(window) if self.run.decisions else b""
 
     def _seal(self, window: int, state: State, watermark: int, timeout: float, *, deep: bool) -> Manifest:
         wait = Wait(self.store, self.scope, self.id, window, timeout)

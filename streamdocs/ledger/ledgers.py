@@ -5,11 +5,10 @@ from contextlib import suppress
 from typing import Any
 
 from streamdocs.ledger.ledger import Ledger
-from streamdocs.ledger.manifest import Manifest
 from streamdocs.ledger.resuming import check_resume, newest_seal
 from streamdocs.ledger.verification import reseal_lost
 from streamdocs.run import Run
-from streamdocs.steering.decisions import SealedRows
+from streamdocs.steering.sealed import SealedRows
 from streamdocs.store import Store
 
 
@@ -36,9 +35,8 @@ class Ledgers(Mapping[str, Ledger]):
         found = []
         for ledger in self.values():
             with suppress(ValueError):  # damaged, which its readers tell
-                if packed := ledger.sealed(window):
-                    manifest = Manifest.unpack(packed)
-                    found.append(SealedRows(ledger.stream.number, manifest.unit_rows, manifest.decision))
+                if rows := ledger.sealed_rows(window):
+                    found.append(rows)
         return found
 
     def __getitem__(self, stream: str) -> Ledger:

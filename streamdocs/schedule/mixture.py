@@ -110,7 +110,16 @@ class Mixture:
         return -(-(number + 1) * self.fraction.denominator // self.fraction.numerator) - 1
 
     def plan(self, window: int) -> WindowPlan:
-        """Which sequence of which stream stands where in a window: position p is synthetic where floor(pf) rises."""
+        """Which sequence of which stream stands where in a window."""
+        stream = self.streams(window)
+        row = np.empty(self.window, np.int64)
+        for number in range(len(self.shares)):
+            here = stream == number
+            row[here] = self.order(number, window, int(here.sum()))
+        return WindowPlan(stream, row)
+
+    def streams(self, window: int) -> npt.NDArray[np.uint8]:
+        """uint8 (window,): ``plan``'s stream of each position: position p is synthetic where floor(pf) rises."""
         # floor(pf) less floor(p0 f), p0 the window's first position: small numbers, however far the run is.
         rest = window * self.window * self.fraction.numerator % self.fraction.denominator
         before = (rest + np.arange(self.window + 1) * self.fraction.numerator) // self.fraction.denominator
@@ -119,11 +128,11 @@ class Mixture:
         for kind, half in self._halves.items():
             first, last = (self._count(kind, number * self.window) for number in (window, window + 1))
             stream[synthetic == kind] = half.numbers[half.dealing.between(first, last)]
-        row = np.empty(self.window, np.int64)
-        for number, share in enumerate(self.shares):
-            here = stream == number
-            row[here] = permutation(int(here.sum()), self.seed, share.name, window)
-        return WindowPlan(stream, row)
+        return stream
+
+    def order(self, stream: int, window: int, sequences: int) -> Ints:
+        """int64 (sequences,): ``plan``'s row of each position of a stream, which has so many in the window."""
+        return permutation(sequences, self.seed, self.shares[stream].name, window)
 
     def epoch_sequences(self, web_tokens: int) -> int:
         """Sequences of one pass over ``web_tokens`` packed web tokens; where all is synthetic, of as many tokens."""

@@ -1,73 +1,27 @@
 """Decisions in a store: each is made once, when its window is opened, and then is everybody's."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import count, takewhile
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from streamdocs.errors import StoreError
 from streamdocs.schedule.mixture import Mixture
-from streamdocs.steering.controllers import Arms, Controller
+from streamdocs.steering.controllers import Controller
 from streamdocs.steering.controllers.base import Floats, Reward
 from streamdocs.steering.decider import LATEST, Decider
 from streamdocs.steering.decision import PARTS, Decision
 from streamdocs.steering.reports import Losses, Reports
 from streamdocs.steering.rewards import Lost
+from streamdocs.steering.sealed import Consult, SealedRows, arms_of, lost_in, nothing_sealed, synthetic_in
 from streamdocs.store import Store
 
 _MOST_KNOWN = 64
-
-
-class SealedRows(NamedTuple):
-    """What a stream's manifest of a window says.
-
-    stream: Its number. rows: Sequences made of units; those after them are web text in their place.
-    decision: The decision on the window, packed.
-    """
-
-    stream: int
-    rows: int
-    decision: bytes
-
-
-#: What is sealed of a window, stream by stream.
-Consult = Callable[[int], Sequence[SealedRows]]
-
-
-def nothing_sealed(window: int) -> Sequence[SealedRows]:
-    """What is known of windows where nobody says."""
-    return ()
-
-
-def arms_of(mixture: Mixture) -> tuple[list[int], Arms]:
-    """The synthetic streams of a mixture: their numbers, and as arms."""
-    streams = [number for number, share in enumerate(mixture.shares) if share.synthetic]
-    shares = [mixture.shares[number] for number in streams]
-    total = float(mixture.fraction) or 1.0
-    begun = np.array([float(share.fraction) / total for share in shares])
-    return streams, Arms(tuple(share.name for share in shares), begun)
-
-
-def synthetic_in(mixture: Mixture, window: int) -> int:
-    """Synthetic sequences of a window."""
-    first = window * mixture.window
-    return mixture.synthetic_before(first + mixture.window) - mixture.synthetic_before(first)
-
-
-def lost_in(mixture: Mixture, window: int, losses: Losses, sealed: Sequence[SealedRows]) -> Lost | None:
-    """What was lost in a window, by arm, where what fills a stream's place says nothing of it; None for nothing.
-
-    Args:
-        mixture, window: Which.
-        losses: float32 (window, bins), NaN where none is known.
-        sealed: What is sealed of the window.
-    """
-    plan, losses = mixture.plan(window), losses.copy()
-    for each in sealed:
-        losses[(plan.stream == each.stream) & (plan.row >= each.rows)] = np.nan
-    return Lost.of(window, losses, plan.stream, arms_of(mixture)[0])
+#: A decision is looked up far more often than it is made.
+_unpacked = lru_cache(maxsize=4)(Decision.unpack)
 
 
 class Decisions:
@@ -85,6 +39,7 @@ class Decisions:
         self._store: Store | None = None
         self._run = b""
         self._known: dict[int, Decision] = {}
+        self._packed: tuple[Decision, bytes] | None = None
         self._consult: Consult = nothing_sealed
         mixture.steer(self)
 
@@ -156,6 +111,13 @@ class Decisions:
             last = self.adopt(decision)
         return self.of(window)
 
+    def packed(self, window: int) -> bytes:
+        """As ``make``, packed."""
+        decision = self.make(window)
+        if self._packed is None or self._packed[0] is not decision:
+            self._packed = decision, decision.pack()
+        return self._packed[1]
+
     def _found(self, window: int) -> Decision | None:
         """The decision on a window; one that was lost is in what was sealed by it. None where there is none yet."""
         try:
@@ -215,19 +177,21 @@ class Decisions:
             StoreError: It is damaged.
         """
         with self._the_store.read() as snapshot:
-            if (packed := snapshot.get("windows", self._key(window))) is None:
+            if (found := snapshot.get("windows", self._key(window))) is None:
                 return None
-            try:
-                decision = Decision.unpack(packed)
-                if decision.window != window or len(decision.shares) != len(self.arms.names):
-                    raise ValueError("it is another one")
-            except ValueError as error:
-                raise self._unreadable(window, error) from error
-            return decision
+            packed = bytes(found)
+        try:
+            decision = _unpacked(packed)
+            if decision.window != window or len(decision.shares) != len(self.arms.names):
+                raise ValueError("it is another one")
+        except ValueError as error:
+            raise self._unreadable(window, error) from error
+        return decision
 
     def adopt(self, decision: Decision) -> Decision:
         """Take a decision from elsewhere, unless there is one that can be read: the one that there is."""
-        entry = {self._key(decision.window): decision.pack()}
+        packed = decision.pack()
+        entry = {self._key(decision.window): packed}
         try:
             self.sealed(decision.window)
         except StoreError:
@@ -236,6 +200,8 @@ class Decisions:
         found = self.sealed(decision.window)
         if found is None:
             raise StoreError(f"the decision on window {decision.window} vanished while it was read")
+        if found is _unpacked(packed):
+            self._packed = found, packed
         return found
 
     def evaluated(self) -> int:

@@ -16,9 +16,10 @@ from streamdocs._base.untrusted import faults
 from streamdocs.errors import ConfigError
 from streamdocs.schedule.mixture import Mixture
 from streamdocs.steering.controllers import Arms
-from streamdocs.steering.decisions import Consult, Decisions, arms_of, lost_in, nothing_sealed, synthetic_in
+from streamdocs.steering.decisions import Decisions
 from streamdocs.steering.reports import HeldOut, Reports, is_loss
 from streamdocs.steering.rewards import Lost
+from streamdocs.steering.sealed import Consult, arms_of, lost_in, nothing_sealed, synthetic_in
 
 #: Where nobody decided by reports: windows between the last whose reports are known and the one that knows them.
 _LAG = 1

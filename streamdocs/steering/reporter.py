@@ -129,7 +129,7 @@ class Reporter:
     def _is_ours(self, window: int, places: Ints, stream: Ints) -> bool:
         """Whether these streams are at these places, of a window that was read."""
         try:
-            return window >= 0 and bool((self._mixture.plan(window).stream[places] == stream).all())
+            return window >= 0 and bool((self._mixture.streams(window)[places] == stream).all())
         except StoreError:  # it was not decided on
             return False
 

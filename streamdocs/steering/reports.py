@@ -92,7 +92,8 @@ class Reports:
             for _, packed in snapshot.scan("notes", self._key(window)):
                 times, losses = self._unpacked(window, packed) or self._empty()
                 newer = times > newest
-                newest[newer], found[newer] = times[newer], losses[newer]
+                np.copyto(newest, times, where=newer)
+                np.copyto(found, losses, where=newer[:, np.newaxis])
         return found if newest.any() else None
 
     def windows(self, first: int = 0) -> list[int]:

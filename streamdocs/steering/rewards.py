@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -47,8 +48,10 @@ class Lost(NamedTuple):
             stream: integer (window,), number of the stream at each place.
             arms: Numbers of the streams that are arms.
         """
-        known = ~np.isnan(losses).all(axis=1)
-        means = np.nanmean(losses[known], axis=1, dtype=np.float64)
+        heard = ~np.isnan(losses)
+        bins = np.ascontiguousarray(heard.T).sum(axis=0)  # which is far quicker than along rows this short
+        known = bins > 0
+        means = np.where(heard, losses, 0).sum(axis=1, dtype=np.float64)[known] / bins[known]
         streams = max([int(stream.max()), *arms]) + 1
         sums = np.bincount(stream[known], means, streams)
         counts, dealt = (np.bincount(each, minlength=streams) for each in (stream[known], stream))
@@ -111,7 +114,7 @@ class Rewards:
         if now["by"] == "loss":
             rewards = self._scaled(now, losses)
         elif now["by"] == "progress":
-            last = np.array([np.median(each) if each else np.nan for each in old])
+            last = np.array([median(each) if each else np.nan for each in old])
             with np.errstate(divide="ignore", invalid="ignore"):
                 came = np.log((read + self._window) / (before + self._window))
                 rewards = self._scaled(now, np.where(came > 0, (last - losses) / came, np.nan))
@@ -143,7 +146,7 @@ class Rewards:
         if not len(known):
             return values
         new = {"means": float(known.mean()), "sizes": float(np.abs(known).mean())}
-        mean, size = (float(np.median(now[name] or [value])) for name, value in new.items())
+        mean, size = (median(now[name] or [value]) for name, value in new.items())
         rewards: Floats = np.clip(0.5 + ((values - mean) / (4 * size) if size else 0 * values), 0, 1)
         now |= {name: [*now[name], value][-_MOST_VALUES:] for name, value in new.items()}
         return rewards
