@@ -43,14 +43,10 @@ class Bundles:
         """What is in bundles, by key; nothing of one that is gone."""
         found = {bundle: values for bundle in bundles if (values := self._lately.get(bundle)) is not None}
         missing = [bundle for bundle in bundles if bundle not in found]
-        for bundle, values in zip(missing, in_parallel(self._get, missing), strict=True):
+        for bundle, values in zip(missing, in_parallel(self.get, missing), strict=True):
             found[bundle] = values
             self.hold(bundle, table, values)
         return found
-
-    def get(self, bundle: bytes) -> _Values:
-        """What is in a bundle now, whatever is kept of it."""
-        return self._get(bundle)
 
     def hold(self, bundle: bytes, table: Table, values: _Values) -> None:
         """Keep what is in a bundle, in the place of what was read first where there is no room."""
@@ -71,7 +67,8 @@ class Bundles:
         """Delete bundles."""
         self._objects.delete(list(map(name_of, bundles)))
 
-    def _get(self, bundle: bytes) -> _Values:
+    def get(self, bundle: bytes) -> _Values:
+        """What is in a bundle now, whatever is kept of it."""
         name = name_of(bundle)
         if (data := self._objects.get(name)) is None:
             return {}
