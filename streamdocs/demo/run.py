@@ -20,9 +20,13 @@ import anyio  # noqa: F401  (what it starts needs these: say so early)
 import composer  # noqa: F401
 import yaml
 
+from streamdocs.config import RunFile
 from streamdocs.corpus import prepare_corpus
 from streamdocs.demo.report import report
 from streamdocs.errors import StreamdocsError
+from streamdocs.generations.heartbeat import find_writers
+from streamdocs.generations.progress import read_tallies
+from streamdocs.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +84,11 @@ def run_demo(out: Path, batches: int = BATCHES) -> dict[str, Any]:
     with demo.server(*serve) as server, demo.trainer() as trainer:
         demo.wait_for_batch(batches // 2 + 13, trainer)
         kill(trainer, server)
-    log.info("killed server and trainer (SIGKILL); starting both again")
-    with demo.server(*serve), demo.trainer() as trainer:
-        demo.wait_for_end(trainer)
+    log.info("killed server and trainer (SIGKILL); starting both again, the trainer once every stream is written")
+    with demo.server(*serve) as server:
+        demo.wait_for_generations(server)
+        with demo.trainer() as trainer:
+            demo.wait_for_end(trainer)
     return report(demo.out, time.monotonic() - started)
 
 
@@ -140,6 +146,15 @@ class Demo:
                 raise DemoError(f"training ended before batch {batch}: see {self.out / 'train.log'}")
             time.sleep(0.05)
 
+    def wait_for_generations(self, server: "subprocess.Popen[bytes]") -> None:
+        """Wait until each stream has its first generations: problems have none before there is a graph."""
+        file = RunFile.load(self.out / "run.yaml")
+        store = file.open_store()
+        scopes = Run.of(file, lambda: find_writers(file, store)).scopes
+        while not all(read_tallies(store, scope) for scope in scopes):
+            self.check(server)
+            time.sleep(0.1)
+
     def wait_for_end(self, trainer: "subprocess.Popen[bytes]") -> None:
         """Wait until training is over."""
         while trainer.poll() is None:
@@ -147,10 +162,10 @@ class Demo:
             time.sleep(0.1)
         self.check(trainer)
 
-    def check(self, trainer: "subprocess.Popen[bytes]") -> None:
-        """Raise if training failed or time is up."""
-        if trainer.poll() not in (None, 0):
-            raise DemoError(f"training failed with exit code {trainer.returncode}: see {self.out / 'train.log'}")
+    def check(self, process: "subprocess.Popen[bytes]") -> None:
+        """Raise if a process failed or time is up."""
+        if process.poll() not in (None, 0):
+            raise DemoError(f"a process failed with exit code {process.returncode}: see the logs in {self.out}")
         if time.monotonic() > self.deadline:
             raise DemoError(f"the demo takes too long: see the logs in {self.out}")
 
