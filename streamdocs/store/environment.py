@@ -5,8 +5,9 @@ import mmap
 import os
 import resource
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 # Where addresses are limited, the rest of the process needs some as well.
 _ADDRESS_SHARE = 4
 DATA_FILE = "data.mdb"
+# Seconds that a fork waits for other threads' transactions, and between two looks.
+_PATIENCE, _PAUSE_SECONDS = 60.0, 0.0005
 
 
 class Environment:
@@ -52,9 +55,22 @@ class Environment:
             self.tables = {table: self.environment.open_db(table.encode(), create=create) for table in tables}
             self.packs = Packs(self.environment.open_db(b"packs", create=create))
 
-    def close(self) -> None:
-        """Close what a fork took along."""
-        self.environment.close()
+    @contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[lmdb.Transaction]:
+        """One of LMDB's, over buffers where it only reads."""
+        begin = self.environment.begin
+        with _used(), begin(write=True) if write else begin(buffers=True) as transaction:
+            yield transaction
+
+    def check_readers(self) -> None:
+        """Free the slots of readers that were killed: they would keep freed pages from being used."""
+        with _used():
+            self.environment.reader_check()
+
+    def left_behind(self, *, used: bool) -> None:
+        """Close what a fork took along, unless a thread uses it that the child has not: that would never end."""
+        if not used:
+            self.environment.close()
         if self.lock:
             self.lock.close()
 
@@ -108,18 +124,54 @@ def _addresses() -> int:
 
 # LMDB must not be opened twice in a process, nor used across a fork: one environment a folder, closed in a new child.
 _opened: WeakValueDictionary[str, Environment] = WeakValueDictionary()
-_opening = threading.Lock()
+# Nobody opens or uses one while this process is forked: a child cannot close what a thread that it has not is using.
+_opening, _forking = threading.Lock(), threading.Lock()
+_held: list[threading.Lock] = []
+_users: list[int] = []  # of each use the thread
 
 
-def _close_inherited() -> None:
-    global _opening  # noqa: PLW0603
-    _opening = threading.Lock()  # a thread that is not here may hold the other one
-    for opened in _opened.values():
-        opened.close()
+@contextmanager
+def _used() -> Iterator[None]:
+    thread = threading.get_ident()
+    _users.append(thread)
+    while _forking.locked() and _users.count(thread) == 1:  # who has begun may go on
+        _users.remove(thread)
+        time.sleep(_PAUSE_SECONDS)
+        _users.append(thread)
+    try:
+        yield
+    finally:
+        _users.remove(thread)
+
+
+def _used_elsewhere() -> bool:
+    return bool({*_users} - {threading.get_ident()})
+
+
+def _before_fork() -> None:
+    until = time.monotonic() + _PATIENCE
+    _held[:] = [each for each in (_opening, _forking) if each.acquire(timeout=max(0.0, until - time.monotonic()))]
+    while _used_elsewhere() and time.monotonic() < until:
+        time.sleep(_PAUSE_SECONDS)
+    if _used_elsewhere():
+        log.warning("another thread has been using a store for %.0f s: a child that is forked now cannot", _PATIENCE)
+
+
+def _in_parent() -> None:
+    for lock in _held:
+        lock.release()
+
+
+def _in_child() -> None:
+    global _opening, _forking, _users
+    used, _users = _used_elsewhere(), []
+    _opening, _forking = threading.Lock(), threading.Lock()
+    for opened in [*_opened.values()]:
+        opened.left_behind(used=used)
     _opened.clear()
 
 
-os.register_at_fork(after_in_child=_close_inherited)
+os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
 
 
 def environment(folder: str, open_one: Callable[[], Environment]) -> Environment:

@@ -107,7 +107,7 @@ class LmdbStore:
     def read(self) -> Iterator[LmdbSnapshot]:
         """The store at this moment."""
         opened = self._open()
-        with self._errors(), opened.environment.begin(buffers=True) as transaction:
+        with self._errors(), opened.transaction() as transaction:
             yield LmdbSnapshot(transaction, opened.tables, opened.packs)
 
     @contextmanager
@@ -119,7 +119,7 @@ class LmdbStore:
                 f"store {self.location} is read-only here, and something is to be written: what it holds can be looked "
                 "at and read; to generate, seal or keep checkpoints, make it writable or copy it to where it is"
             )
-        with self._errors(), opened.writing(), opened.environment.begin(write=True) as transaction:
+        with self._errors(), opened.writing(), opened.transaction(write=True) as transaction:
             yield LmdbChange(transaction, opened.tables, opened.packs)
 
     def add(self, table: Table, entries: Mapping[bytes, bytes]) -> int:
@@ -156,9 +156,9 @@ class LmdbStore:
 
     def delete(self, table: Table, keys: Iterable[bytes]) -> int:
         """Delete these; how many there were."""
-        environment = self._open().environment
+        opened = self._open()
         with self.change() as change:
-            environment.reader_check()  # who was killed while it read would keep freed pages from being used
+            opened.check_readers()
             return change.delete(table, keys)
 
     def make_room(self, table: Table, key: bytes, damaged: bytes) -> None:
@@ -172,7 +172,7 @@ class LmdbStore:
     def size(self) -> int:
         """Bytes in use: pages that hold something. The file keeps freed pages and writes into them again."""
         opened = self._open()
-        with self._errors(), opened.environment.begin() as transaction:
+        with self._errors(), opened.transaction() as transaction:
             stats = [transaction.stat(table) for table in (*opened.tables.values(), opened.packs.database)]
             return sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
 
