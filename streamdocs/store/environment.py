@@ -6,8 +6,8 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -54,18 +54,6 @@ class Environment:
             create = not self.read_only
             self.tables = {table: self.environment.open_db(table.encode(), create=create) for table in tables}
             self.packs = Packs(self.environment.open_db(b"packs", create=create))
-
-    @contextmanager
-    def transaction(self, *, write: bool = False) -> Iterator[lmdb.Transaction]:
-        """One of LMDB's, over buffers where it only reads."""
-        begin = self.environment.begin
-        with _used(), begin(write=True) if write else begin(buffers=True) as transaction:
-            yield transaction
-
-    def check_readers(self) -> None:
-        """Free the slots of readers that were killed: they would keep freed pages from being used."""
-        with _used():
-            self.environment.reader_check()
 
     def left_behind(self, *, used: bool) -> None:
         """Close what a fork took along, unless a thread uses it that the child has not: that would never end."""
@@ -130,18 +118,22 @@ _held: list[threading.Lock] = []
 _users: list[int] = []  # of each use the thread
 
 
-@contextmanager
-def _used() -> Iterator[None]:
-    thread = threading.get_ident()
-    _users.append(thread)
-    while _forking.locked() and _users.count(thread) == 1:  # who has begun may go on
-        _users.remove(thread)
-        time.sleep(_PAUSE_SECONDS)
+class _Use:
+    """What a thread is in while it uses an environment. Not a function that yields: that takes as long as a read."""
+
+    def __enter__(self) -> None:
+        thread = threading.get_ident()
         _users.append(thread)
-    try:
-        yield
-    finally:
-        _users.remove(thread)
+        while _forking.locked() and _users.count(thread) == 1:  # who has begun may go on
+            _users.remove(thread)
+            time.sleep(_PAUSE_SECONDS)
+            _users.append(thread)
+
+    def __exit__(self, *exception: object) -> None:
+        _users.remove(threading.get_ident())
+
+
+IN_USE = _Use()
 
 
 def _used_elsewhere() -> bool:

@@ -13,7 +13,7 @@ import lmdb
 
 from streamdocs.errors import StoreError, StoreFullError
 from streamdocs.store.base import TABLES, Change, Changes, Table, Values, apply_to_notes
-from streamdocs.store.environment import DATA_FILE, Environment, environment
+from streamdocs.store.environment import DATA_FILE, IN_USE, Environment, environment
 from streamdocs.store.packs import Packs
 
 #: LMDB only reserves addresses for this; the file grows as it is used.
@@ -107,7 +107,7 @@ class LmdbStore:
     def read(self) -> Iterator[LmdbSnapshot]:
         """The store at this moment."""
         opened = self._open()
-        with self._errors(), opened.transaction() as transaction:
+        with self._errors(), IN_USE, opened.environment.begin(buffers=True) as transaction:
             yield LmdbSnapshot(transaction, opened.tables, opened.packs)
 
     @contextmanager
@@ -119,7 +119,7 @@ class LmdbStore:
                 f"store {self.location} is read-only here, and something is to be written: what it holds can be looked "
                 "at and read; to generate, seal or keep checkpoints, make it writable or copy it to where it is"
             )
-        with self._errors(), opened.writing(), opened.transaction(write=True) as transaction:
+        with self._errors(), opened.writing(), IN_USE, opened.environment.begin(write=True) as transaction:
             yield LmdbChange(transaction, opened.tables, opened.packs)
 
     def add(self, table: Table, entries: Mapping[bytes, bytes]) -> int:
@@ -156,9 +156,9 @@ class LmdbStore:
 
     def delete(self, table: Table, keys: Iterable[bytes]) -> int:
         """Delete these; how many there were."""
-        opened = self._open()
+        environment = self._open().environment
         with self.change() as change:
-            opened.check_readers()
+            environment.reader_check()  # who was killed while it read would keep freed pages from being used
             return change.delete(table, keys)
 
     def make_room(self, table: Table, key: bytes, damaged: bytes) -> None:
@@ -172,7 +172,7 @@ class LmdbStore:
     def size(self) -> int:
         """Bytes in use: pages that hold something. The file keeps freed pages and writes into them again."""
         opened = self._open()
-        with self._errors(), opened.transaction() as transaction:
+        with self._errors(), IN_USE, opened.environment.begin(buffers=True) as transaction:
             stats = [transaction.stat(table) for table in (*opened.tables.values(), opened.packs.database)]
             return sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
 
