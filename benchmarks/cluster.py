@@ -20,6 +20,7 @@ import yaml
 from processes import Beside
 from sidecar import writer
 
+from streamdocs._base.unfinished import write_whole
 from streamdocs.corpus import prepare_corpus
 
 RANKS_A_NODE, BATCH = 2, 2
@@ -94,7 +95,7 @@ class Node(NamedTuple):
         }
         if "://" in world.store:
             fields["cache"] = str(self.cache)
-        path.write_text(yaml.safe_dump(fields))
+        write_whole(path, yaml.safe_dump(fields).encode())  # others of the node may be reading it
         return path
 
     def be(self) -> None:
