@@ -50,7 +50,7 @@ def check(run_file: Path, plan: Plan, *, ask: bool = True, seconds: float = 0, d
     try:
         found.file = file = RunFile.load(run_file)
     except ConfigError as error:
-        found.findings.append(fault("run file", error))
+        found.findings.append(fault("run file", str(error).removeprefix("run file ")))
         return found
     found.findings.append(Finding("run file", "ok", f"{run_file}: every field is known and can be"))
     setup = check_setup(file, found.findings)
