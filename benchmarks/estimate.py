@@ -14,7 +14,6 @@ server, until all rounds are done, and beside it a loop that reads an epoch, as 
 import argparse
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from streaming import StreamingDataLoader
 
 from streamdocs import RunFile, StreamingMegadocDataset
 from streamdocs.checks.check import check
-from streamdocs.checks.estimate import Estimate, Plan
+from streamdocs.checks.estimate import Estimate, Pace
 from streamdocs.demo.run import RUN, STREAMS, TOKENS_PER_SECOND, prepare
 from streamdocs.generations.progress import read_tallies, total
 
@@ -49,15 +48,7 @@ def serve(run_file: Path, log: Path) -> dict[str, Any]:
     """Write until all rounds are done; what the server says at its end."""
     command = [sys.executable, "-m", "streamdocs_server", str(run_file)]
     with log.open("w") as stderr:
-        done = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            timeout=DEADLINE,
-            check=True,
-            env=dict(os.environ),
-        )
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=DEADLINE, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -131,7 +122,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary) / "run"
         run_file = make(folder, arguments.tokens_per_second)
-        checked = check(run_file, Plan(train_tokens_per_second=arguments.read), seconds=arguments.speed)
+        checked = check(run_file, Pace(train_tokens_per_second=arguments.read), seconds=arguments.speed)
         assert checked.estimate, checked.findings
         expected = said(checked.estimate)
         found = real(run_file, arguments.read, checked.estimate.sequences, folder)

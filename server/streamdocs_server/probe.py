@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 
-from streamdocs.checks.probed import Asked, Probe, Written
-from streamdocs.checks.sampled import sample
+from streamdocs.checks.lengths import lengths_of
+from streamdocs.checks.probed import Asked, Measured, Probe
 from streamdocs.config import RunFile
 from streamdocs.errors import EngineError
 from streamdocs.recipes.keys import Writers
@@ -166,14 +166,14 @@ async def _ask_each(found: Probe, lanes: Sequence[Lane], desk: Desk, deadline: f
     return found
 
 
-def _written(lanes: Sequence[Lane], store: Store) -> dict[str, Written]:
+def _written(lanes: Sequence[Lane], store: Store) -> dict[str, Measured]:
     """What was written of each lane, and what an item of it takes in a store.
 
     What steps gave, and notes, is dealt to those that have steps, by what they asked for.
     """
     with store.read() as snapshot:
         sizes = {table: sum(len(key) + len(value) for key, value in snapshot.scan(table, b"")) for table in TABLES}
-    samples = {lane.name: sample(store, lane.scope) for lane in lanes}
+    samples = {lane.name: lengths_of(store, lane.scope) for lane in lanes}
     counts = {lane.name: lane.resolver.statistics for lane in lanes if isinstance(lane.resolver.statistics, _Counts)}
     beside = float(sizes["texts"] + sizes["notes"] + sizes["blocks"])
     for lane in lanes:
@@ -186,7 +186,7 @@ def _written(lanes: Sequence[Lane], store: Store) -> dict[str, Written]:
     for name, counted in counts.items():
         more = each * counted.item_tokens / counted.items if name in stepped and counted.items else 0.0
         size = (samples[name].bytes + more) * overhead
-        found[name] = Written(counted.items, counted.item_tokens, size, samples[name])
+        found[name] = Measured(counted.items, counted.item_tokens, size, samples[name])
     return found
 
 

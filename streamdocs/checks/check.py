@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streamdocs.checks.estimate import Estimate, Plan, of_expected
+from streamdocs.checks.estimate import Estimate, Pace, of_expected
 from streamdocs.checks.expected import Expected, expected
 from streamdocs.checks.findings import Finding, fault
 from streamdocs.checks.needs import check_needs
@@ -36,12 +36,12 @@ class Checked:
     probe: Probe = field(default_factory=Probe)
 
 
-def check(run_file: Path, plan: Plan, *, ask: bool = True, seconds: float = 0, deadline: float = 30) -> Checked:
+def check(run_file: Path, pace: Pace, *, ask: bool = True, seconds: float = 0, deadline: float = 30) -> Checked:
     """Check all that can be known of a run without generating for it.
 
     Args:
         run_file: Says what it is.
-        plan: How it is to go.
+        pace: How it is to go.
         ask: Whether those who write are asked for something.
         seconds: How long their speed is measured.
         deadline: Seconds that each has to be there, and to answer.
@@ -60,7 +60,7 @@ def check(run_file: Path, plan: Plan, *, ask: bool = True, seconds: float = 0, d
     if ask:
         found.probe = _ask(run_file, setup.store, found.findings, seconds, deadline)
     found.expected = expected(run, setup.store if setup.known else None, found.probe)
-    found.estimate = of_expected(file, run, found.expected, found.probe.tokens_per_second, plan)
+    found.estimate = of_expected(file, run, found.expected, found.probe.tokens_per_second, pace)
     if found.estimate.stuck:
         found.findings.append(Finding("windows", "fault", f"training would wait for ever: {found.estimate.stuck}"))
     found.findings += check_needs(run, setup.store, file.store, file.cache, found.estimate)

@@ -37,7 +37,7 @@ class ExpectedShelf:
 
     def all_lengths(self, documents: Ints, rounds: Ints) -> npt.NDArray[np.uint32]:
         """uint32 (items, generations of a round): tokens of each generation."""
-        return self._expected.lengths(documents).astype(np.uint32)
+        return self._expected.generation_tokens(documents).astype(np.uint32)
 
     def all_checksums(self, units: Units) -> npt.NDArray[np.uint64]:
         """uint64 (generations,): nothing, as nothing was written."""

@@ -24,7 +24,7 @@ _ROWS = 12
 
 
 @dataclass(frozen=True)
-class Plan:
+class Pace:
     """How a run is to go.
 
     Args:
@@ -135,26 +135,26 @@ class Estimate:
         return {**fields, **totals, "streams": streams, "over_time": self.over_time()}
 
 
-def estimate(file: RunFile, run: Run, store: Store | None, probe: Probe, plan: Plan) -> Estimate:
+def estimate(file: RunFile, run: Run, store: Store | None, probe: Probe, pace: Pace) -> Estimate:
     """An estimate of a run from its beginning on, over what its store has.
 
     Args:
         file, run: The run.
         store: Where what exists of it is; None for nothing.
         probe: What was measured of those who write.
-        plan: How the run is to go.
+        pace: How the run is to go.
     """
-    return of_expected(file, run, expected(run, store, probe), probe.tokens_per_second, plan)
+    return of_expected(file, run, expected(run, store, probe), probe.tokens_per_second, pace)
 
 
-def of_expected(file: RunFile, run: Run, known: Mapping[str, Expected], measured: float, plan: Plan) -> Estimate:
+def of_expected(file: RunFile, run: Run, known: Mapping[str, Expected], measured: float, pace: Pace) -> Estimate:
     """The same, of generations that are expected; ``measured``: completion tokens a second, 0 for none."""
-    sequences = max(ceil(plan.epochs * (file.mix.epoch_size or run.epoch_sequences)), 1)
+    sequences = max(ceil(pace.epochs * (file.mix.epoch_size or run.epoch_sequences)), 1)
     coarse, known = _coarse(file, run, known, sequences)
     windows = ceil(sequences / coarse.mixture.window)
     whole = Simulation(coarse, known, math.inf).course(windows, math.inf)
-    speed = plan.tokens_per_second or measured or None
-    rate = plan.train_tokens_per_second and plan.train_tokens_per_second / run.mixture.max_seq_len
+    speed = pace.tokens_per_second or measured or None
+    rate = pace.train_tokens_per_second and pace.train_tokens_per_second / run.mixture.max_seq_len
     course = None
     if speed:
         course = Simulation(coarse, known, speed, file.server.max_lead).course(windows, rate or math.inf)
@@ -167,7 +167,7 @@ def of_expected(file: RunFile, run: Run, known: Mapping[str, Expected], measured
         sequences=sequences,
         windows=ceil(sequences / run.mixture.window),
         hours=hours,
-        gpu_hours=None if hours is None else hours * plan.gpus,
+        gpu_hours=None if hours is None else hours * pace.gpus,
         train_hours=sequences / rate / 3600 if rate else None,
         wait_hours=float(course.waited.sum()) / 3600 if course and rate else None,
         begins=float(course.ready[0]) if course and len(course.ready) else None,
@@ -240,17 +240,17 @@ def scaled(run: Run, known: Mapping[str, Expected]) -> dict[str, Expected]:
         each = known[scope.stream]
         factor = scope.recipe.round_size / each.scope.recipe.round_size
         lengths = replace(
-            each.sample,
-            each=each.sample.each * factor,
-            slope=each.sample.slope * factor,
-            generations=round(each.sample.generations * factor),
+            each.lengths,
+            each=each.lengths.each * factor,
+            slope=each.lengths.slope * factor,
+            generations=round(each.lengths.generations * factor),
         )
         found[scope.stream] = replace(
             each,
             scope=scope,
             items=scope.generation_order.total_items if scope.is_read else each.items,
             resolved=0,
-            sample=lengths,
+            lengths=lengths,
             completion_tokens=each.completion_tokens * factor,
             bytes=each.bytes * factor,
         )
@@ -261,7 +261,7 @@ def what_if(
     file: RunFile,
     who: Writers | None,
     known: Mapping[str, Expected],
-    plan: Plan,
+    pace: Pace,
     speeds: list[float],
     generations: list[int],
 ) -> list[dict[str, Any]]:
@@ -272,7 +272,7 @@ def what_if(
         run = Run.of(other, who)
         expects = scaled(run, known)
         for speed in speeds:
-            found = of_expected(other, run, expects, 0, replace(plan, tokens_per_second=speed))
+            found = of_expected(other, run, expects, 0, replace(pace, tokens_per_second=speed))
             rows.append(
                 {
                     "generations": count,

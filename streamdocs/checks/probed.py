@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from streamdocs.checks.sampled import Sample
+from streamdocs.checks.lengths import Lengths
 from streamdocs.errors import EngineError
 
 #: Seconds that it takes beside asking: to start, and to stop.
@@ -34,20 +34,20 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Written:
+class Measured:
     """What was written of one scope while the speed was measured.
 
     Args:
         items: (document, round) items that were written, whether their blocks were resolved or not.
         completion_tokens: That the engine says it wrote for these, rejected texts and steps included.
         bytes: That an item takes in a store, with all that goes with it.
-        sample: Of what was resolved.
+        lengths: Of what was resolved.
     """
 
     items: int
     completion_tokens: int
     bytes: float
-    sample: Sample
+    lengths: Lengths
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Probe:
     faults: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
-    written: dict[str, Written] = field(default_factory=dict)
+    written: dict[str, Measured] = field(default_factory=dict)
     tokens_per_second: float = 0.0
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from streamdocs.export.formats import FORMATS
-from streamdocs.export.job import Note
+from streamdocs.export.job import Exported
 from streamdocs.export.rows import Rows
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.run import Run
@@ -43,15 +43,15 @@ class Licences(NamedTuple):
     models: str = ""
 
 
-def make_card(rows: Rows, note: Note, licences: Licences) -> str:
+def make_card(rows: Rows, exported: Exported, licences: Licences) -> str:
     """The card of an export."""
-    run, counts = rows.dataset.run, note.counts
-    generated = note.identity["what"] == "generated"
+    run, counts = rows.dataset.run, exported.counts
+    generated = exported.identity["what"] == "generated"
     what = "Generations" if generated else "Sequences as they were read in training"
     parts = [
-        f"---\n{_front(note, licences)}---\n\n# {what}\n",
+        f"---\n{_front(exported, licences)}---\n\n# {what}\n",
         f"{counts['rows']:,} {rows.unit}, {counts['tokens']:,} tokens of {run.corpus.index['tokenizer']['name']}, "
-        f"exported by streamdocs {version('streamdocs')}." + _which(note) + "\n",
+        f"exported by streamdocs {version('streamdocs')}." + _which(exported) + "\n",
         "## Counts\n",
         _table(("", ""), ((name, f"{count:,}") for name, count in sorted(counts.items()))),
         "## Recipes\n",
@@ -68,24 +68,24 @@ def make_card(rows: Rows, note: Note, licences: Licences) -> str:
     return "\n".join(parts)
 
 
-def _front(note: Note, licences: Licences) -> str:
-    rows = note.counts["rows"]
+def _front(exported: Exported, licences: Licences) -> str:
+    rows = exported.counts["rows"]
     sizes = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
     found: dict[str, Any] = {
         "license": licences.dataset or "unknown",
         "task_categories": ["text-generation"],
-        "tags": ["streamdocs", *(["synthetic"] if note.identity["what"] == "generated" else [])],
+        "tags": ["streamdocs", *(["synthetic"] if exported.identity["what"] == "generated" else [])],
         "size_categories": [next((name for most, name in sizes if rows < most), "n>1M")],
     }
-    if data := FORMATS[note.format].data:
+    if data := FORMATS[exported.format].data:
         found["configs"] = [{"config_name": "default", "data_files": [{"split": "train", "path": data}]}]
     return yaml.safe_dump(found, sort_keys=False)
 
 
-def _which(note: Note) -> str:
-    if positions := note.identity.get("positions"):
+def _which(exported: Exported) -> str:
+    if positions := exported.identity.get("positions"):
         return f" These are positions {positions[0]:,} to {positions[1] - 1:,} of the run."
-    items = ", ".join(f"{count:,} of {stream}" for stream, count in note.identity["resolved"].items())
+    items = ", ".join(f"{count:,} of {stream}" for stream, count in exported.identity["resolved"].items())
     return f" These are what was accepted of the first {items} (document, round) items."
 
 

@@ -1,4 +1,4 @@
-"""Formats: how the rows of a part become files, and what is left to do once all parts are there."""
+"""Formats: how the rows of a slice become files, and what is left to do once all slices are there."""
 
 import json
 import warnings
@@ -24,18 +24,18 @@ class Format(ABC):
 
     @abstractmethod
     def write(self, out: Path, number: int, table: pa.Table) -> None:
-        """Write a part, which appears when it is complete; what was there of it is replaced.
+        """Write a slice, which appears when it is complete; what was there of it is replaced.
 
         Raises:
             OSError: It cannot be written.
         """
 
-    def finish(self, out: Path, parts: int, schema: pa.Schema) -> None:  # noqa: B027  (most have nothing to do)
-        """Make one dataset of all parts, where they are none yet; may be done again."""
+    def finish(self, out: Path, slices: int, schema: pa.Schema) -> None:  # noqa: B027  (most have nothing to do)
+        """Make one dataset of all slices, where they are none yet; may be done again."""
 
 
 class Parquet(Format):
-    """A file of Parquet a part. ``name``: How they are called; that of a split is what the Hugging Face Hub knows."""
+    """A file of Parquet a slice. ``name``: How they are called; that of a split is what the Hugging Face Hub knows."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -47,7 +47,7 @@ class Parquet(Format):
 
 
 class JsonLines(Format):
-    """A file of JSON lines a part."""
+    """A file of JSON lines a slice."""
 
     data = "data/part-*.jsonl"
 
@@ -64,7 +64,7 @@ def _rows_file(out: Path, name: str) -> AbstractContextManager[IO[bytes]]:
 
 
 class Mds(Format):
-    """Shards that ``streaming.StreamingDataset`` reads: a folder a part, and one index over all."""
+    """Shards that ``streaming.StreamingDataset`` reads: a folder a slice, and one index over all."""
 
     def write(self, out: Path, number: int, table: pa.Table) -> None:
         from streaming import MDSWriter  # noqa: PLC0415  (takes seconds)
@@ -78,7 +78,7 @@ class Mds(Format):
             for tokens, row in zip(ids, rest, strict=True):
                 writer.write({**row, "input_ids": tokens.values.to_numpy()})
 
-    def finish(self, out: Path, parts: int, schema: pa.Schema) -> None:
+    def finish(self, out: Path, slices: int, schema: pa.Schema) -> None:
         from streaming.base.util import merge_index  # noqa: PLC0415
 
         merge_index(str(out), keep_local=True)
@@ -101,8 +101,8 @@ class Megatron(Format):
             for ids in table["input_ids"].combine_chunks():
                 builder.add_document(ids.values.to_numpy(), [len(ids)])
 
-    def finish(self, out: Path, parts: int, schema: pa.Schema) -> None:
-        folders = [out / f"{number:05d}" for number in range(parts)]
+    def finish(self, out: Path, slices: int, schema: pa.Schema) -> None:
+        folders = [out / f"{number:05d}" for number in range(slices)]
         if all(folder.exists() for folder in folders):  # otherwise they were put together before
             with new_folder(out / "whole", replace=True) as folder, _tokens_file(folder, schema) as builder:
                 for each in folders:

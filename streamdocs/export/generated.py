@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
-from streamdocs.export.rows import Part, told_walk
+from streamdocs.export.rows import Slice, told_walk
 from streamdocs.generations.encoding import TokenRecord, decode_text, decode_tokens
 from streamdocs.generations.progress import read_watermark
 from streamdocs.generations.records import token_key
@@ -17,7 +17,7 @@ from streamdocs.schedule.rounds import BLOCK
 from streamdocs.store import Snapshot
 from streamdocs.streams import GenerationScope
 
-#: Items of a part: some megabytes.
+#: Items of a slice: some megabytes.
 _ITEMS = 256 * BLOCK
 
 
@@ -73,22 +73,22 @@ class GeneratedRows:
             "sources": sources,
         }
 
-    def parts(self) -> list[Part]:
+    def slices(self) -> list[Slice]:
         """Items that are written together, stream by stream."""
         found = [
             (range(first, min(first + _ITEMS, items)), name)
             for name, items in self._resolved.items()
             for first in range(0, items, _ITEMS)
         ]
-        return [Part(number, *each) for number, each in enumerate(found)]
+        return [Slice(number, *each) for number, each in enumerate(found)]
 
-    def table(self, part: Part) -> pa.Table:
+    def table(self, these: Slice) -> pa.Table:
         """The generations of some items; none of those that retired."""
-        scope = self._scopes[part.stream]
+        scope = self._scopes[these.stream]
         with self._store.read() as snapshot:
             rows = [
                 row
-                for document, round in _items(scope, part.rows)
+                for document, round in _items(scope, these.rows)
                 for row in self._of(snapshot, scope, document, round)
             ]
         return pa.Table.from_pylist(rows, self.schema)
@@ -127,7 +127,7 @@ class GeneratedRows:
         return scope.corpus.tokenizer.encode_batch([text])[0] if found is None else found.copy()
 
     def count(self, table: pa.Table) -> dict[str, int]:
-        """What a part holds, for the card."""
+        """What a slice holds, for the card."""
         counts = {"rows": table.num_rows, "tokens": len(table["input_ids"].combine_chunks().flatten())}
         for stream, style, writer in zip(
             *(table[name].to_pylist() for name in ("stream", "style", "writer")), strict=True

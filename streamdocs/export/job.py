@@ -1,4 +1,4 @@
-"""An export: parts written one after another, and a note of those that are there, so that it goes on when run again."""
+"""An export: slices, written one after another, and a record of those that are there, by which it goes on."""
 
 import json
 import logging
@@ -17,29 +17,29 @@ from streamdocs.export.rows import Rows
 
 log = logging.getLogger(__name__)
 
-#: In the folder of an export: what it is of, and which parts are there.
-NOTE = "export.json"
+#: In the folder of an export: what it is of, and which slices are there.
+RECORD = "export.json"
 CARD = "README.md"
 
 
 @dataclass(frozen=True)
-class Note:
+class Exported:
     """What is known of an export.
 
     Args:
         format: Its name.
         identity: Of its rows.
-        parts: What each part that is there holds, by its number.
+        slices: What each slice that is there holds, by its number.
         complete: Whether all of them are there.
     """
 
     format: str
     identity: dict[str, Any]
-    parts: dict[int, dict[str, int]]
+    slices: dict[int, dict[str, int]]
     complete: bool = False
 
     @classmethod
-    def read(cls, out: Path) -> "Note | None":
+    def read(cls, out: Path) -> "Exported | None":
         """That of a folder; None where nothing is in it.
 
         Raises:
@@ -48,25 +48,25 @@ class Note:
         if not out.exists() or (out.is_dir() and not any(out.iterdir())):
             return None
         try:
-            return _NOTE.validate_json((out / NOTE).read_bytes())
+            return _EXPORTED.validate_json((out / RECORD).read_bytes())
         except (OSError, ValidationError) as error:
             raise ConfigError(f"{out} is not empty, and no export of streamdocs: pick another folder") from error
 
     def save(self, out: Path) -> None:
         """Write it into a folder."""
-        write_whole(out / NOTE, _NOTE.dump_json(self, indent=1))
+        write_whole(out / RECORD, _EXPORTED.dump_json(self, indent=1))
 
     @property
     def counts(self) -> Counter[str]:
-        """What all parts hold together."""
-        return sum(map(Counter, self.parts.values()), Counter[str]())
+        """What all slices hold together."""
+        return sum(map(Counter, self.slices.values()), Counter[str]())
 
 
-_NOTE = TypeAdapter(Note)
+_EXPORTED = TypeAdapter(Exported)
 
 
-def export(rows: Rows, format: str, out: Path, card: Callable[[Note], str]) -> Note:
-    """Write rows into a folder, those parts that are not there yet.
+def export(rows: Rows, format: str, out: Path, card: Callable[[Exported], str]) -> Exported:
+    """Write rows into a folder, those slices that are not there yet.
 
     Args:
         rows: What is exported.
@@ -81,30 +81,30 @@ def export(rows: Rows, format: str, out: Path, card: Callable[[Note], str]) -> N
     if format not in FORMATS:
         raise ConfigError(f"--to {format}: it is one of {', '.join(FORMATS)}")
     identity = json.loads(json.dumps(rows.identity))
-    note = Note.read(out) or Note(format, identity, {})
-    if (note.format, note.identity) != (format, identity):
+    known = Exported.read(out) or Exported(format, identity, {})
+    if (known.format, known.identity) != (format, identity):
         mine = {"format": format, **identity}
-        other = [name for name, value in {"format": note.format, **note.identity}.items() if mine.get(name) != value]
+        other = [name for name, value in {"format": known.format, **known.identity}.items() if mine.get(name) != value]
         raise ConfigError(
             f"{out} holds another export, of another {', '.join(other) or 'kind'}: pick another folder, or delete it"
         )
-    made, parts = FORMATS[format], rows.parts()
+    made, slices = FORMATS[format], rows.slices()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        note.save(out)
-        for part in parts:
-            if part.number in note.parts:
+        known.save(out)
+        for these in slices:
+            if these.number in known.slices:
                 continue
-            table = rows.table(part)
-            made.write(out, part.number, table)
-            note.parts[part.number] = rows.count(table)
-            note.save(out)
-            log.info("%s: part %d of %d, %s %s", out, part.number + 1, len(parts), f"{table.num_rows:,}", rows.unit)
-        if not note.complete:
-            made.finish(out, len(parts), rows.schema)
-            write_whole(out / CARD, card(note).encode())
-            note = Note(note.format, note.identity, note.parts, complete=True)
-            note.save(out)
+            table = rows.table(these)
+            made.write(out, these.number, table)
+            known.slices[these.number] = rows.count(table)
+            known.save(out)
+            log.info("%s: slice %d of %d, %s %s", out, these.number + 1, len(slices), f"{table.num_rows:,}", rows.unit)
+        if not known.complete:
+            made.finish(out, len(slices), rows.schema)
+            write_whole(out / CARD, card(known).encode())
+            known = Exported(known.format, known.identity, known.slices, complete=True)
+            known.save(out)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written ({error}): free some space, or pick another folder") from error
-    return note
+    return known

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamdocs.dataset import StreamingMegadocDataset
-from streamdocs.export.rows import Part, told_walk
+from streamdocs.export.rows import Slice, told_walk
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.reading.assembly import Assembler, Segment, with_steps
 
@@ -53,21 +53,21 @@ class ReadRows:
             "sealed": {name: ledger.manifest(last).after.history.hex() for name, ledger in ledgers.items()},
         }
 
-    def parts(self) -> list[Part]:
+    def slices(self) -> list[Slice]:
         """Positions that are read together, in order."""
         size = max(_MOST_TOKENS // self.dataset.run.mixture.max_seq_len, 1)
         return [
-            Part(number, range(first, min(first + size, self.positions.stop)))
+            Slice(number, range(first, min(first + size, self.positions.stop)))
             for number, first in enumerate(range(self.positions.start, self.positions.stop, size))
         ]
 
-    def table(self, part: Part) -> pa.Table:
-        """The rows of a part.
+    def table(self, these: Slice) -> pa.Table:
+        """The rows of a slice.
 
         Raises:
             MissingGenerationError: A generation that was read is gone.
         """
-        found = self._assembler.read(part.rows)
+        found = self._assembler.read(these.rows)
         decode, names = self.dataset.corpus.tokenizer.decode, self.dataset.streams
         columns = {
             "position": found.position,
@@ -75,7 +75,7 @@ class ReadRows:
             "synthetic": found.synthetic,
             "input_ids": pa.array(list(found.tokens), self.schema.field("input_ids").type),
             "text": [decode(tokens) for tokens in found.tokens],
-            "segments": [self._segments(position) for position in part.rows],
+            "segments": [self._segments(position) for position in these.rows],
         }
         return pa.table(columns, self.schema)
 
@@ -95,7 +95,7 @@ class ReadRows:
         }
 
     def count(self, table: pa.Table) -> dict[str, int]:
-        """What a part holds, for the card."""
+        """What a slice holds, for the card."""
         names, counts = np.unique(table["stream"].to_pylist(), return_counts=True)
         streams = {
             f"sequences of {name}": int(count) for name, count in zip(names.tolist(), counts.tolist(), strict=True)

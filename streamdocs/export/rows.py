@@ -9,10 +9,10 @@ from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.reading.assembly import WalkSegment
 
 
-class Part(NamedTuple):
+class Slice(NamedTuple):
     """Rows that are written together.
 
-    number: Of the part. rows: Positions, or items in the order of generation. stream: Whose items they are.
+    number: Of the slice. rows: Positions, or items in the order of generation. stream: Whose items they are.
     """
 
     number: int
@@ -32,14 +32,14 @@ class Rows(Protocol):
     identity: dict[str, Any]
     unit: str
 
-    def parts(self) -> list[Part]:
-        """All parts, in order."""
+    def slices(self) -> list[Slice]:
+        """All slices, in order."""
 
-    def table(self, part: Part) -> pa.Table:
-        """The rows of a part; the same ones each time."""
+    def table(self, these: Slice) -> pa.Table:
+        """The rows of a slice; the same ones each time."""
 
     def count(self, table: pa.Table) -> dict[str, int]:
-        """What a part holds, by name: ``rows``, ``tokens`` and more."""
+        """What a slice holds, by name: ``rows``, ``tokens`` and more."""
 
 
 def told_walk(walk: WalkSegment | None) -> str | None:

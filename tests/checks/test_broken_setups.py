@@ -17,7 +17,7 @@ from conftest import STITCH, generate, make_corpus, make_run, make_texts, read_o
 from streamdocs.checks import check as checks
 from streamdocs.checks import needs
 from streamdocs.checks.check import check
-from streamdocs.checks.estimate import Plan
+from streamdocs.checks.estimate import Pace
 from streamdocs.checks.findings import worst
 from streamdocs.config import RunFile
 from streamdocs.generations.heartbeat import register_generator, register_scope
@@ -88,13 +88,13 @@ def run_file(folder: Path, where, **fields) -> Path:
 
 
 def faults(path: Path, *, ask=False, deadline=2.0) -> list[str]:
-    found = check(path, Plan(), ask=ask, deadline=deadline).findings
+    found = check(path, Pace(), ask=ask, deadline=deadline).findings
     assert all("\n" not in each.said for each in found)
     return [f"{each.what}: {each.said}" for each in found if each.level == "fault"]
 
 
 def test_one_that_can_go(small_corpus, tmp_path, probed_here):
-    found = check(run_file(tmp_path, small_corpus), Plan())
+    found = check(run_file(tmp_path, small_corpus), Pace())
     assert worst(found.findings) == "ok" and found.estimate
     assert [each.what for each in found.findings if each.what.startswith("prompt of")] == ["prompt of synthetic"]
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]  # nothing is left
@@ -190,7 +190,7 @@ def test_a_store_that_is_damaged_or_of_others(small_corpus, tmp_path, probed_her
     generate(written, store, 1)
     register_scope(store, written.stream().scope)
     other = run_file(tmp_path, small_corpus, generator={"model": "template", "revision": "1"})
-    warnings = [each.said for each in check(other, Plan(), ask=False).findings if each.level == "warning"]
+    warnings = [each.said for each in check(other, Pace(), ask=False).findings if each.level == "warning"]
     assert any("generations of another run" in each and "shuffle_seed: 3" in each for each in warnings)
 
 
@@ -202,7 +202,7 @@ def test_no_room(small_corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(needs, "_available", lambda: 1 << 20)
     (found,) = faults(path)
     assert found.startswith("disk: ") and "free some" in found
-    assert any("larger machine" in each.said for each in check(path, Plan(), ask=False).findings)
+    assert any("larger machine" in each.said for each in check(path, Pace(), ask=False).findings)
 
 
 def test_writers_that_do_not_write(small_corpus, tmp_path, probed_here, monkeypatch):
@@ -228,10 +228,10 @@ def test_writers_that_do_not_write(small_corpus, tmp_path, probed_here, monkeypa
 def test_a_server_that_would_be_started_is_not(small_corpus, tmp_path, probed_here):
     path = run_file(tmp_path, small_corpus, generator={"engine": "sglang", "model_path": "Qwen/Qwen3-8B"})
     assert faults(path, ask=True) == []
-    (said,) = [each.said for each in check(path, Plan()).findings if each.what == "generator"]
+    (said,) = [each.said for each in check(path, Pace()).findings if each.what == "generator"]
     assert "not asked" in said
 
 
 def test_an_epoch_that_is_one_window(small_corpus, tmp_path):
-    found = check(run_file(tmp_path, small_corpus, mix={"max_seq_len": 64, "window": 4096}), Plan(), ask=False)
+    found = check(run_file(tmp_path, small_corpus, mix={"max_seq_len": 64, "window": 4096}), Pace(), ask=False)
     assert any("lower mix.window" in each.said for each in found.findings if each.level == "warning")

@@ -11,7 +11,7 @@ from conftest import TEMPLATE, generate, make_run, write_run_file
 from streamdocs import Rephrase, RunFile, Stitch, StreamingMegadocDataset
 from streamdocs.checks.check import check
 from streamdocs.checks.course import Simulation
-from streamdocs.checks.estimate import Plan, estimate, with_generations
+from streamdocs.checks.estimate import Pace, estimate, with_generations
 from streamdocs.checks.expected import expected
 from streamdocs.checks.probed import Probe, probe
 from streamdocs.commands.checking.report import check_run
@@ -44,7 +44,7 @@ def begun(large_corpus, tmp_path_factory):
 
 def test_what_is_written_and_read_is_as_was_estimated(begun, tmp_path):
     path, run = begun
-    found = check(path, Plan(), ask=False).estimate
+    found = check(path, Pace(), ask=False).estimate
     assert found and found.streams["synthetic"].known == "stored" and found.hours is None
     copy = LmdbStore(tmp_path / "store")
     generate(run, copy)
@@ -64,9 +64,9 @@ def test_what_is_written_and_read_is_as_was_estimated(begun, tmp_path):
 def test_lengths_follow_documents(begun, large_corpus):
     path, run = begun
     each = expected(run, LmdbStore(path.parent / "store"), Probe())["synthetic"]
-    assert each.resolved == 400 and each.sample.slope > 0
+    assert each.resolved == 400 and each.lengths.slope > 0
     scope = run.stream().scope
-    lengths = each.lengths(scope.sources.numbers)
+    lengths = each.generation_tokens(scope.sources.numbers)
     assert lengths.shape == (1000, 1) and lengths.min() >= 1
     assert lengths.sum() == pytest.approx(1000 * each.tokens, rel=0.01)
 
@@ -103,7 +103,7 @@ def test_all_that_exists_is_read_as_a_run_reads_it(small_corpus, store, tmp_path
 
     dataset = make_dataset(small_corpus, store, recipe=recipe)
     file = RunFile.load(write_run_file(tmp_path / "run.yaml", dataset))
-    found = estimate(file, dataset.run, store, Probe(), Plan(epochs=2))
+    found = estimate(file, dataset.run, store, Probe(), Pace(epochs=2))
     assert found.streams["synthetic"].left == 0 and found.windows == math.ceil(2 * dataset.epoch_size / 32)
     assert found.streams["synthetic"].reads == pytest.approx(dataset.mixed_until(found.windows * 32)["reuse"], rel=0.05)
 
@@ -112,9 +112,9 @@ def test_windows_that_are_many_are_worked_out_in_larger_ones(begun, monkeypatch)
     from streamdocs.checks import estimate as estimates
 
     path, _ = begun
-    fine = check(path, Plan(), ask=False).estimate
+    fine = check(path, Pace(), ask=False).estimate
     monkeypatch.setattr(estimates, "_MOST_WINDOWS", 5)
-    coarse = check(path, Plan(tokens_per_second=1e6), ask=False).estimate
+    coarse = check(path, Pace(tokens_per_second=1e6), ask=False).estimate
     assert len(coarse.course.ready) <= 5 < fine.windows == coarse.windows
     assert coarse.streams["synthetic"].reads == pytest.approx(fine.streams["synthetic"].reads, rel=NEAR)
 
@@ -127,7 +127,7 @@ def test_the_probe_in_a_process_of_its_own(begun, tmp_path):
     found = probe(tmp_path / "run.yaml", 1, 30)
     written = found.written["synthetic"]
     assert found.models == {"": "template 1"} and found.tokens_per_second > 0 and not found.faults
-    assert written.items >= written.sample.items > 0 and written.completion_tokens > 0 and written.bytes > 0
+    assert written.items >= written.lengths.items > 0 and written.completion_tokens > 0 and written.bytes > 0
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
     (tmp_path / "run.yaml").write_text("corpus: 1")
     with pytest.raises(EngineError, match="corpus"):
@@ -136,10 +136,10 @@ def test_the_probe_in_a_process_of_its_own(begun, tmp_path):
 
 def test_what_is_told(begun, tmp_path, capsys):
     path, _ = begun
-    plan = Plan(tokens_per_second=4e3, train_tokens_per_second=2e4, gpus=2)
+    pace = Pace(tokens_per_second=4e3, train_tokens_per_second=2e4, gpus=2)
     options = {"ask": False, "seconds": 0, "deadline": 5}
     plot = tmp_path / "check.png"
-    assert check_run(path, plan, **options, what_if=True, plot=plot, as_json=True)
+    assert check_run(path, pace, **options, what_if=True, plot=plot, as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert plot.stat().st_size > 10_000
     assert told["level"] == "ok" and told["estimate"]["gpu_hours"] == 2 * told["estimate"]["hours"] > 0
@@ -147,14 +147,14 @@ def test_what_is_told(begun, tmp_path, capsys):
     of_four = [row for row in told["what_if"] if row["generations"] == 4]
     assert [row["hours"] for row in of_four] == sorted((row["hours"] for row in of_four), reverse=True)
     assert of_four[2]["hours"] == pytest.approx(told["estimate"]["hours"] / 0.9, rel=0.02)  # a tenth exists already
-    assert check_run(path, plan, **options, what_if=True, plot=None, as_json=False)
+    assert check_run(path, pace, **options, what_if=True, plot=None, as_json=False)
     shown = capsys.readouterr().out
     for said in ("what is written", "are left to be written", "training can begin after", "over time", "what if"):
         assert said in shown
     with pytest.raises(ConfigError, match="how fast is the generator"):
-        check_run(path, Plan(), **options, what_if=True, plot=None, as_json=True)
+        check_run(path, Pace(), **options, what_if=True, plot=None, as_json=True)
     with pytest.raises(ConfigError, match="nothing is known over time"):
-        check_run(path, Plan(), **options, what_if=False, plot=plot, as_json=True)
+        check_run(path, Pace(), **options, what_if=False, plot=plot, as_json=True)
 
 
 def test_other_numbers_of_generations(begun):

@@ -34,12 +34,12 @@ def check(
     Files, tokenizer, streams and shares, the store, room and memory, and whether those who write answer. Tokens to
     write, hours, GPU-hours, bytes of the store over time, when training would wait, how often each generation is read.
     """
-    from streamdocs.checks.estimate import Plan  # noqa: PLC0415
+    from streamdocs.checks.estimate import Pace  # noqa: PLC0415
     from streamdocs.commands.checking.report import check_run  # noqa: PLC0415
 
-    plan = Plan(epochs, train_tokens_per_second, tokens_per_second, gpus)
+    pace = Pace(epochs, train_tokens_per_second, tokens_per_second, gpus)
     ok = check_run(
-        run_file, plan, ask=ask, seconds=speed, deadline=deadline, what_if=what_if, plot=plot, as_json=as_json
+        run_file, pace, ask=ask, seconds=speed, deadline=deadline, what_if=what_if, plot=plot, as_json=as_json
     )
     raise typer.Exit(0 if ok else 1)
 

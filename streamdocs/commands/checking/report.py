@@ -9,7 +9,7 @@ from rich.table import Table
 
 from streamdocs._base.console import plain_console, printable
 from streamdocs.checks.check import Checked, check
-from streamdocs.checks.estimate import Estimate, Plan, what_if
+from streamdocs.checks.estimate import Estimate, Pace, what_if
 from streamdocs.checks.findings import worst
 from streamdocs.errors import ConfigError
 
@@ -21,7 +21,7 @@ _MOST_WAITS = 6
 
 def check_run(
     run_file: Path,
-    plan: Plan,
+    pace: Pace,
     *,
     ask: bool,
     seconds: float,
@@ -35,8 +35,8 @@ def check_run(
     Raises:
         ConfigError: ``what_if`` or ``plot`` is asked for and no speed is known, or a plot cannot be written.
     """
-    found = check(run_file, plan, ask=ask, seconds=seconds, deadline=deadline)
-    rows = _what_if(found, plan) if what_if and found.estimate else []
+    found = check(run_file, pace, ask=ask, seconds=seconds, deadline=deadline)
+    rows = _what_if(found, pace) if what_if and found.estimate else []
     if as_json:
         print(json.dumps(told(found, rows)))
     else:
@@ -47,7 +47,7 @@ def check_run(
             )
         if found.estimate:
             console.print(streams_table(found.estimate))
-            console.print(*lines(found.estimate, plan), sep="\n", highlight=False, soft_wrap=True)
+            console.print(*lines(found.estimate, pace), sep="\n", highlight=False, soft_wrap=True)
             if found.estimate.over_time():
                 console.print(time_table(found.estimate))
         if rows:
@@ -59,10 +59,10 @@ def check_run(
     return worst(found.findings) != "fault"
 
 
-def _what_if(found: Checked, plan: Plan) -> list[dict[str, Any]]:
+def _what_if(found: Checked, pace: Pace) -> list[dict[str, Any]]:
     """The estimate with other speeds and other G; those that a recipe cannot have are left out."""
     assert found.file and found.run and found.estimate
-    speed = plan.tokens_per_second or found.probe.tokens_per_second
+    speed = pace.tokens_per_second or found.probe.tokens_per_second
     if not speed:
         raise ConfigError("--what-if: how fast is the generator? Give --speed 60 to measure it, or --tokens-per-second")
     speeds = [speed * each for each in _SPEEDS]
@@ -71,7 +71,7 @@ def _what_if(found: Checked, plan: Plan) -> list[dict[str, Any]]:
     rows = []
     for count in counts:
         try:
-            rows += what_if(found.file, found.run.writers, found.expected, plan, speeds, [count])
+            rows += what_if(found.file, found.run.writers, found.expected, pace, speeds, [count])
         except ConfigError:
             continue
     return rows
@@ -105,7 +105,7 @@ def _size(size: float) -> str:
     return f"{size / 1e12:,.1f} TB"
 
 
-def lines(found: Estimate, plan: Plan) -> Iterator[str]:
+def lines(found: Estimate, pace: Pace) -> Iterator[str]:
     """The estimate of all streams together, in sentences."""
     yield f"training reads {found.sequences:,} sequences in {found.windows:,} windows"
     if guessed := [name for name, each in found.streams.items() if each.known == "most"]:
@@ -114,7 +114,7 @@ def lines(found: Estimate, plan: Plan) -> Iterator[str]:
     if found.hours is None:
         yield "how long that takes is not known: --speed 60 measures it for a minute, or say --tokens-per-second"
         return
-    yield f"that takes {_hours(found.hours)}, {_hours(found.gpu_hours or 0)} of {plan.gpus} GPU(s) together"
+    yield f"that takes {_hours(found.hours)}, {_hours(found.gpu_hours or 0)} of {pace.gpus} GPU(s) together"
     if found.begins is not None:
         yield f"training can begin after {_hours(found.begins / 3600)}"
     if found.train_hours is None or found.wait_hours is None:

@@ -9,7 +9,7 @@ from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
 from streamdocs.export.card import Licences, make_card
 from streamdocs.export.generated import GeneratedRows
-from streamdocs.export.job import Note, export
+from streamdocs.export.job import Exported, export
 from streamdocs.export.read import ReadRows
 from streamdocs.export.replay import ledgers_of
 from streamdocs.export.rows import Rows
@@ -42,23 +42,23 @@ def export_run(
     files = [LedgerFile.load(path) for path in ledgers]
     named = RunFile.load(run_file).who_writes()
     dataset = open_run(run_file, files[0].generator if files and named is None else None)
-    known = Note.read(out)
+    known = Exported.read(out)
     if generated:
         resolved = known.identity.get("resolved") if known else None
         rows: Rows = GeneratedRows(dataset, stream, sources=sources, resolved=resolved)
     else:
         rows = _read(dataset, files, positions, known)
-    note = export(rows, format, out, lambda note: make_card(rows, note, licences))
-    counts = note.counts
+    exported = export(rows, format, out, lambda exported: make_card(rows, exported, licences))
+    counts = exported.counts
     plain_console().print(
-        f"{out}: {counts['rows']:,} {rows.unit}, {counts['tokens']:,} tokens in {len(note.parts)} parts",
+        f"{out}: {counts['rows']:,} {rows.unit}, {counts['tokens']:,} tokens in {len(exported.slices)} slices",
         highlight=False,
         soft_wrap=True,
     )
 
 
 def _read(
-    dataset: StreamingMegadocDataset, files: list[LedgerFile], positions: str | None, known: Note | None
+    dataset: StreamingMegadocDataset, files: list[LedgerFile], positions: str | None, known: Exported | None
 ) -> ReadRows:
     """What was read; where nobody says which positions, those of the export that goes on."""
     begun = known.identity.get("positions") if known else None

@@ -1,4 +1,4 @@
-"""What resolved blocks say of all items of a scope: a sample of them, from the store of a run or of a probe."""
+"""What resolved blocks say of all items of a scope: some of them, from the store of a run or of a probe."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +17,7 @@ _MOST_BLOCKS, _MOST_RECORDS = 4096, 64
 
 
 @dataclass(frozen=True)
-class Sample:
+class Lengths:
     """How long generations are, and how large.
 
     Args:
@@ -47,7 +47,7 @@ class Sample:
         return np.maximum(np.rint(self.each + self.slope * document_tokens), 1).astype(np.int64)
 
 
-def sample(store: Store, scope: GenerationScope) -> Sample:
+def lengths_of(store: Store, scope: GenerationScope) -> Lengths:
     """What is resolved of a scope, beyond gaps too."""
     whole, rows, sizes = Tally(), list[tuple[int, int, int]](), list[tuple[float, float]]()
     order = scope.generation_order
@@ -65,7 +65,7 @@ def sample(store: Store, scope: GenerationScope) -> Sample:
     mean = whole.tokens / whole.items if whole.items else 0.0
     fitted = _fitted(np.array(rows, np.float64), mean)
     text, token = np.mean(sizes, axis=0).tolist() if sizes else (0.0, 0.0)
-    return Sample(whole.items, whole.generations, whole.tokens, *fitted, text, token)
+    return Lengths(whole.items, whole.generations, whole.tokens, *fitted, text, token)
 
 
 def _bytes(snapshot: Snapshot, table: Table, keys: list[bytes]) -> float:
