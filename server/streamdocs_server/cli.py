@@ -42,12 +42,15 @@ from streamdocs_server.work.outcome import Outcome
 from streamdocs_server.work.retire import reopen
 from streamdocs_server.work.statistics import Budget, Statistics
 
+#: Those of the command itself.
+_OPTIONS = ("--help", "-h", "--install-completion", "--show-completion")
+
 
 class _ServeByDefault(TyperGroup):
     """``streamdocs-server run.yaml`` is ``streamdocs-server serve run.yaml``."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        known = args and (args[0] in self.commands or args[0] in ("--help", "-h"))
+        known = args and (args[0] in self.commands or args[0] in _OPTIONS)
         return super().parse_args(ctx, args if known or not args else ["serve", *args])
 
 

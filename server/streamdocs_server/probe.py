@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 
 from streamdocs.checks.lengths import lengths_of
-from streamdocs.checks.probed import Asked, Measured, Probe
+from streamdocs.checks.probed import START_SECONDS, Asked, Measured, Probe
 from streamdocs.config import RunFile
 from streamdocs.errors import EngineError
 from streamdocs.recipes.keys import Writers
@@ -57,20 +57,18 @@ async def probe_run(file: RunFile, gates: Gates, seconds: float, deadline: float
         CorpusError: The corpus cannot be read.
     """
     found = Probe()
-    if not seconds:
-        for name, section in file.sections_of_writers.items():
-            if _is_started(section):
-                found.skipped[name] = _SKIPPED
-        if found.skipped:
-            return found
+    started = [name for name, section in file.sections_of_writers.items() if _is_started(section)]
+    if started and not seconds:
+        return replace(found, skipped=dict.fromkeys(started, _SKIPPED))
     desk = make_desk(file)
     try:
         for writer in desk.writers:
+            limit = max(deadline, START_SECONDS) if writer.name in started else deadline
             try:
-                async with asyncio.timeout(deadline):
+                async with asyncio.timeout(limit):
                     found.models[writer.name] = " ".join(filter(None, await writer.begin()))
             except TimeoutError:
-                found.faults[writer.name] = _waits_for(desk) or f"no answer in {deadline:.0f} s"
+                found.faults[writer.name] = _waits_for(desk) or f"no answer in {limit:.0f} s"
             except EngineError as error:
                 found.faults[writer.name] = str(error)
         if found.faults:

@@ -115,6 +115,7 @@ class Course:
         reuse: By stream, float64 (windows,): how often what existed was read on average.
         generations: By stream, float64 (windows,): that a unit can draw on, on average.
         filled: By stream, sequences of web text in its place.
+        items: By stream, (document, round) items that exist in the end.
         stuck: What a window lacks that never comes; "" where all could be sealed.
     """
 
@@ -125,6 +126,7 @@ class Course:
     reuse: dict[str, npt.NDArray[np.float64]]
     generations: dict[str, npt.NDArray[np.float64]]
     filled: dict[str, int]
+    items: dict[str, int]
     stuck: str = ""
 
 
@@ -201,6 +203,7 @@ class Simulation:
             {name: each[cut] for name, each in reuse.items()},
             {name: each[cut] for name, each in generations.items()},
             filled,
+            {name: lane.watermark for name, lane in self._lanes.items()},
             stuck,
         )
 

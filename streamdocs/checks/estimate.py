@@ -193,10 +193,7 @@ def _coarse(
 
 def _stream(run: Run, each: Expected, course: Course) -> StreamEstimate:
     scope = each.scope
-    items = each.items
-    if items is None:  # what training comes to, and as far as generation may be ahead of it
-        items = int(course.generations[scope.stream][-1]) if len(course.generations[scope.stream]) else 0
-        items = max(items, scope.recipe.cycle * len(scope.sources))
+    items = course.items[scope.stream] if each.items is None else each.items
     reuse = course.reuse.get(scope.stream)
     return StreamEstimate(
         items=items,

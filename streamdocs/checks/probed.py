@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from streamdocs.checks.lengths import Lengths
 from streamdocs.errors import EngineError
 
-#: Seconds that it takes beside asking: to start, and to stop.
-_MORE_SECONDS = 60.0
+#: Seconds that it takes beside asking: to start, and to stop; and that a server may take that has to load its model.
+_MORE_SECONDS, START_SECONDS = 60.0, 900.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def probe(run_file: Path, seconds: float, deadline: float) -> Probe:
     """
     command = [sys.executable, "-m", "streamdocs_server", "probe", str(run_file)]
     command += [f"--seconds={seconds}", f"--deadline={deadline}"]
-    limit = seconds + 4 * deadline + _MORE_SECONDS
+    limit = seconds + 4 * deadline + _MORE_SECONDS + (START_SECONDS if seconds else 0)
     try:
         done = subprocess.run(
             command,

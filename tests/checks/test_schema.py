@@ -75,6 +75,10 @@ def test_editors_are_told_every_recipe_and_what_fields_mean(validator):
 
 def test_the_command_and_completion():
     assert json.loads(CliRunner().invoke(commands, ["schema"]).stdout) == run_file_schema()
-    asks = {**os.environ, "_STREAMDOCS_COMPLETE": "complete_bash", "COMP_WORDS": "streamdocs che", "COMP_CWORD": "1"}
-    done = subprocess.run([STREAMDOCS], capture_output=True, text=True, timeout=120, check=False, env=asks)
-    assert done.stdout.split() == ["check"]
+    for command, begun, whole in (("streamdocs", "che", ["check"]), ("streamdocs-server", "pro", ["probe"])):
+        name = command.upper().replace("-", "_")
+        asks = {f"_{name}_COMPLETE": "complete_bash", "COMP_WORDS": f"{command} {begun}", "COMP_CWORD": "1"}
+        program = [STREAMDOCS.with_name(command)]
+        environment = {**os.environ, **asks}
+        done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False, env=environment)
+        assert done.stdout.split() == whole, done.stderr

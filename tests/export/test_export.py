@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from streaming import StreamingDataset
 
@@ -226,3 +227,30 @@ def test_two_streams_with_fillers_need_two_ledgers(small_corpus, tmp_path):
         exported(tmp_path / "run.yaml", tmp_path / "none", ledgers=files[:1])
     only = table_of(exported(tmp_path / "run.yaml", tmp_path / "only", generated=True, stream="two", sources=True))
     assert {row["stream"] for row in only.to_pylist()} == {"two"} and all(only["source"].to_pylist())
+
+
+def test_shares_that_moved_are_those_of_the_ledgers(as_nobody):
+    corpus, store = make_corpus(as_nobody, make_texts(60)), LmdbStore(as_nobody / "store")
+    recipes = {name: {"name": "rephrase", "generations": 2} for name in ("one", "two")}
+    streams = {"web": {"share": "1/2"}, **{name: {"share": "1/4", "recipe": each} for name, each in recipes.items()}}
+    mix = {"max_seq_len": 64, "window": 32, "shuffle_seed": 17, "controller": "ucb", "epoch_size": 320}
+    generate(make_run(corpus, streams, controller="ucb"), store)
+    shutil.copytree(as_nobody / "store", as_nobody / "shared")
+    writer = {"model": "template", "revision": "1"}
+    fields = {"corpus": str(corpus), "store": "store", "generator": writer, "mix": mix, "streams": streams}
+    run_file = as_nobody / "run.yaml"
+    run_file.write_text(yaml.safe_dump(fields))
+    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=1)
+    for batch in dataset:  # and report that one stream is learned, and the other is not
+        row = {name: column.unsqueeze(0) for name, column in batch.items()}
+        learned = 5 * (1 + row["position"].float() / 32) ** -0.5
+        dataset.report(row, torch.where(row["stream"] == 1, learned, 5.0))
+    assert dataset.run.decisions.of(9).shares[0] > dataset.run.decisions.of(0).shares[0]
+    whole = exported(run_file, as_nobody / "whole")
+    for name in recipes:
+        ledger_export(run_file, as_nobody / f"{name}.ledger", name)
+    run_file.write_text(yaml.safe_dump({**fields, "store": "shared"}))
+    with read_only(as_nobody / "shared"):
+        files = [as_nobody / f"{name}.ledger" for name in recipes]
+        out = exported(run_file, as_nobody / "out", ledgers=files)
+    assert table_of(out).equals(table_of(whole))
