@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--speed", type=float, default=30, help="seconds for which the check measures the engine")
     parser.add_argument("--tokens-per-second", type=float, default=TOKENS_PER_SECOND, help="of the engine")
-    parser.add_argument("--read", type=float, default=10_000, help="tokens a second that training reads")
+    parser.add_argument("--read", type=float, default=5_000, help="tokens a second that training reads")
     parser.add_argument("--out", type=Path, help="folder to work in; default a temporary one")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

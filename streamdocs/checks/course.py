@@ -4,102 +4,27 @@ Windows are sealed by the rules by which a run seals them, over a shelf on which
 """
 
 import math
+from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from streamdocs._base.arrays import Ints
 from streamdocs.checks.expected import Expected
-from streamdocs.ledger.manifest import Manifest, State
+from streamdocs.checks.lanes import ExpectedShelf, Lane
+from streamdocs.ledger.manifest import Manifest
 from streamdocs.ledger.sealing import NotYet, Sealer
 from streamdocs.run import Run
-from streamdocs.schedule.packing import Units
 from streamdocs.schedule.rounds import BLOCK
-from streamdocs.streams import SyntheticStream
+from streamdocs.sections import ServerSection
 
 #: Of what is written in all, the least that is handed out at a time.
 _STEP = 1 / 500
-
-
-class ExpectedShelf:
-    """A shelf with generations of the lengths that are expected.
-
-    Args:
-        expected: Of the scope.
-        watermark: Items that exist.
-    """
-
-    def __init__(self, expected: Expected, watermark: int) -> None:
-        self.watermark = watermark
-        self._expected = expected
-
-    def all_lengths(self, documents: Ints, rounds: Ints) -> npt.NDArray[np.uint32]:
-        """uint32 (items, generations of a round): tokens of each generation."""
-        return self._expected.generation_tokens(documents).astype(np.uint32)
-
-    def all_checksums(self, units: Units) -> npt.NDArray[np.uint64]:
-        """uint64 (generations,): nothing, as nothing was written."""
-        return np.zeros(len(units.tokens), np.uint64)
-
-
-@dataclass
-class Lane:
-    """What is written of one scope.
-
-    Args:
-        expected: Of it.
-        stream: That reads it; None for the concepts of a graph.
-        lead: Items by which it may be ahead of training.
-    """
-
-    expected: Expected
-    stream: SyntheticStream | None
-    lead: float
-    items: float = 0.0
-    state: State = field(default_factory=State)
-    #: Where items are about walks: what is written of the concepts, and how much of it has to be there first.
-    concepts: "Lane | None" = None
-    first: float = 0.0
-    readers: "list[Lane]" = field(default_factory=list)
-
-    @property
-    def total(self) -> float:
-        """Items in all."""
-        return math.inf if self.expected.items is None else self.expected.items
-
-    @property
-    def watermark(self) -> int:
-        """Items that are resolved: whole blocks."""
-        order = self.expected.scope.generation_order
-        if self.items >= self.total:
-            return int(self.total)
-        return order.first_item(order.block_of_item(int(self.items)))
-
-    def room(self, *, waited_for: bool) -> float:
-        """Items that may be begun."""
-        if self.concepts and self.concepts.items < self.first:
-            return 0.0
-        wanted = self.expected.scope.generation_order.wanted_items(self.state.sweep, self.state.cursor)
-        most = self.total if waited_for or self.stream is None else min(self.total, wanted + self.lead)
-        return max(most - self.items, 0.0)
-
-    def urgency(self, item: int) -> float:
-        """Sequences of the run that training reads until it comes to an item, as a server sees it."""
-        if self.stream is None:
-            return min(reader.urgency(item) for reader in self.readers)
-        order, stream, recipe = self.expected.scope.generation_order, self.stream, self.stream.recipe
-        if stream.when_behind == "wait" and recipe.cycle > 1:
-            units = item - order.wanted_items(self.state.sweep, self.state.cursor)
-        else:
-            units = order.sources_until(item, self.state.sweep, self.state.cursor)
-        each = self.expected.tokens / recipe.round_size
-        if recipe.sweeps == 1:
-            rounds = min(item // order.sources + 1, recipe.cycle)
-            document = stream.filler.tokens / order.sources if recipe.reads_documents else 0
-            each = document + rounds * recipe.round_size * each
-        return units * each / float(stream.mixture.shares[stream.number].fraction * stream.mixture.max_seq_len)
+#: Documents that a server has begun where several write them, as ``Desk.most_begun``.
+_AHEAD = 1024
+#: Items, or tokens, that are none.
+_NONE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -110,7 +35,6 @@ class Course:
         ready: float64 (windows,), seconds from the start until each window could be sealed, at or before which training
             wanted it.
         waited: float64 (windows,), seconds that training waited for each.
-        completion_tokens: float64 (windows,), written by then, what exists from the start left out.
         stored: float64 (windows,), bytes of all that exists by then.
         reuse: By stream, float64 (windows,): how often what existed was read on average.
         generations: By stream, float64 (windows,): that a unit can draw on, on average.
@@ -121,7 +45,6 @@ class Course:
 
     ready: npt.NDArray[np.float64]
     waited: npt.NDArray[np.float64]
-    completion_tokens: npt.NDArray[np.float64]
     stored: npt.NDArray[np.float64]
     reuse: dict[str, npt.NDArray[np.float64]]
     generations: dict[str, npt.NDArray[np.float64]]
@@ -137,15 +60,16 @@ class Simulation:
         run: The run; its shares are taken to stay as they begin.
         expected: Of its scopes.
         speed: Completion tokens a second that are written; infinite where all exists from the start.
-        max_lead: Documents by which generation may be ahead of training; None for all of them once.
+        server: By how much generation may be ahead of training, and how many documents it has in flight.
     """
 
-    def __init__(self, run: Run, expected: Mapping[str, Expected], speed: float, max_lead: int | None = None) -> None:
+    def __init__(self, run: Run, expected: Mapping[str, Expected], speed: float, server: ServerSection) -> None:
         self._run = run
+        self._in_flight = server.max_in_flight
         self._speed = speed
         self._lanes: dict[str, Lane] = {}
         for stream in run.synthetic:
-            lead = max_lead or len(stream.sources)
+            lead = server.max_lead or len(stream.sources)
             lane = self._lanes[stream.name] = Lane(expected[stream.name], stream, lead, expected[stream.name].resolved)
             if (concepts := stream.scope.concepts) and (graph := stream.recipe.graph):
                 made = Lane(expected[concepts.stream], None, math.inf, expected[concepts.stream].resolved)
@@ -158,7 +82,10 @@ class Simulation:
         self._sealers = {
             stream.name: Sealer(stream, stream.scope.generation_order, stream.when_behind) for stream in run.synthetic
         }
-        self._before = {name: lane.items for name, lane in self._lanes.items()}
+        for lane in self._lanes.values():
+            lane.begun = lane.items
+        #: What was begun and is not written, in order: whose, and how many items.
+        self._queue: deque[tuple[Lane, float]] = deque()
 
     def course(self, windows: int, sequences_per_second: float) -> Course:
         """What comes of the first windows.
@@ -168,7 +95,7 @@ class Simulation:
             sequences_per_second: That training reads where it does not wait; infinite for one that takes no time.
         """
         streams, now, stuck = self._run.synthetic, 0.0, ""
-        ready, waited, tokens, stored = (np.zeros(windows) for _ in range(4))
+        ready, waited, stored = (np.zeros(windows) for _ in range(3))
         reuse, generations = ({stream.name: np.zeros(windows) for stream in streams} for _ in range(2))
         for window in range(windows):
             if window:
@@ -187,9 +114,7 @@ class Simulation:
                 break
             now += wait
             ready[window], waited[window] = now, wait
-            for name, lane in self._lanes.items():
-                tokens[window] += (lane.items - self._before[name]) * lane.expected.completion_tokens
-                stored[window] += lane.items * lane.expected.bytes
+            stored[window] = sum(lane.items * lane.expected.bytes for lane in self._lanes.values())
             for name, manifest in found.items():
                 lane = self._lanes[name]
                 lane.state = manifest.after
@@ -199,7 +124,7 @@ class Simulation:
         filled = {stream.name: self._lanes[stream.name].state.filler_rows for stream in streams}
         cut = slice(windows)
         return Course(
-            *(ready[cut], waited[cut], tokens[cut], stored[cut]),
+            *(ready[cut], waited[cut], stored[cut]),
             {name: each[cut] for name, each in reuse.items()},
             {name: each[cut] for name, each in generations.items()},
             filled,
@@ -244,17 +169,44 @@ class Simulation:
         return max(BLOCK * each, left * _STEP)
 
     def _write(self, tokens: float, *, waited_for: bool = False) -> float:
-        """Write so many completion tokens, or as many as may be: what training comes to first. How many it were."""
+        """Write so many completion tokens, or as many as may be, in the order in which it was begun. How many it were.
+
+        Args:
+            tokens: How many.
+            waited_for: Whether training stands still for want of them: then nothing is too far ahead of it.
+        """
         left = tokens
-        while left > 1e-6:
-            rooms = [(lane, lane.room(waited_for=waited_for)) for lane in self._lanes.values()]
-            able = [(lane, room) for lane, room in rooms if room > 1e-9]
-            if not able:
+        while left > _NONE:
+            self._begin(waited_for=waited_for)
+            if not self._queue:
                 break
-            lane, room = min(able, key=lambda each: each[0].urgency(int(each[0].items)))
-            some = max(BLOCK, len(lane.expected.scope.sources) * _STEP)
-            each = lane.expected.completion_tokens or 1e-9
-            count = min(room, some, left / each)
-            lane.items += count
-            left -= count * each
+            lane, count = self._queue.popleft()
+            each = lane.expected.completion_tokens or _NONE
+            done = min(count, left / each)
+            lane.items += done
+            left -= done * each
+            if count - done > _NONE:
+                self._queue.appendleft((lane, count - done))
         return tokens - left
+
+    def _begin(self, *, waited_for: bool) -> None:
+        """Begin what training comes to first, until as much is in flight as a server has."""
+        while True:
+            unfinished = Counter[tuple[str, ...]]()
+            for lane in self._lanes.values():
+                unfinished[lane.writers] += math.ceil(lane.begun - lane.items)
+            able = [
+                (lane, room)
+                for lane in self._lanes.values()
+                if unfinished[lane.writers] < self._most(lane) and (room := lane.room(waited_for=waited_for)) > _NONE
+            ]
+            if not able:
+                return
+            lane, room = min(able, key=lambda each: each[0].urgency(int(each[0].begun)))
+            count = min(room, max(BLOCK, len(lane.expected.scope.sources) * _STEP))
+            lane.begun += count
+            self._queue.append((lane, count))
+
+    def _most(self, lane: Lane) -> int:
+        """Items that a server has begun at most, of all that the same write."""
+        return (self._in_flight if len(lane.writers) == 1 else _AHEAD) + 2 * BLOCK

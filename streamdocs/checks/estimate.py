@@ -152,12 +152,12 @@ def of_expected(file: RunFile, run: Run, known: Mapping[str, Expected], measured
     sequences = max(ceil(pace.epochs * (file.mix.epoch_size or run.epoch_sequences)), 1)
     coarse, known = _coarse(file, run, known, sequences)
     windows = ceil(sequences / coarse.mixture.window)
-    whole = Simulation(coarse, known, math.inf).course(windows, math.inf)
+    whole = Simulation(coarse, known, math.inf, file.server).course(windows, math.inf)
     speed = pace.tokens_per_second or measured or None
     rate = pace.train_tokens_per_second and pace.train_tokens_per_second / run.mixture.max_seq_len
     course = None
     if speed:
-        course = Simulation(coarse, known, speed, file.server.max_lead).course(windows, rate or math.inf)
+        course = Simulation(coarse, known, speed, file.server).course(windows, rate or math.inf)
     streams = {name: _stream(coarse, each, course if rate and course else whole) for name, each in known.items()}
     left = sum(each.left for each in streams.values())
     hours = left / speed / 3600 if speed else None

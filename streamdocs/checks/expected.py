@@ -14,6 +14,8 @@ from streamdocs.run import Run
 from streamdocs.store import Store
 from streamdocs.streams import GenerationScope
 
+#: Of a token, where nobody counted.
+_CHARACTERS = 4
 #: Of records whose size is not known: bytes of a token as text, compressed, and of an item beside its generations.
 _TEXT_BYTES, _ITEM_BYTES = 2.5, 120.0
 #: Of a store, beside its records.
@@ -84,7 +86,7 @@ def expected(run: Run, store: Store | None, probe: Probe) -> dict[str, Expected]
             found[name] = Expected(scope, items, resolved[name], written.lengths, cost, written.bytes, "measured")
         elif name in stored:
             each = stored[name]
-            cost = each.tokens / each.items if scope.is_read else scope.recipe.most_tokens
+            cost = each.tokens / each.items if scope.is_read else each.characters / _CHARACTERS
             found[name] = Expected(scope, items, resolved[name], each, cost, each.bytes * overhead, "stored")
         else:
             found[name] = _most(run, scope, items, resolved[name])

@@ -27,6 +27,7 @@ class Lengths:
         each, slope: An item whose document has d tokens has each + slope d tokens of generations, by least squares over
             blocks; slope is 0 where items are not about one document.
         text_bytes, token_bytes: Of an item's records, with their keys.
+        characters: Bytes of the texts of an item.
     """
 
     items: int = 0
@@ -36,6 +37,7 @@ class Lengths:
     slope: float = 0.0
     text_bytes: float = 0.0
     token_bytes: float = 0.0
+    characters: float = 0.0
 
     @property
     def bytes(self) -> float:
@@ -65,7 +67,8 @@ def lengths_of(store: Store, scope: GenerationScope) -> Lengths:
     mean = whole.tokens / whole.items if whole.items else 0.0
     fitted = _fitted(np.array(rows, np.float64), mean)
     text, token = np.mean(sizes, axis=0).tolist() if sizes else (0.0, 0.0)
-    return Lengths(whole.items, whole.generations, whole.tokens, *fitted, text, token)
+    characters = whole.text_bytes / whole.items if whole.items else 0.0
+    return Lengths(whole.items, whole.generations, whole.tokens, *fitted, text, token, characters)
 
 
 def _bytes(snapshot: Snapshot, table: Table, keys: list[bytes]) -> float:

@@ -18,6 +18,7 @@ from streamdocs.commands.checking.report import check_run
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.run import Run
+from streamdocs.sections import ServerSection
 from streamdocs.store import LmdbStore
 
 NEAR = 0.15
@@ -73,7 +74,7 @@ def test_lengths_follow_documents(begun, large_corpus):
 
 def slow(run, speed, rate, windows=20):
     known = expected(run, None, Probe())
-    return Simulation(run, known, speed).course(windows, rate)
+    return Simulation(run, known, speed, ServerSection()).course(windows, rate)
 
 
 def test_a_faster_generator_is_waited_for_less(large_corpus):

@@ -1,6 +1,7 @@
 """Exports: what was read and what was generated come back as they were, by readers of each format."""
 
 import json
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -181,6 +182,12 @@ def test_the_card_says_recipe_models_counts_and_licences(world, tmp_path):
         assert said in body, said
     silent = (exported(folder / "run.yaml", tmp_path / "silent") / "README.md").read_text()
     assert "license: unknown" in silent and silent.count("not said") == 3 and "positions 0 to 95" in silent
+
+
+def test_the_page_has_every_format():
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == sorted(FORMATS, key=page.index)
+    assert all(form.data in page for form in FORMATS.values())
 
 
 def test_what_cannot_be_is_said(world, tmp_path, small_corpus):
