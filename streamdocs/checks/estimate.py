@@ -155,12 +155,15 @@ def of_expected(file: RunFile, run: Run, known: Mapping[str, Expected], measured
     whole = Simulation(coarse, known, math.inf, file.server).course(windows, math.inf)
     speed = pace.tokens_per_second or measured or None
     rate = pace.train_tokens_per_second and pace.train_tokens_per_second / run.mixture.max_seq_len
-    course = None
-    if speed:
-        course = Simulation(coarse, known, speed, file.server).course(windows, rate or math.inf)
-    streams = {name: _stream(coarse, each, course if rate and course else whole) for name, each in known.items()}
+    streams = {name: _stream(each, whole) for name, each in known.items()}
     left = sum(each.left for each in streams.values())
     hours = left / speed / 3600 if speed else None
+    course = None
+    if speed:
+        # Where nobody says how fast training is, it takes as long as writing.
+        guess = sequences * speed / left if left else math.inf
+        course = Simulation(coarse, known, speed, file.server).course(windows, rate or guess)
+        streams = {name: _stream(each, course if rate else whole) for name, each in known.items()}
     waits = [] if course is None or not rate else (np.flatnonzero(course.waited[1:]) + 1).tolist()
     return Estimate(
         streams=streams,
@@ -191,7 +194,7 @@ def _coarse(
     return made, {name: replace(each, scope=scopes[name]) for name, each in known.items()}
 
 
-def _stream(run: Run, each: Expected, course: Course) -> StreamEstimate:
+def _stream(each: Expected, course: Course) -> StreamEstimate:
     scope = each.scope
     items = course.items[scope.stream] if each.items is None else each.items
     reuse = course.reuse.get(scope.stream)

@@ -13,9 +13,9 @@ from streamdocs.checks.check import check
 from streamdocs.checks.course import Simulation
 from streamdocs.checks.estimate import Pace, estimate, with_generations
 from streamdocs.checks.expected import expected
-from streamdocs.checks.probed import Probe, probe
+from streamdocs.checks.probed import Probe, _said, probe
 from streamdocs.commands.checking.report import check_run
-from streamdocs.errors import ConfigError, EngineError
+from streamdocs.errors import ConfigError
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.run import Run
 from streamdocs.sections import ServerSection
@@ -48,7 +48,7 @@ def test_what_is_written_and_read_is_as_was_estimated(begun, tmp_path):
     found = check(path, Pace(), ask=False).estimate
     assert found and found.streams["synthetic"].known == "stored" and found.hours is None
     copy = LmdbStore(tmp_path / "store")
-    generate(run, copy)
+    generate(run, copy)  # all of it
     there = total(read_tallies(copy, run.stream().scope).values())
     assert there.items == found.streams["synthetic"].items == 4000
     assert found.tokens == pytest.approx(there.tokens, rel=NEAR)
@@ -130,9 +130,12 @@ def test_the_probe_in_a_process_of_its_own(begun, tmp_path):
     assert found.models == {"": "template 1"} and found.tokens_per_second > 0 and not found.faults
     assert written.items >= written.lengths.items > 0 and written.completion_tokens > 0 and written.bytes > 0
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
-    (tmp_path / "run.yaml").write_text("corpus: 1")
-    with pytest.raises(EngineError, match="corpus"):
-        probe(tmp_path / "run.yaml", 0, 30)
+
+
+def test_what_a_probe_that_failed_said():
+    assert _said("12:00 INFO starting\nerror: there is no corpus\n\n") == "there is no corpus"
+    assert "[server]" in _said("python: No module named streamdocs_server")
+    assert "without a word" in _said("")
 
 
 def test_what_is_told(begun, tmp_path, capsys):

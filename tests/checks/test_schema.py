@@ -1,9 +1,6 @@
 """The JSON schema of run files: it takes those that can be, and says what is wrong with others."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -15,9 +12,9 @@ from streamdocs.checks.schema import run_file_schema
 from streamdocs.commands.cli import commands
 from streamdocs.recipes import RECIPES
 from streamdocs.steering.controllers import CONTROLLERS
+from streamdocs_server.cli import app as server
 
 ROOT = Path(__file__).parents[2]
-STREAMDOCS = Path(sys.executable).parent / "streamdocs"
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +70,15 @@ def test_editors_are_told_every_recipe_and_what_fields_mean(validator):
         assert silent == []
 
 
-def test_the_command_and_completion():
+@pytest.mark.parametrize(
+    ("program", "name", "begun", "whole"),
+    [(commands, "streamdocs", "che", "check"), (server, "streamdocs-server", "pro", "probe")],
+)
+def test_shells_complete_commands(program, name, begun, whole):
+    asks = {f"_{name.upper().replace('-', '_')}_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    done = CliRunner().invoke(program, [], prog_name=name, env={**asks, "COMP_WORDS": f"{name} {begun}"})
+    assert done.stdout.split() == [whole], done.output
+
+
+def test_the_command():
     assert json.loads(CliRunner().invoke(commands, ["schema"]).stdout) == run_file_schema()
-    for command, begun, whole in (("streamdocs", "che", ["check"]), ("streamdocs-server", "pro", ["probe"])):
-        name = command.upper().replace("-", "_")
-        asks = {f"_{name}_COMPLETE": "complete_bash", "COMP_WORDS": f"{command} {begun}", "COMP_CWORD": "1"}
-        program = [STREAMDOCS.with_name(command)]
-        environment = {**os.environ, **asks}
-        done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False, env=environment)
-        assert done.stdout.split() == whole, done.stderr

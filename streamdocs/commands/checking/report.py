@@ -118,7 +118,7 @@ def lines(found: Estimate, pace: Pace) -> Iterator[str]:
     if found.begins is not None:
         yield f"training can begin after {_hours(found.begins / 3600)}"
     if found.train_hours is None or found.wait_hours is None:
-        yield "when training would wait is known with --train-tokens-per-second"
+        yield "when training would wait is known with --train-tokens-per-second; below it takes as long as writing"
         return
     waits = ", ".join(map(str, found.waits[:_MOST_WAITS])) + (", …" if len(found.waits) > _MOST_WAITS else "")
     where = f"for windows {waits} of {found.window:,} sequences" if found.waits else "for none but the first window"
