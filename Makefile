@@ -51,7 +51,7 @@ format: .venv/installed
 	$(RUN)/ruff check --fix .
 
 bench: .venv/installed
-	for each in loader scaling stall store sidecar graph steering growth nodes gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
+	for each in loader scaling stall store sidecar graph steering growth nodes estimate gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
 
 clean:
 	rm -rf .venv .venv-sglang .venv-sky .venv-uv .venv-wheel dist demo demo-sglang

@@ -5,10 +5,7 @@ against, sentences those of the classes' docstrings (``Args``), so a field witho
 """
 
 import dataclasses
-import functools
-import inspect
 import json
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, get_type_hints
 
@@ -16,12 +13,13 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from streamdocs import Program, Recipe, Step, StreamingMegadocDataset
+from streamdocs.checks import schema
 from streamdocs.config import RunFile
 from streamdocs.corpus import Condition
 from streamdocs.recipes import RECIPES
 from streamdocs.recipes.keys import Generator
 from streamdocs.recipes.rules import ErrorRule
-from streamdocs.sections import BudgetSection, DecontaminateSection, MixSection, Section, ServerSection, StreamSection
+from streamdocs.sections import BudgetSection, DecontaminateSection, MixSection, ServerSection, StreamSection
 from streamdocs.steering.controllers import CONTROLLERS, FIXED
 from streamdocs.writers import GeneratorSection, WriterSection
 from streamdocs_server.gates.gates import Gates
@@ -98,32 +96,17 @@ def table(rows: Iterator[tuple[str, Any, Any]], words: dict[str, str]) -> str:
 
 
 def sentences(*kinds: type) -> dict[str, str]:
-    """What the docstrings of some classes, and of those that they extend, say of each field; the first has the word."""
-    found: dict[str, str] = {}
-    for each in (base for kind in kinds for base in kind.__mro__ if base not in (Section, BaseModel)):
-        doc = inspect.cleandoc(each.__doc__ or "")
-        for names, sentence in (entry for pattern in _ENTRIES for entry in pattern.findall(doc)):
-            text = _plain(" ".join(sentence.split()))
-            found = dict.fromkeys(re.findall(r"\w+", names), text[:1].upper() + text[1:]) | found
-    return found
-
-
-#: In a list of arguments, or in one with dashes: the names, and all that is said of them.
-_ENTRIES = (
-    re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", re.MULTILINE),
-    re.compile(r"^- (``\w+``(?:, ``\w+``)*): (.*(?:\n {2}.*)*)", re.MULTILINE),
-)
+    """What docstrings say of each field, as a cell of a table."""
+    return {name: _cell(text) for name, text in schema.sentences(*kinds).items()}
 
 
 def first_line(kind: type) -> str:
     """What a class is, in its own words."""
-    return _plain((kind.__doc__ or "").partition("\n")[0])
+    return _cell(schema.first_line(kind))
 
 
-def _plain(text: str) -> str:
-    """Words of a docstring as Markdown, and of Python as YAML."""
-    words = {"``": "`", "|": "\\|", "None": "null", "=False": ": false"}
-    return functools.reduce(lambda text, word: text.replace(word, words[word]), words, text)
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def type_of(name: str, kind: Any) -> str:

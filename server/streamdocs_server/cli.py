@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from streamdocs._base.console import error_exit, set_up_logging
 from streamdocs._base.untrusted import faults
+from streamdocs.checks.probed import PROBE
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
 from streamdocs.generations.heartbeat import registered_generators
@@ -29,6 +30,7 @@ from streamdocs.store import Store
 from streamdocs_server.engines.make import with_options
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.gates.overlap import load_protected
+from streamdocs_server.probe import probe_run
 from streamdocs_server.show_prompts import show_prompts
 from streamdocs_server.telling.monitor import Monitor
 from streamdocs_server.telling.view import View
@@ -40,17 +42,20 @@ from streamdocs_server.work.outcome import Outcome
 from streamdocs_server.work.retire import reopen
 from streamdocs_server.work.statistics import Budget, Statistics
 
+#: Those of the command itself.
+_OPTIONS = ("--help", "-h", "--install-completion", "--show-completion")
+
 
 class _ServeByDefault(TyperGroup):
     """``streamdocs-server run.yaml`` is ``streamdocs-server serve run.yaml``."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        known = args and (args[0] in self.commands or args[0] in ("--help", "-h"))
+        known = args and (args[0] in self.commands or args[0] in _OPTIONS)
         return super().parse_args(ctx, args if known or not args else ["serve", *args])
 
 
 # The values of variables, among them keys, are no part of a traceback.
-app = typer.Typer(add_completion=False, cls=_ServeByDefault, no_args_is_help=True, pretty_exceptions_show_locals=False)
+app = typer.Typer(cls=_ServeByDefault, no_args_is_help=True, pretty_exceptions_show_locals=False)
 log = logging.getLogger(__name__)
 
 #: No run has as many documents.
@@ -107,6 +112,21 @@ def serve(
 
 
 app.command("show-prompts")(show_prompts)
+
+
+@app.command()
+def probe(
+    run_file: Annotated[Path, typer.Argument(help="The run file.")],
+    seconds: Annotated[float, typer.Option(min=0, help="Measure their speed for so long; 0 asks for one item.")] = 0,
+    deadline: Annotated[float, typer.Option(min=1, help="Seconds to be there, and to answer a first prompt.")] = 30,
+) -> None:
+    """Ask those who write for something, keep nothing of it, and print what was found as JSON, as `check` reads it."""
+    set_up_logging()
+    try:
+        file = RunFile.load(run_file)
+        typer.echo(PROBE.dump_json(asyncio.run(probe_run(file, make_gates(file), seconds, deadline))))
+    except StreamdocsError as error:
+        error_exit(error)
 
 
 async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:

@@ -9,12 +9,25 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from streamdocs._base.paths import expand_path
-from streamdocs.errors import StreamdocsError
+from streamdocs.errors import ConfigError, StreamdocsError
 
 
 def expanded(path: Path | None) -> Path | None:
     """For a path of the command line: ~ and $VARIABLES in it are replaced where the shell did not, as in a run file."""
     return None if path is None else Path(expand_path(str(path)))
+
+
+def positions_of(text: str) -> tuple[int, int | None]:
+    """The first position and the one after the last of what was typed as ``A:B``; either may be left out.
+
+    Raises:
+        ConfigError: These are no positions.
+    """
+    try:
+        start, stop = (int(end) if end else None for end in text.split(":"))
+    except ValueError as error:
+        raise ConfigError(f"positions {text!r}: give the first and the one after the last, like 0:4096") from error
+    return start or 0, stop
 
 
 def plain_console(*, stderr: bool = False, quiet: bool = False) -> Console:

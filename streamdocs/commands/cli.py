@@ -7,17 +7,21 @@ import typer
 
 from streamdocs._base.console import error_exit, expanded, set_up_logging
 from streamdocs.commands import corpus, prompts
+from streamdocs.commands.checking.options import check, schema
+from streamdocs.commands.exporting.options import export
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.steering.controllers.base import Reward
 
 commands = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,
     help="Web text and megadocs for pre-training.",
 )
 commands.command()(corpus.prepare)
 commands.command()(corpus.info)
+commands.command()(check)
+commands.command()(schema)
+commands.command()(export)
 commands.add_typer(prompts.app, name="prompts")
 
 

@@ -1,8 +1,8 @@
 """``streamdocs generations``: what was written about each document, accepted or not, and why not."""
 
 import json
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -11,57 +11,9 @@ import typer
 from streamdocs._base.console import plain_console, printable
 from streamdocs.commands.ledger import open_run
 from streamdocs.errors import ConfigError
-from streamdocs.generations.encoding import decode_text
-from streamdocs.generations.rejected import read_rejected
-from streamdocs.store import Snapshot, Store
-from streamdocs.streams import GenerationScope
+from streamdocs.generations.stored import Generation, generations_of
 
 _EXCERPT = 600
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A generation and what was made of it.
-
-    Args:
-        stream, document, round: What it was written for.
-        about: The document that it is about, where that is a hard one in the place of ``document``; otherwise None.
-        number: Which of the round, where it is stored; None for a text of the sample of rejected ones.
-        cause: Why it was rejected; None where it was accepted.
-        text: As it is read, or as it came where it was rejected; None where that was not kept.
-    """
-
-    stream: str
-    document: int
-    round: int
-    number: int | None
-    cause: str | None
-    text: str | None
-    about: int | None = None
-
-
-def generations_of(store: Store, scope: GenerationScope) -> Iterator[Generation]:
-    """What is stored, in the order in which it was written, then the sample of rejected texts."""
-    with store.read() as snapshot:
-        for key, _ in snapshot.scan("blocks", scope.id):
-            block = scope.generation_order.block(int.from_bytes(key[-8:], "big"))
-            for document in scope.generation_order.sources_of(block).tolist():
-                yield from _stored(snapshot, scope, document, block.round)
-    for each in read_rejected(store, scope):
-        about = _about(scope, each.document, each.round)
-        yield Generation(scope.stream, each.document, each.round, None, each.cause, each.text, about)
-
-
-def _stored(snapshot: Snapshot, scope: GenerationScope, document: int, round: int) -> Iterator[Generation]:
-    key = scope.key(document, round)
-    if record := decode_text(key, snapshot.get("texts", key.digest)):  # it may have retired
-        for number, (text, cause) in enumerate(zip(record.texts, record.causes, strict=True)):
-            yield Generation(scope.stream, document, round, number, cause, text, _about(scope, document, round))
-
-
-def _about(scope: GenerationScope, document: int, round: int) -> int | None:
-    about, repeat = scope.about(document, round)
-    return about if repeat else None
 
 
 def show_generations(

@@ -11,6 +11,7 @@ from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.graph.walks import told
+from streamdocs.ledger.ledgers import sealed_positions
 from streamdocs.ledger.meter import describe_run
 from streamdocs.reading.assembly import Segment
 from streamdocs.recipes.keys import Generator
@@ -69,8 +70,7 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
 
 def _check_sealed(dataset: StreamingMegadocDataset, position: int) -> None:
     """A look must not decide what a run reads: sealing is for who trains."""
-    windows = min((ledger.count() for ledger in dataset.ledgers.values()), default=None)
-    sealed = None if windows is None else windows * dataset.run.mixture.window
+    sealed = sealed_positions(dataset.ledgers, dataset.run.mixture.window)
     if position < 0 or (sealed is not None and position >= sealed):
         raise ConfigError(
             f"position {position}: there are those from 0 on"

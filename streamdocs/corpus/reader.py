@@ -208,6 +208,14 @@ class Corpus:
             raise self._damage(damaged, "tokens")
         self._intact[documents] = True
 
+    def check_shards(self) -> None:
+        """Look at all shards that are here; their tokens are looked at when they are read.
+
+        Raises:
+            CorpusError: One is missing or of another size.
+        """
+        self._shards.check()
+
     def is_local(self, document: int) -> bool:
         """Whether a document can be read at once; otherwise its shard may have to be downloaded first."""
         return self.remote is None or self._shard_of(document) in self._shards.mapped

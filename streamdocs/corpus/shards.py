@@ -125,6 +125,20 @@ class Shards:
             raise CorpusError(f"{self._path(shard)} cannot be read ({error}): {what_to_do}") from error
         return mapped
 
+    def check(self) -> None:
+        """Look at all shards, but for those that can be downloaded.
+
+        Raises:
+            CorpusError: One is missing, or of another size than the index says.
+        """
+        for shard in range(len(self._names)):
+            path = self._path(shard)
+            try:
+                if self._files.remote is None or path.exists():
+                    self._open(shard, path)
+            except OSError as error:
+                raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
+
     def _path(self, shard: int) -> Path:
         return self._files.local / self._split / self._names[shard]
 

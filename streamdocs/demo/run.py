@@ -49,7 +49,7 @@ RUN: dict[str, Any] = {
 MEGADOCS: dict[str, Any] = {"name": "stitch", "generations": 4, "per_round": 1}
 #: Of what is asked about walks the first round is from the graph of a tenth of the documents, later ones of all.
 _PROBLEMS = {"name": "synthllm", "level": 3, "layout": "megadoc", "generations": 4, "per_round": 1}
-_STREAMS: dict[str, Any] = {
+STREAMS: dict[str, Any] = {
     "web": {"share": "1/4"},
     "megadocs": {"share": "1/2", "recipe": MEGADOCS},
     "problems": {"share": "1/4", "recipe": {**_PROBLEMS, "editions": ["1/10", "1"]}},
@@ -73,7 +73,7 @@ def run_demo(out: Path, batches: int = BATCHES) -> dict[str, Any]:
         DemoError: Something did not work; nothing is left running.
     """
     started = time.monotonic()
-    demo = prepare(out, {**RUN, "streams": _STREAMS}, started + DEADLINE, batches)
+    demo = prepare(out, {**RUN, "streams": STREAMS}, started + DEADLINE, batches)
     serve = [f"--tokens-per-second={TOKENS_PER_SECOND}"]
     log.info(
         "the template engine is a stand-in without a model; `streamdocs-server run.yaml --endpoint URL` uses a real one"

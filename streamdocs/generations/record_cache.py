@@ -43,6 +43,11 @@ class RecordCache:
         self._items = np.zeros(records, np.int64)
         self._found: Found = np.empty(records, dtype)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self._items.nbytes + self._found.nbytes
+
     def forget(self) -> None:
         """Know nothing any more."""
         self._items[:] = 0

@@ -1,7 +1,6 @@
 """The ledger: which generations each window of a run is made of, sealed once and then read by everyone."""
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -268,13 +267,8 @@ class Ledger:
         if isinstance(found, NotYet) or found.watermark == self.scope.generation_order.total_items:
             return found
         reuse = self.meter.until(found)["reuse"]
-        if reuse <= (self.stream.max_reuse or math.inf) or not found.units.counts.any():
-            if reuse > self._much_reuse:
-                self._much_reuse = 2 * reuse
-                log.warning(_MUCH_REUSE, state.window, reuse)
-            return found
-        if self.stream.when_behind == "web":
-            return self._sealer.filled(state, shelf)
-        return NotYet(
-            f"what exists would have been read {reuse:.1f} times on average, max_reuse is {self.stream.max_reuse:g}"
-        )
+        within = self._sealer.within(found, state, shelf, reuse, self.stream.max_reuse)
+        if within is found and reuse > self._much_reuse:
+            self._much_reuse = 2 * reuse
+            log.warning(_MUCH_REUSE, state.window, reuse)
+        return within

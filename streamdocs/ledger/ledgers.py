@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from streamdocs.errors import ConfigError
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.resuming import check_resume, newest_seal
 from streamdocs.ledger.verification import reseal_lost
@@ -94,3 +95,36 @@ class Ledgers(Mapping[str, Ledger]):
             return next(iter(found.values()))
         by_stream = {f"{name}/{what}": value for name, each in found.items() for what, value in each.items()}
         return {"synthetic_fraction": share, **by_stream}
+
+
+def sealed_positions(ledgers: Mapping[str, Ledger], window: int) -> int | None:
+    """How many positions of a run, from 0 on, are sealed in all of some ledgers; None where there are none of these.
+
+    Args:
+        ledgers: Of its synthetic streams.
+        window: Sequences of a window.
+    """
+    return min(ledger.count() for ledger in ledgers.values()) * window if ledgers else None
+
+
+def chosen_positions(ledgers: Mapping[str, Ledger], window: int, start: int, stop: int | None, epoch: int) -> range:
+    """The positions from ``start`` to before ``stop``, by default to the last that is sealed.
+
+    Args:
+        ledgers: Of the synthetic streams of a run.
+        window: Sequences of a window.
+        start, stop: Which are asked for.
+        epoch: Sequences of an epoch, which is all where nothing has to be sealed.
+
+    Raises:
+        ConfigError: Not all of them are sealed: looking must not decide what a run reads.
+    """
+    sealed = sealed_positions(ledgers, window)
+    most = max(epoch, stop or 0) if sealed is None else sealed
+    stop = most if stop is None else stop
+    if not 0 <= start < stop <= most:
+        raise ConfigError(
+            f"positions {start}:{stop}: ask for some of 0:{most}"
+            + ("" if sealed is None else f", of the {sealed // window} sealed windows")
+        )
+    return range(start, stop)

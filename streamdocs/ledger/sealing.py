@@ -100,6 +100,23 @@ class Sealer:
             return NotYet(self._lack(taken, shelf.watermark), begins=not state.synthetic_rows)
         return self._manifest(state, taken, rows, shelf)
 
+    def within(
+        self, found: Manifest, state: State, shelf: Shelf, reuse: float, most: float | None
+    ) -> Manifest | NotYet:
+        """A window as it was found, unless it reads what exists too often and there will be more.
+
+        Args:
+            found: What sealing gave for a state and a shelf.
+            reuse: How often what exists would have been read on average.
+            most: How often that may be; None for any number.
+        """
+        more_comes = found.watermark != self._generation_order.total_items
+        if reuse <= (most or math.inf) or not more_comes or not found.units.counts.any():
+            return found
+        if self._when_behind == "web":
+            return self.filled(state, shelf)
+        return NotYet(f"what exists would have been read {reuse:.1f} times on average, max_reuse is {most:g}")
+
     def _take(self, state: State, shelf: Shelf, wanted: int) -> _Taken:
         """Units until ``wanted`` tokens are there, or as many as there are: with "reuse", round and round."""
         units = [Units.of(state.carry)]

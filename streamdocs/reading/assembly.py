@@ -247,11 +247,12 @@ def _with_steps(snapshot: Snapshot, run: Run, segment: Segment) -> Segment:
     record = decode_text(key, snapshot.get("texts", key.digest))
     steps = record.steps[number] if record and record.steps else []
     return segment._replace(
-        steps=tuple(each.hex() for each in steps), walk=_walk(scope, segment.document, round, number)
+        steps=tuple(each.hex() for each in steps), walk=walk_of(scope, segment.document, round, number)
     )
 
 
-def _walk(scope: GenerationScope, document: int, round: int, number: int) -> WalkSegment | None:
+def walk_of(scope: GenerationScope, document: int, round: int, number: int) -> WalkSegment | None:
+    """The walk that a generation is about; None where it is about a document."""
     if (edition := scope.edition(round)) is None:
         return None
     which = scope.walks(document, round)[number]

@@ -69,6 +69,11 @@ class GenerationOrder:
         rounds = min(watermark / self.sources, self._recipe.cycle)
         return rounds * self._recipe.round_size
 
+    def sources_until(self, item: int, sweep: int, cursor: int) -> int:
+        """Sources that a trainer reads from a place in its sweeps until it first wants an item; negative: it did."""
+        round, place = divmod(item, self.sources)
+        return (self._recipe.order_of_round(round) - sweep) * self.sources + place - cursor
+
     def wanted_items(self, sweep: int, cursor: int) -> int:
         """Items that a trainer wants until this place in its sweeps."""
         round = self._recipe.last_round_wanted(sweep)

@@ -231,9 +231,13 @@ class GenerationLoop:
             coming = [(lane, number) for lane in lanes if (number := lane.next_block()) is not None]
             if not coming:
                 return None
-            lane, number = min(coming, key=lambda each: each[0].urgency(each[1]))
+            lane, number = min(coming, key=lambda each: self.urgency(*each))
             if lane.take(number):
                 return lane, number
+
+    def urgency(self, lane: Lane, number: int) -> float:
+        """What comes first: the block of a lane with the lowest."""
+        return lane.urgency(number)
 
     async def _beat(self) -> None:
         while True:

@@ -9,8 +9,8 @@ import numpy as np
 
 from streamdocs._base.arrays import Ints
 from streamdocs.dataset import StreamingMegadocDataset
-from streamdocs.errors import ConfigError
 from streamdocs.generations.diversity import Group, group_of
+from streamdocs.ledger.ledgers import chosen_positions
 from streamdocs.reading.assembly import Assembler, Section
 from streamdocs.recipes.layout import Part
 from streamdocs.run import Run
@@ -200,14 +200,8 @@ def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = N
         StoreError: A window is missing or damaged.
     """
     run, size = dataset.run, dataset.run.mixture.window
-    ledgers = dataset.ledgers.values()
-    sealed = min(each.count() for each in ledgers) * size if ledgers else max(dataset.epoch_size, stop or 0)
-    stop = sealed if stop is None else stop
-    if not 0 <= start < stop <= sealed:
-        raise ConfigError(
-            f"positions {start}:{stop}: ask for some of 0:{sealed}"
-            + (f", of the {sealed // size} sealed windows" if ledgers else "")
-        )
+    positions = chosen_positions(dataset.ledgers, size, start, stop, dataset.epoch_size)
+    start, stop = positions.start, positions.stop
     assembler = Assembler(run, dataset.ledgers)
     sequences: dict[int, Counter[str]] = {}
     tokens: Counter[tuple[str, str]] = Counter()
@@ -232,7 +226,7 @@ def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = N
     new = np.flatnonzero(np.any([np.diff(column) for column in found[:4]], axis=0)) + 1
     edges = np.concatenate([[0], new, [len(order)]])
     decisions = tuple(map(run.decisions.of, windows)) if run.decisions else ()
-    return Audit(run, range(start, stop), sequences, tokens, found, edges, decisions)
+    return Audit(run, positions, sequences, tokens, found, edges, decisions)
 
 
 def _reads(run: Run, section: Section, spans: Spans, positions: Ints) -> Reads:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from streamdocs._base.console import plain_console, printable
+from streamdocs._base.console import plain_console, positions_of, printable
 from streamdocs._base.unfinished import write_whole
 from streamdocs.commands.auditing.audit import WEB, Audit, audit
 from streamdocs.commands.diversity import collapse_lines, diversity_table, stored_diversity
@@ -41,10 +41,7 @@ def audit_run(
     Raises:
         ConfigError: These are no positions, not all of them are sealed, or a file cannot be written.
     """
-    try:
-        start, stop = (int(end) if end else None for end in positions.split(":"))
-    except ValueError as error:
-        raise ConfigError(f"positions {positions!r}: give the first and the one after the last, like 0:4096") from error
+    start, stop = positions_of(positions)
     dataset = open_run(run_file)
     told: dict[str, Any] = {}
     if diversity:
@@ -53,7 +50,7 @@ def audit_run(
         plain_console().print(diversity_table(measured), *collapse_lines(measured), sep="\n", highlight=False)
     found = None
     if not diversity or all(ledger.count() for ledger in dataset.ledgers.values()):
-        found = audit(dataset, start or 0, stop)
+        found = audit(dataset, start, stop)
         told = {**_account(found, dataset, document), **told, "sources": list(found.rows())}
     try:
         if as_json:

@@ -12,6 +12,7 @@ import xxhash
 
 from streamdocs.store.base import Change, Changes, Table, apply_to_notes
 from streamdocs.store.objects.open import open_objects
+from streamdocs.store.objects.probe import probe
 from streamdocs.store.objects.reliable import ReliableObjects
 from streamdocs.store.shared.cache import Cache
 from streamdocs.store.shared.entry import BULKY
@@ -68,6 +69,14 @@ class SharedStore:
     def exists(self) -> bool:
         """Whether anybody ever wrote it."""
         return Cache(self.cache).is_known or self._objects.get("format") is not None
+
+    def probe(self) -> None:
+        """Try whether the object store does what a store relies on; nothing of that stays.
+
+        Raises:
+            StoreError: It does not, or does not answer.
+        """
+        probe(self._objects)
 
     @property
     def node(self) -> Node:

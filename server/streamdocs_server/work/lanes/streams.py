@@ -97,10 +97,8 @@ class StreamLane(Lane):
         if self._whole_rounds:
             units = ahead - self.wanted
         else:
-            round, place = self.order.block(number)
             begun = max((state.sweep, state.cursor) for state in [*self._states.values(), State()])
-            due = (self.stream.recipe.order_of_round(round), place * BLOCK)
-            units = (due[0] - begun[0]) * self.order.sources + due[1] - begun[1]
+            units = self.order.sources_until(ahead, *begun)
         return units * self._unit_tokens / float(self._share * self.stream.mixture.max_seq_len or 1)
 
     @property

@@ -1,0 +1,1 @@
+"""Checks: what can be known of a run before anything of it is generated or read."""

@@ -1,0 +1,1 @@
+"""The commands ``streamdocs check`` and ``streamdocs schema``."""
