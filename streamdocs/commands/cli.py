@@ -7,6 +7,7 @@ import typer
 
 from streamdocs._base.console import error_exit, expanded, set_up_logging
 from streamdocs.commands import corpus, prompts
+from streamdocs.commands.measuring import app as measuring
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.steering.controllers.base import Reward
 
@@ -19,6 +20,8 @@ commands = typer.Typer(
 commands.command()(corpus.prepare)
 commands.command()(corpus.info)
 commands.add_typer(prompts.app, name="prompts")
+for _command in (measuring.evaluate, measuring.efficiency, measuring.scaling, measuring.presets):
+    commands.command()(_command)
 
 
 @commands.command()
