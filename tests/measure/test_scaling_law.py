@@ -3,17 +3,13 @@
 import numpy as np
 import pytest
 
+from published import ROUNDED, error_rates
 from streamdocs.errors import ConfigError
 from streamdocs.measure.intervals import Chance
 from streamdocs.measure.laws import Law
 from streamdocs.measure.runs import Points
 from streamdocs.measure.scaling import scaling
 
-#: SynthLLM (arXiv 2503.19551): accuracy in percent after so many billions of tokens, by size of the student.
-BILLIONS = np.array([10.0, 50.0, 250.0, 300.0, 1000.0, 4000.0])
-ACCURACY = {"3B": [64.6, 74.7, 80.5, 80.9, 83.1, 84.4], "8B": [73.2, 78.6, 81.4, 81.6, 82.6, 83.2]}
-#: Of a figure that is rounded to a tenth.
-ROUNDED = 0.1 / 12**0.5
 LAW = Law(5e6, 0.52, 14.3, 7e4)
 
 
@@ -21,14 +17,10 @@ def points(name: str, tokens, losses) -> Points:
     return Points(name, name, 0, np.asarray(tokens, np.float64), np.asarray(losses, np.float64))
 
 
-def published(name: str) -> Points:
-    return points(name, BILLIONS * 1e9, 100 - np.array(ACCURACY[name]))
-
-
 @pytest.mark.parametrize("name", ["3B", "8B"])
 @pytest.mark.parametrize(("hold_out", "noise"), [(0, None), (0, ROUNDED), (1, None), (1, ROUNDED), (2, ROUNDED)])
 def test_intervals_have_the_published_points(name, hold_out, noise):
-    found = scaling(published(name), hold_out=hold_out, chance=Chance(100, noise))
+    found = scaling(error_rates(name), hold_out=hold_out, chance=Chance(100, noise))
     assert [each.covered for each in found.predicted] == [True] * 6
     assert [each.held_out for each in found.predicted] == [False] * (6 - hold_out) + [True] * hold_out
     if not hold_out:
@@ -38,17 +30,17 @@ def test_intervals_have_the_published_points(name, hold_out, noise):
 
 
 def test_held_out_points_compare_the_laws():
-    found = scaling(published("3B"), hold_out=1, chance=Chance(0))
+    found = scaling(error_rates("3B"), hold_out=1, chance=Chance(0))
     assert found.errors["rectified"] < 0.1 < found.errors["power"]
     assert found.ends is None and [each.covered for each in found.predicted] == [None] * 6
 
 
 def test_four_points_and_four_constants():
-    found = scaling(published("3B"), hold_out=2)
+    found = scaling(error_rates("3B"), hold_out=2)
     assert found.ends is None and found.fit.noise is None
     assert found.warnings[0].startswith("b is not determined") and "there are no intervals" in found.warnings[0]
     with pytest.raises(ConfigError, match=r"3B: .* after 6 amounts of tokens, 3 of which are held out, .* 4 constants"):
-        scaling(published("3B"), hold_out=3)
+        scaling(error_rates("3B"), hold_out=3)
 
 
 def test_known_constants_are_found_in_noise():
