@@ -15,6 +15,9 @@ from streamdocs.measure.heldout import NO_LABEL, DocumentSet, padded
 
 #: From ``input_ids`` int64 (batch, length) to logits (batch, length, vocabulary), or to what has them as ``logits``.
 Model = Callable[[Tensor], Any]
+#: What was last reduced. A thread of gloo holds it a little longer than the call, and needs the interpreter to free it
+#: where nobody else does: a process that ended meanwhile would wait for that thread for ever.
+_REDUCED: list[Tensor] = []
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ def evaluate(
 ) -> dict[str, Loss]:
     """The loss of a model on each set of documents, and as ``iid`` on ``short`` and ``long`` together.
 
-    Ranks of ``torch.distributed`` share the documents, all have to call this, and all get the same.
+    Ranks of ``torch.distributed`` share the documents, all have to call this, and all get the same. They need not ask
+    the model equally often, so it must not be one whose forward pass talks to other ranks, as of FSDP; DDP's ``module``
+    is none.
 
     Args:
         model: That is asked; in evaluation mode, and then in its own again.
@@ -75,16 +80,20 @@ def evaluate(
     if isinstance(model, nn.Module):
         model.eval()
     try:
-        found = {name: _loss(model, each, batch_size, torch.device(device), name) for name, each in sets.items()}
+        sums = [_sums(model, each, batch_size, torch.device(device)) for each in sets.values()]
     finally:
         if training and isinstance(model, nn.Module):
             model.train()
+    found = {name: Loss(*each) for name, each in zip(sets, _over_ranks(sums), strict=True)}
+    if wrong := [name for name, each in found.items() if not math.isfinite(each.nats_squared)]:
+        raise ConfigError(f"the model's loss on {wrong[0]!r} is no number: its logits are infinite or NaN somewhere")
     if iid := [found[name] for name in ("short", "long") if name in found]:
         found = {"iid": iid[0] + iid[1] if len(iid) > 1 else iid[0], **found}
     return found
 
 
-def _loss(model: Model, documents: DocumentSet, batch_size: int, device: torch.device, name: str) -> Loss:
+def _sums(model: Model, documents: DocumentSet, batch_size: int, device: torch.device) -> Tensor:
+    """The fields of a Loss, of what this rank reads: float64 (6,)."""
     ranks = distributed.is_initialized()
     rank, step = (distributed.get_rank(), distributed.get_world_size()) if ranks else (0, 1)
     mine = torch.utils.data.Subset(documents, range(rank, len(documents), step))
@@ -92,11 +101,16 @@ def _loss(model: Model, documents: DocumentSet, batch_size: int, device: torch.d
     for batch in DataLoader(mine, batch_size, collate_fn=padded):
         nats, tokens = document_losses(model, batch, documents.corpus.vocab_size, device)
         sums += torch.stack([nats, tokens, torch.ones_like(nats), nats**2, tokens**2, nats * tokens]).sum(dim=1)
-    if ranks:
-        distributed.all_reduce(sums)
-    if not torch.isfinite(sums).all():
-        raise ConfigError(f"the model's loss on {name!r} is no number: its logits are infinite or NaN somewhere")
-    return Loss(*sums.tolist())
+    return sums
+
+
+def _over_ranks(sums: list[Tensor]) -> list[list[float]]:
+    """The sums of all ranks together."""
+    if sums and distributed.is_initialized():
+        _REDUCED[:] = [torch.stack(sums)]
+        distributed.all_reduce(_REDUCED[0])
+        return _REDUCED[0].tolist()
+    return [each.tolist() for each in sums]
 
 
 def document_losses(
