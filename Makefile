@@ -59,7 +59,7 @@ clean:
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
 	UV=$(UV) .ci/install-torch .venv/bin/python torch torchvision --constraint constraints.txt --compile-bytecode
-	$(UV) pip install --quiet --python .venv/bin/python --compile-bytecode --constraint constraints.txt --editable '.[composer,server]' --group dev
+	$(UV) pip install --quiet --python .venv/bin/python --compile-bytecode --constraint constraints.txt --editable '.[composer,measure,server]' --group dev
 	touch $@
 
 .venv-sglang/installed: server/sglang/setup-cpu.sh server/sglang/requirements-cpu.txt | $(UV)

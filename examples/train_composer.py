@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
-from composer import Callback, ComposerModel, DataSpec, Evaluator, Logger, State, Trainer
+from composer import Callback, ComposerModel, Logger, State, Trainer
 from composer.loggers import InMemoryLogger
+from composer.metrics import LanguageCrossEntropy
 from composer.optim import CosineAnnealingScheduler, DecoupledAdamW
 from composer.utils import dist, get_device
 from streaming import StreamingDataLoader
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 
-from holdout import holdout_loaders
 from model import LanguageModel, next_token_loss
 from streamdocs import StreamingMegadocDataset
-from streamdocs.composer import MegadocMonitor
+from streamdocs.composer import MegadocMonitor, held_out_evaluators
+from streamdocs.measure import held_out
 
 
 class ComposerLanguageModel(ComposerModel):
@@ -42,10 +43,10 @@ class ComposerLanguageModel(ComposerModel):
         return next_token_loss(outputs, batch["labels"])
 
     def get_metrics(self, is_train: bool = False) -> dict[str, Metric]:
-        return {} if is_train else {"loss": MeanMetric()}
+        return {} if is_train else {"loss": LanguageCrossEntropy()}
 
     def update_metric(self, batch: dict[str, Tensor], outputs: Tensor, metric: Metric) -> None:
-        metric.update(next_token_loss(outputs, batch["labels"]), weight=len(outputs))
+        metric.update(outputs[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten())
 
 
 class Recorder(Callback):
@@ -95,7 +96,7 @@ def main() -> None:
     )
     print(dataset.describe(), flush=True)
     loader = StreamingDataLoader(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
-    holdout = holdout_loaders(dataset.corpus, dataset.run.mixture.max_seq_len, arguments.batch_size)
+    sets = held_out(dataset.corpus, dataset.run.mixture.max_seq_len)
 
     model = ComposerLanguageModel(dataset.corpus.vocab_size)
     metrics = InMemoryLogger()
@@ -103,10 +104,7 @@ def main() -> None:
     trainer = Trainer(
         model=model,
         train_dataloader=loader,
-        eval_dataloader=[
-            Evaluator(label=f"holdout_{name}", dataloader=DataSpec(each), metric_names=["loss"])
-            for name, each in holdout.items()
-        ],
+        eval_dataloader=held_out_evaluators(sets, arguments.batch_size, metric="loss"),
         eval_interval=f"{arguments.checkpoint_every}ba",
         optimizers=DecoupledAdamW(model.parameters(), lr=arguments.learning_rate, weight_decay=1e-5),
         schedulers=CosineAnnealingScheduler(t_max=f"{arguments.batches}ba"),

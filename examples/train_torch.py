@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model import LanguageModel, token_losses
 from streamdocs import StreamingMegadocDataset
+from streamdocs.measure import evaluate, held_out
 
 FINISHED = "all batches are done: give more by --batches, or another --checkpoint to begin anew"
 
@@ -49,7 +50,14 @@ def train_on(
     return losses.detach(), loss.detach()
 
 
-def main() -> None:
+def told_held_out(model: torch.nn.Module, dataset: StreamingMegadocDataset) -> str:
+    """The loss on what the corpus holds out, in nats a token; "" where it holds nothing out."""
+    found = evaluate(model, held_out(dataset.corpus, dataset.run.mixture.max_seq_len))
+    return "\n".join(f"held out, {name}: {loss.mean:.3f}" for name, loss in found.items())
+
+
+def parsed() -> argparse.Namespace:
+    """What was typed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_file", type=Path)
     parser.add_argument("--batches", type=int, default=400)
@@ -62,8 +70,11 @@ def main() -> None:
     parser.add_argument(
         "--reseal", action="store_true", help="seal anew what lost its generations since the checkpoint"
     )
-    arguments = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    arguments = parsed()
     ranks, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
@@ -105,6 +116,9 @@ def main() -> None:
                 save({**state, "loader": loader.state_dict(), "batches": done}, arguments.checkpoint)
             if done == arguments.batches:
                 break
+    told = told_held_out(model, dataset)
+    if rank == 0 and told:
+        print(told, flush=True)
     if ranks > 1:
         dist.destroy_process_group()
 

@@ -1,5 +1,5 @@
-"""The Composer callback under its public name; it lives in ``streamdocs.integrations``."""
+"""What there is for Composer under its public name; it lives in ``streamdocs.integrations``."""
 
-from streamdocs.integrations.composer import MegadocMonitor
+from streamdocs.integrations.composer import MegadocMonitor, held_out_evaluators
 
-__all__ = ["MegadocMonitor"]
+__all__ = ["MegadocMonitor", "held_out_evaluators"]

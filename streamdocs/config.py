@@ -12,6 +12,7 @@ from streamdocs._base.typed import exact_fraction, plain
 from streamdocs._base.untrusted import faults, load_yaml
 from streamdocs.errors import ConfigError
 from streamdocs.named import MOST_STREAMS, StreamName, Streams, check_controller, check_shares
+from streamdocs.presets import with_small_prompts
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import RULES, Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB
@@ -24,7 +25,6 @@ from streamdocs.sections import (
     ServerSection,
     StreamSection,
     places_of,
-    with_short_prompt,
 )
 from streamdocs.store import Store, open_store
 from streamdocs.store.objects.open import check_url, is_url
@@ -91,15 +91,7 @@ class RunFile(Section):
     @model_validator(mode="before")
     @classmethod
     def _with_preset(cls, fields: Any) -> Any:
-        """A preset fills in what the file leaves out; anything that is wrong is told by the fields themselves."""
-        if not isinstance(fields, dict) or fields.get("preset") != "small":
-            return fields
-        generator, streams = fields.get("generator", {}), fields.get("streams")
-        if isinstance(generator, dict):
-            generator = {"temperature": 0.5, "top_p": 0.9, **generator}
-        if isinstance(streams, dict):
-            streams = {name: with_short_prompt(stream) for name, stream in streams.items()}
-        return {**with_short_prompt(fields), "generator": generator, "streams": streams}
+        return with_small_prompts(fields)
 
     @field_validator("store")
     @classmethod
@@ -130,7 +122,8 @@ class RunFile(Section):
 
     def _check_streams(self, streams: dict[str, StreamSection]) -> None:
         if self.recipe is not None or "synthetic_fraction" in self.mix.model_fields_set:
-            raise ValueError("streams say what recipe and mix.synthetic_fraction do: give the one or the others")
+            fraction = "preset" if self.mix.preset else "synthetic_fraction"
+            raise ValueError(f"streams say what recipe and mix.{fraction} do: give the one or the others")
         check_shares(streams)
 
     @property
@@ -227,7 +220,7 @@ class RunFile(Section):
         """
         said = {name: plain(value) for name, value in arguments.items()}
         store, generator = said["store"], said["generator"]
-        mix = {name: said[name] for name in MixSection.model_fields}
+        mix = {name: said[name] for name in MixSection.model_fields if name in said}
         if said["streams"] is not None and not mix["synthetic_fraction"]:
             del mix["synthetic_fraction"]  # the default of one who gives streams
         fields = {

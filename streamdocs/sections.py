@@ -24,6 +24,7 @@ from streamdocs._base.paths import expand_path
 from streamdocs._base.typed import exact_fraction
 from streamdocs._base.untrusted import faults
 from streamdocs.corpus.columns.conditions import Where
+from streamdocs.presets import MixPreset, with_mix
 from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.programs.files import find_program
 from streamdocs.recipes.programs.styles import STYLES
@@ -173,6 +174,8 @@ class MixSection(Section):
     """What the trainer reads: the arguments of StreamingMegadocDataset that have these names, which says what they are.
 
     Args:
+        preset: A mix by the regime it is for, in place of ``synthetic_fraction``: ``streamdocs presets`` lists them
+            with their sources. Another ``synthetic_fraction`` beside it is refused.
         shuffle: Whether documents come in a random order.
         shuffle_seed: Seed of that order, and of the mixture within a window.
         shuffle_algo: How StreamingDataset shuffles: ``py1e``, ``py1s``, ``py1br``, ``py2s``, ``py1b`` or ``naive``.
@@ -180,6 +183,7 @@ class MixSection(Section):
         num_canonical_nodes: Parts of the corpus that are shuffled apart from each other.
     """
 
+    preset: MixPreset | None = None
     synthetic_fraction: ShareOf = 0.75
     max_seq_len: int = 2048
     when_behind: WhenBehind = "reuse"
@@ -197,6 +201,11 @@ class MixSection(Section):
     wait_timeout: float = Field(default=3600, ge=0)
     name: str = Field(default="", max_length=256)
     controller: ControllerFields = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, fields: Any) -> Any:
+        return with_mix(fields)
 
 
 class BudgetSection(Section):
@@ -275,17 +284,6 @@ class ServerSection(Section):
         """This, with relative paths taken from ``folder``."""
         found = self.decontaminate and self.decontaminate.relative_to(folder)
         return self.model_copy(update={"decontaminate": found})
-
-
-def with_short_prompt(fields: Any) -> Any:
-    """Fields with a recipe, whose prompt is the short one where they name none."""
-    recipe = fields.get("recipe") if isinstance(fields, dict) else None
-    if not isinstance(recipe, dict) or recipe.get("name") not in [*RECIPES]:
-        return fields
-    of = RECIPES[recipe["name"]]
-    if recipe.get("styles") or of.default_styles or not of.takes_styles:  # which have prompts of their own
-        return fields
-    return {**fields, "recipe": {"prompt": f"short-{RECIPES[recipe['name']].kind}", **recipe}}
 
 
 def places_of(fields: Any, folder: Path) -> dict[str, str]:

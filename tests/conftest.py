@@ -76,8 +76,8 @@ def make_corpus(folder: Path, texts: list[str], **options) -> Path:
     source = folder / "texts.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     out = folder / "corpus"
-    options = {"train_tokenizer": 400, "shard_bytes": 1 << 14, "progress": False, **options}
-    prepare_corpus([str(source)], out, tokenizer=None, **options)
+    options = {"tokenizer": None, "train_tokenizer": 400, "shard_bytes": 1 << 14, "progress": False, **options}
+    prepare_corpus([str(source)], out, **options)
     return out
 
 

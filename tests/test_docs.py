@@ -9,6 +9,7 @@ from typing import Literal
 
 import pytest
 
+from published import error_rates
 from streamdocs.generations.diversity import (
     COPIED,
     DISTINCT,
@@ -21,6 +22,9 @@ from streamdocs.generations.diversity import (
     SEQUENCES,
     Diversity,
 )
+from streamdocs.measure.intervals import Chance
+from streamdocs.measure.scaling import scaling
+from streamdocs.presets import MIXES
 from streamdocs.recipes.programs.files import load_program
 from streamdocs.recipes.programs.styles import AIMS, STYLES
 from streamdocs.sections import Section
@@ -95,6 +99,22 @@ def test_the_page_of_diversity_has_the_measures_and_limits():
         f"fewer than {FEWEST} texts",
     ):
         assert said in page, said
+
+
+def test_the_page_of_the_measure_has_the_presets_and_what_is_published():
+    page = (DOCS / "measure.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \| ([\d.]+) \| (arXiv [\d.]+)", page, re.MULTILINE)
+    assert rows == [
+        (name, mix.regime, *said)
+        for name, mix in MIXES.items()
+        for said in [(str(mix.values["synthetic_fraction"]), mix.source["synthetic_fraction"][:16])]
+    ]
+    for name in ("3B", "8B"):
+        found = scaling(error_rates(name), chance=Chance(0))
+        furthest = max(abs(each.loss - each.measured) for each in found.predicted)
+        row = re.search(rf"^\| {name[0]} B \| ([\d.]+) \| .* \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+        law = found.fit.law
+        assert row.groups() == (f"{law.exponent:.3f}", f"{law.floor:.2f}", f"{furthest:.3f}")
 
 
 def test_the_examples_are_what_python_says():

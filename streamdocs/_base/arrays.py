@@ -8,6 +8,7 @@ from pydantic import Field
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Ints: TypeAlias = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float64]
 #: Where many are kept.
 Int32s: TypeAlias = npt.NDArray[np.int32]
 #: uint16 or uint32, by the size of the vocabulary.

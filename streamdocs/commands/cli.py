@@ -9,6 +9,7 @@ from streamdocs._base.console import error_exit, expanded, set_up_logging
 from streamdocs.commands import corpus, prompts
 from streamdocs.commands.checking.options import check, schema
 from streamdocs.commands.exporting.options import export
+from streamdocs.commands.measuring import app as measuring
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.steering.controllers.base import Reward
 
@@ -17,11 +18,10 @@ commands = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Web text and megadocs for pre-training.",
 )
-commands.command()(corpus.prepare)
-commands.command()(corpus.info)
-commands.command()(check)
-commands.command()(schema)
-commands.command()(export)
+for _command in (corpus.prepare, corpus.info, check, schema, export):
+    commands.command()(_command)
+for _command in (measuring.evaluate, measuring.efficiency, measuring.scaling, measuring.presets):
+    commands.command()(_command)
 commands.add_typer(prompts.app, name="prompts")
 
 

@@ -13,6 +13,7 @@ from streamdocs.generations.progress import read_tallies, total
 from streamdocs.graph.walks import told
 from streamdocs.ledger.ledgers import sealed_positions
 from streamdocs.ledger.meter import describe_run
+from streamdocs.presets import MIXES, MixPreset
 from streamdocs.reading.assembly import Segment
 from streamdocs.recipes.keys import Generator
 from streamdocs.run import Run
@@ -42,6 +43,8 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
         StreamdocsError: The run file, the corpus or the store cannot be read, or the position is not sealed yet.
     """
     console = plain_console()
+    if preset := RunFile.load(run_file).mix.preset:
+        console.print(told_preset(preset), highlight=False, soft_wrap=True)
     try:
         dataset = open_run(run_file)
     except WaitTimeoutError:
@@ -66,6 +69,13 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
         for walk in dict.fromkeys(segment.walk for segment in segments if segment.walk):
             way = printable(told(walk.topics, walk.concepts))
             console.print(f"walk {walk.number} of edition {walk.edition}: {way}", highlight=False, soft_wrap=True)
+
+
+def told_preset(name: MixPreset) -> str:
+    """What a preset of the mix stands for, and by whom, in one line."""
+    mix = MIXES[name]
+    values = ", ".join(f"{field} {value} ({mix.source[field]})" for field, value in mix.values.items())
+    return f"mix.preset {name}: {values}"
 
 
 def _check_sealed(dataset: StreamingMegadocDataset, position: int) -> None:

@@ -1,17 +1,38 @@
-"""For Composer: a callback that says what was mixed and how each half is learned."""
+"""For Composer: a callback that says what was mixed and how each half is learned, and evaluators of held-out text."""
 
 import logging
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from composer import Callback, Logger, State
+from composer import Callback, DataSpec, Evaluator, Logger, State
 from composer.utils import dist
 from torchmetrics import Metric
 
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
+from streamdocs.measure.heldout import DocumentSet
 
 log = logging.getLogger(__name__)
+
+
+def held_out_evaluators(
+    sets: Mapping[str, DocumentSet], batch_size: int, metric: str = "LanguageCrossEntropy"
+) -> list[Evaluator]:
+    """An evaluator of each set of documents (``streamdocs.measure.held_out``), labelled ``holdout_NAME``.
+
+    With Composer's LanguageCrossEntropy, which counts each token the same, they measure what
+    ``streamdocs.measure.evaluate`` does. No document has another in its context, so the model needs no ``sequence_id``.
+
+    Args:
+        sets: The documents.
+        batch_size: Documents at once, of each rank.
+        metric: Its name among those of the model.
+    """
+    return [
+        Evaluator(label=f"holdout_{name}", dataloader=DataSpec(each.loader(batch_size)), metric_names=[metric])
+        for name, each in sets.items()
+    ]
 
 
 class MegadocMonitor(Callback):

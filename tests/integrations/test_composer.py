@@ -11,12 +11,14 @@ from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from conftest import generate, make_corpus, make_run, make_texts
 from streamdocs import Stitch, StreamingMegadocDataset
-from streamdocs.corpus.reader import Corpus
 from streamdocs.demo.report import replayed
+from streamdocs.measure import evaluate, held_out
+from streamdocs.measure.models import load_model
 from streamdocs.steering.reports import Reports
 from streamdocs.store import LmdbStore
 
@@ -134,16 +136,6 @@ def test_a_plain_loop_goes_on_after_a_stop(run_file, tmp_path):
     assert losses(whole) == [line for part in parts for line in losses(part)] != []
 
 
-def test_a_corpus_without_held_out_documents_has_none_to_measure(run_file, monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    from holdout import holdout_loaders
-
-    corpus = Corpus(run_file.parent / "corpus")
-    assert holdout_loaders(corpus, 64, 4)
-    corpus.index["splits"].pop("holdout")
-    assert holdout_loaders(corpus, 64, 4) == {}
-
-
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("name", "program", "checkpoint", "ranks"),
@@ -159,11 +151,30 @@ def test_launched_on_ranks_and_resumed_on_others(run_file, tmp_path, name, progr
         record = tmp_path / f"{number}.jsonl"
         options = [f"--batches={batches}", f"--batch-size={8 // number}", "--checkpoint-every=7", f"--record={record}"]
         options += [f"--workers={workers}"]
-        train(program, run_file, *options, f"{checkpoint}={tmp_path / 'saved'}", launcher=launcher(name, number))
+        printed = train(
+            program, run_file, *options, f"{checkpoint}={tmp_path / 'saved'}", launcher=launcher(name, number)
+        )
         found = {(line["batch"], line["rank"]): line["tokens"] for line in lines_of(record)}
         assert found == {
             (batch, rank): replayed(dataset, batch * number + rank, 8 // number)
             for batch in range(started, batches)
             for rank in range(number)
         }
+        if program == "train_torch.py" and batches == 7:  # what was saved is what was measured, on all ranks together
+            assert told_held_out(printed) == held_out_of(tmp_path / "saved", dataset)
         started = batches
+
+
+def told_held_out(printed: str) -> dict[str, str]:
+    """The losses that a plain loop prints at its end."""
+    lines = [line.removeprefix("held out, ") for line in printed.splitlines() if line.startswith("held out, ")]
+    return dict(line.split(": ") for line in lines)
+
+
+def held_out_of(checkpoint: Path, dataset: StreamingMegadocDataset) -> dict[str, str]:
+    """Those of a checkpoint, measured by one process."""
+    corpus, model = dataset.corpus, f"{EXAMPLES / 'model.py'}:LanguageModel"
+    loaded = load_model(str(checkpoint), model, corpus.vocab_size, torch.device("cpu"))
+    found = evaluate(loaded, held_out(corpus, dataset.run.mixture.max_seq_len))
+    assert [*found] == ["iid", "short", "long"]
+    return {name: f"{loss.mean:.3f}" for name, loss in found.items()}
