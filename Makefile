@@ -6,13 +6,17 @@ PYTHON ?= >=3.11,<3.14
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo demo-sglang real-model sglang test exact fuzz faults lint check build format bench clean
+.PHONY: demo demo-sglang demo-real real-model sglang test exact fuzz faults lint check build format bench clean
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
 
 demo-sglang: .venv/installed .venv-sglang/installed
 	$(RUN)/streamdocs demo --sglang --out demo-sglang
+
+# A real server and model, and real text: needs Debian's or Ubuntu's apt-get.
+demo-real: .venv/installed real-model
+	$(RUN)/streamdocs demo --real --out demo-real
 
 sglang: .venv-sglang/installed
 
@@ -57,7 +61,7 @@ bench: .venv/installed
 	for each in loader scaling stall store sidecar graph steering growth nodes gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
 
 clean:
-	rm -rf .venv .venv-sglang .venv-smollm2 .venv-sky .venv-uv .venv-wheel dist demo demo-sglang models
+	rm -rf .venv .venv-sglang .venv-smollm2 .venv-sky .venv-uv .venv-wheel dist demo demo-sglang demo-real models
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv

@@ -158,8 +158,10 @@ def _prepare(options: argparse.Namespace, rows: list[Row]) -> dict[str, int]:
         holdout=options.holdout,
         **settings,
     )
-    held_out = Corpus(str(out / "corpus"), split="holdout")
-    tokens = {held_out.text(each): int(count) for each, count in enumerate(held_out.tokens_per_document)}
+    tokens: dict[str, int] = {}
+    if options.holdout:
+        held_out = Corpus(str(out / "corpus"), split="holdout")
+        tokens = {held_out.text(each): int(count) for each, count in enumerate(held_out.tokens_per_document)}
     settings["tokenizer"] = str(out / "corpus" / "tokenizer.json")
     halves = {
         "held-out-short": [row for row in rows if tokens.get(row["text"], options.long) < options.long],

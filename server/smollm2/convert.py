@@ -2,8 +2,8 @@
 
 usage: PYTHONPATH=WITH_ACCELERATE_AND_THE_WHEEL .venv-sglang/bin/python server/smollm2/convert.py OUT_DIR
 
-Some twenty seconds, no network. Weights are those of the file (4 bits, with 8 for the embedding) as float32, the fastest
-dtype on a CPU without bfloat16 of its own. `make real-model` calls it.
+Some twenty seconds, no network. Weights are those of the file (4 bits, with 8 for the embedding) as float32: the
+fastest on a CPU that has no bfloat16 of its own. `make real-model` calls it.
 """
 
 import argparse
