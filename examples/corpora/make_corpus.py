@@ -33,7 +33,6 @@ from streamdocs.errors import StreamdocsError
 
 log = logging.getLogger(__name__)
 
-_PACKAGES = Path(__file__).with_name("packages.yaml")
 _LONGER = 1.5  # times the most words, which a last paragraph may add
 _WHOLE = 3  # of so many pages one stays whole, so that some documents are long
 _SECONDS = 600  # for one package
@@ -49,6 +48,8 @@ def main() -> None:
     """Make the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
+    packages = Path(__file__).with_name("packages.yaml")
+    parser.add_argument("--packages", type=Path, default=packages, help="which are read, in the form of this file")
     parser.add_argument("--documents", type=int, default=1200, help="at most, with those held out")
     parser.add_argument("--out-of-domain", type=int, default=150, help="documents, at most")
     parser.add_argument("--holdout", type=float, default=0.125, help="share of the documents to hold out")
@@ -67,7 +68,7 @@ def main() -> None:
 
 def make(options: argparse.Namespace) -> None:
     """Fetch, read, choose, write and prepare."""
-    known = yaml.safe_load(_PACKAGES.read_text())
+    known = yaml.safe_load(options.packages.read_text())
     options.out.mkdir(parents=True, exist_ok=True)
     packages: dict[str, Any] = {}
     rows: dict[str, list[Row]] = {}
