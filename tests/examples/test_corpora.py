@@ -29,7 +29,8 @@ def test_a_page_is_its_sections_without_what_is_around(texts, tmp_path):
     page = tmp_path / "page.html"
     page.write_text(
         "<head><title>no</title></head><body><nav>no</nav><p>Prev</p><h2>1.2. Named  things¶</h2><p>A <b>bold</b>\n "
-        "word<br>more</p><table><tr><td>no</td></tr></table><pre>two\n  lines</pre><h3>Next to it</h3><p>End &amp; over</p>"
+        "word<br>more</p><table><tr><td>no</td></tr></table><pre>two\n  lines</pre>"
+        "<h3>Next to it</h3><p>End &amp; over</p>"
     )
     sections = [["Named things", "A bold word more", "two\n  lines"], ["Next to it", "End & over"]]
     assert [each for each in next(texts.html_pages(page)) if each] == sections
