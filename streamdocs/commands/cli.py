@@ -131,14 +131,17 @@ def graph(
 def demo(
     out: Annotated[Path, typer.Option(callback=expanded, help="Folder for what it makes.")] = Path("demo"),
     sglang: Annotated[bool, typer.Option("--sglang", help="With the SGLang server of `make sglang`.")] = False,
+    real: Annotated[bool, typer.Option("--real", help="With it and the model of `make real-model`.")] = False,
 ) -> None:
     """Watch a model train on web text and megadocs that are being written meanwhile. Takes minutes, needs no model."""
     try:
+        from streamdocs.demo.real import run_real_demo  # noqa: PLC0415
         from streamdocs.demo.run import run_demo  # noqa: PLC0415
         from streamdocs.demo.sglang import run_sglang_demo  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(f"the demo needs {error.name}: run it with `make demo` in a checkout") from error
-    run_sglang_demo(out) if sglang else run_demo(out)
+    run = run_real_demo if real else run_sglang_demo if sglang else run_demo
+    run(out)
 
 
 def app() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,13 +92,19 @@ def run_demo(out: Path, batches: int = BATCHES) -> dict[str, Any]:
     return report(demo.out, time.monotonic() - started)
 
 
-def prepare(out: Path, run: dict[str, Any], deadline: float, batches: int = BATCHES) -> "Demo":
-    """Make room, and in it a corpus and a run file."""
+def prepare(
+    out: Path,
+    run: dict[str, Any],
+    deadline: float,
+    batches: int = BATCHES,
+    find: Callable[[Path], list[str]] | None = None,
+) -> "Demo":
+    """Make room, and in it a corpus and a run file; ``find`` gets the folder and finds other texts than Python's."""
     out = out.absolute()
     _make_room(out)
-    texts = reference_texts()
+    texts = find(out) if find else reference_texts()
     (out / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    log.info("preparing %d documents that come with this Python", len(texts))
+    log.info("preparing %d documents%s", len(texts), "" if find else " that come with this Python")
     prepare_corpus([str(out / "texts.jsonl")], out / "corpus", train_tokenizer=2048, holdout=0.08, progress=False)
     (out / "run.yaml").write_text(yaml.safe_dump(run, sort_keys=False))
     return Demo(out, deadline, batches)
@@ -132,7 +138,7 @@ class Demo:
 
     def trainer(self) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """The example with Composer."""
-        command = [sys.executable, _example("train_composer.py"), str(self.out / "run.yaml")]
+        command = [sys.executable, example("train_composer.py"), str(self.out / "run.yaml")]
         command += [f"--batches={self.batches}", f"--batch-size={BATCH_SIZE}", f"--folder={self.out / 'checkpoints'}"]
         command += [f"--record={self.out / 'batches.jsonl'}", "--checkpoint-every=40"]
         return _process(command, self.out / "train.log")
@@ -170,7 +176,8 @@ class Demo:
             raise DemoError(f"the demo takes too long: see the logs in {self.out}")
 
 
-def _example(name: str) -> str:
+def example(name: str) -> str:
+    """Path of an example, which is in a checkout alone."""
     path = Path(__file__).parents[2] / "examples" / name
     if not path.is_file():
         raise DemoError(f"the demo runs {path}, which is not there: clone the repository and run `make demo` in it")

@@ -36,11 +36,7 @@ def run_sglang_demo(out: Path) -> dict[str, Any]:
         DemoError: Something did not work, or something was lost or asked for twice; nothing is left running.
     """
     started = time.monotonic()
-    python = Path(".venv-sglang/bin/python").absolute()
-    if not python.is_file():
-        raise DemoError(f"no SGLang at {python}: `make sglang` puts it there")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    python, port = sglang_python(), free_port()
     generator = {
         "engine": "sglang",
         "model": "tiny",
@@ -67,29 +63,44 @@ def run_sglang_demo(out: Path) -> dict[str, Any]:
         demo.wait_for_end(trainer)
         server.send_signal(signal.SIGTERM)
         server.wait(timeout=60)
-    status = json.loads((demo.out / "server.log").read_text().splitlines()[-1])
-    return _check(demo, status, _stored_documents(demo) - stored, outage, time.monotonic() - started)
+    told = json.loads((demo.out / "server.log").read_text().splitlines()[-1])
+    return _check(demo, told, _stored_documents(demo) - stored, outage, time.monotonic() - started)
+
+
+def sglang_python() -> Path:
+    """The Python with SGLang that a checkout makes."""
+    python = Path(".venv-sglang/bin/python").absolute()
+    if not python.is_file():
+        raise DemoError(f"no SGLang at {python}: `make sglang` puts it there")
+    return python
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def _kill_scheduler(demo: Demo, port: int, trainer: "subprocess.Popen[bytes]") -> tuple[float, float]:
     """SIGKILL the scheduler once it has work; when that was, and when SGLang answered again (wall clock)."""
-    while not _status(port).get("in_flight"):
+    while not status(port).get("in_flight"):
         demo.check(trainer)
         time.sleep(0.02)
-    answered = _status(port)["requests_answered"]
+    answered = status(port)["requests_answered"]
     os.kill(_scheduler_of(demo.out / "tiny"), signal.SIGKILL)
     killed = time.time()
     retries = 0
-    while not retries or _status(port)["requests_answered"] <= answered:
+    while not retries or status(port)["requests_answered"] <= answered:
         demo.check(trainer)
         time.sleep(0.05)
-        status = _status(port)
-        if not retries and status.get("retries"):
-            retries, answered = sum(status["retries"].values()), status["requests_answered"]
+        told = status(port)
+        if not retries and told.get("retries"):
+            retries, answered = sum(told["retries"].values()), told["requests_answered"]
     return killed, time.time()
 
 
-def _status(port: int) -> dict[str, Any]:
+def status(port: int) -> dict[str, Any]:
+    """What the sidecar says of itself; nothing while it is not there."""
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     with contextlib.closing(connection), contextlib.suppress(OSError, HTTPException):  # the sidecar is not there yet
         connection.request("GET", "/status")
@@ -122,7 +133,7 @@ def _stored_documents(demo: Demo) -> int:
 
 
 def _check(
-    demo: Demo, status: dict[str, Any], stored: int, outage: tuple[float, float], seconds: float
+    demo: Demo, told: dict[str, Any], stored: int, outage: tuple[float, float], seconds: float
 ) -> dict[str, Any]:
     """The report, and what the killed scheduler did to it."""
     summary = report(demo.out, seconds)
@@ -131,9 +142,9 @@ def _check(
     summary |= {
         "outage_seconds": round(outage[1] - outage[0], 1),
         "batches_during_outage": len(times),
-        "requests_sent_again": sum(status["retries"].values()),
-        "lost": status["documents_written"] - stored,
-        "asked_twice": status["requests_answered"] - status["documents_written"],
+        "requests_sent_again": sum(told["retries"].values()),
+        "lost": told["documents_written"] - stored,
+        "asked_twice": told["requests_answered"] - told["documents_written"],
     }
     (demo.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     log.info("%s", ", ".join(f"{name} {summary[name]}" for name in list(summary)[-5:]))
