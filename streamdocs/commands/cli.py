@@ -1,5 +1,6 @@
 """The command ``streamdocs``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,9 @@ commands = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Web text and megadocs for pre-training.",
 )
-for _command in (corpus.prepare, corpus.info, check, schema, export):
-    commands.command()(_command)
-for _command in (measuring.evaluate, measuring.efficiency, measuring.scaling, measuring.presets):
+_COMMANDS: list[Callable[..., None]] = [corpus.prepare, corpus.info, check, schema, export]
+_COMMANDS += [measuring.evaluate, measuring.efficiency, measuring.scaling, measuring.presets]
+for _command in _COMMANDS:
     commands.command()(_command)
 commands.add_typer(prompts.app, name="prompts")
 
