@@ -139,7 +139,7 @@ class Study:
         if not path.exists():
             fields: dict[str, Any] = {"corpus": str(self.corpus_folder(case.documents))}
             student = self.setting.student
-            mix = {"max_seq_len": student.max_seq_len, "shuffle_seed": case.seed, "window": 16 * student.batch_size}
+            mix = {"max_seq_len": student.max_seq_len, "shuffle_seed": case.seed, "window": 64 * student.batch_size}
             if case.generations:
                 fields |= {"store": str(self.out / "store"), **self.setting.run}
                 fields["recipe"] = {**self.setting.recipes[case.recipe].recipe, "generations": case.generations}
