@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from runs import Case, Study
-from streamdocs.measure import evaluate, held_out
 from streaming import StreamingDataLoader
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from streamdocs import StreamingMegadocDataset
 from streamdocs._base.unfinished import whole_file, write_whole
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.ledger.file import export_ledger
+from streamdocs.measure import evaluate, held_out
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 from model import LanguageModel, next_token_loss
