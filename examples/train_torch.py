@@ -4,6 +4,7 @@
     python examples/train_torch.py run.yaml --batches 400 --checkpoint checkpoint.pt
 
 Run it again after it was stopped: it goes on from its checkpoint. On several ranks: torchrun --nproc_per_node 2 ….
+With --stateful it reads by torchdata's StatefulDataLoader, whose checkpoints are for as many workers as there were.
 """
 
 import argparse
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--checkpoint-every", type=int, default=50, help="batches")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--record", type=Path, help="file for one JSON line a batch and rank")
+    parser.add_argument("--stateful", action="store_true", help="read by torchdata's StatefulDataLoader")
     parser.add_argument(
         "--reseal", action="store_true", help="seal anew what lost its generations since the checkpoint"
     )
@@ -74,7 +76,10 @@ def main() -> None:
     dataset = StreamingMegadocDataset.from_run_file(
         arguments.run_file, batch_size=arguments.batch_size, reseal=arguments.reseal
     )
-    loader = StreamingDataLoader(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
+    make = StreamingDataLoader
+    if arguments.stateful:
+        from torchdata.stateful_dataloader import StatefulDataLoader as make  # noqa: PLC0415, N813  (not all have it)
+    loader = make(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
     model = LanguageModel(dataset.corpus.vocab_size).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate)
     done = 0
