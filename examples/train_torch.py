@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -50,6 +51,14 @@ def train_on(
     return losses.detach(), loss.detach()
 
 
+def make_loader(dataset: StreamingMegadocDataset, arguments: argparse.Namespace) -> Any:
+    """A loader that knows what was read of it."""
+    kind = StreamingDataLoader
+    if arguments.stateful:
+        from torchdata.stateful_dataloader import StatefulDataLoader as kind  # noqa: PLC0415, N813  (not all have it)
+    return kind(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_file", type=Path)
@@ -76,10 +85,7 @@ def main() -> None:
     dataset = StreamingMegadocDataset.from_run_file(
         arguments.run_file, batch_size=arguments.batch_size, reseal=arguments.reseal
     )
-    make = StreamingDataLoader
-    if arguments.stateful:
-        from torchdata.stateful_dataloader import StatefulDataLoader as make  # noqa: PLC0415, N813  (not all have it)
-    loader = make(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
+    loader = make_loader(dataset, arguments)
     model = LanguageModel(dataset.corpus.vocab_size).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate)
     done = 0

@@ -1,4 +1,4 @@
-"""For Hugging Face: a Trainer that reads a dataset by itself, and goes on in its data where a checkpoint was written."""
+"""For Hugging Face: a Trainer that reads a dataset by itself, and goes on in it where a checkpoint was written."""
 
 from collections.abc import Mapping
 from pathlib import Path

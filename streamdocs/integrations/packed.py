@@ -60,15 +60,16 @@ def model_inputs(batch: Mapping[str, Tensor], model: nn.Module) -> dict[str, Any
     sequence_id = batch.get("sequence_id")
     if sequence_id is None:
         return inputs
-    while not hasattr(model, "config") and hasattr(model, "module"):
-        model = model.module
-    attention = str(getattr(model.config, "_attn_implementation", None))
-    _check(model.config, attention, sequence_id.shape[1])
+    inner: Any = model
+    while not hasattr(inner, "config") and hasattr(inner, "module"):
+        inner = inner.module
+    attention = str(getattr(inner.config, "_attn_implementation", None))
+    _check(inner.config, attention, sequence_id.shape[1])
     inputs["position_ids"] = position_ids(sequence_id)
     if attention in ("eager", "sdpa"):
         mask = document_mask(sequence_id)
         # The one adds its mask to scores, the other also takes truth values, which fit any precision.
-        inputs["attention_mask"] = mask if attention == "sdpa" else _as_scores(mask, model.dtype)
+        inputs["attention_mask"] = mask if attention == "sdpa" else _as_scores(mask, inner.dtype)
         return inputs
     bounds, longest = cu_seqlens(sequence_id)
     inputs["labels"] = inputs["labels"].clone()
@@ -102,7 +103,7 @@ def _check(config: Any, attention: str, length: int) -> None:
     # A ready mask takes the place of the model's own, with its window.
     if others and not (others == {_SLIDING} and (flash or (window and window >= length))):
         raise ConfigError(
-            f"the model has layers of {', '.join(sorted(others))} (sliding_window={window}), and a mask of documents of "
-            f"{length} tokens would replace theirs or not reach them: "
-            "load it with a FlashAttention if it slides, or leave block_cross_document_attention out"
+            f"the model has layers of {', '.join(sorted(others))} (sliding_window={window}): a mask of documents would "
+            f"take the place of theirs, of {length} tokens, or not reach them. Load it with a FlashAttention if it "
+            "slides, or leave block_cross_document_attention out"
         )

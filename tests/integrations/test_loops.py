@@ -1,24 +1,25 @@
 """The loops that people have, killed with SIGKILL and started again: their batches are those of the run.
 
 Their processes are forks of this one, which has imported what they need, in the environment that launchers make.
-``EXHAUSTIVE=1`` (``make loops``) starts them by their real launchers.
+``EXHAUSTIVE=1`` (``make loops``) starts them by their real launchers, and also those that pin other versions than ours,
+from environments of their own.
 """
 
 import json
 import multiprocessing
 import os
 import runpy
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -30,7 +31,7 @@ from streamdocs.store import LmdbStore
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 EXHAUSTIVE = "EXHAUSTIVE" in os.environ
-PYTHON = sys.executable
+HERE = Path(__file__).parent / "loops"
 #: Sequences a batch, over all ranks; batches between two checkpoints; batches until the kill, and after it.
 GLOBAL, EVERY, BEFORE, AFTER = 8, 5, 12, 8
 
@@ -50,28 +51,35 @@ def by_itself(python: str, ranks: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Loop:
-    """An example, its options, where its checkpoints are, and what starts it."""
+    """An example, its options, where its checkpoints are, what starts it, and an environment of its own."""
 
     name: str
-    script: str
+    script: Path
     options: tuple[str, ...] = ("--workers=0",)
     checkpoints: str = "--folder"
     launcher: Any = torchrun
     ranks_option: str | None = None
+    environment: Path | None = None
+
+    @property
+    def python(self) -> str:
+        return str(self.environment / "bin/python") if self.environment else sys.executable
 
     def command(self, run_file: Path, folder: Path, batches: int, ranks: int) -> list[str]:
         """The script and its arguments."""
-        command = [str(EXAMPLES / self.script), str(run_file), f"--batches={batches}", f"--record={folder}/record"]
+        command = [str(self.script), str(run_file), f"--batches={batches}", f"--record={folder}/record"]
         command += [f"--batch-size={GLOBAL // ranks}", f"--checkpoint-every={EVERY}", *self.options]
         command += [f"{self.checkpoints}={folder / 'saved'}"]
         return command + ([f"{self.ranks_option}={ranks}"] if self.ranks_option else [])
 
 
 LOOPS = [
-    Loop("torchdata", "train_torch.py", ("--stateful", "--workers=2"), "--checkpoint"),
-    Loop("accelerate", "train_accelerate.py", launcher=accelerate),
-    Loop("huggingface", "train_huggingface.py"),
-    Loop("lightning", "train_lightning.py", launcher=by_itself, ranks_option="--ranks"),
+    Loop("torchdata", EXAMPLES / "train_torch.py", ("--stateful", "--workers=2"), "--checkpoint"),
+    Loop("accelerate", EXAMPLES / "train_accelerate.py", launcher=accelerate),
+    Loop("huggingface", EXAMPLES / "train_huggingface.py"),
+    Loop("lightning", EXAMPLES / "train_lightning.py", launcher=by_itself, ranks_option="--ranks"),
+    Loop("torchtitan", HERE / "titan.py", environment=ROOT / ".venv-titan"),
+    Loop("llm-foundry", HERE / "foundry.py", environment=ROOT / ".venv-foundry"),
 ]
 
 
@@ -101,6 +109,8 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def imported() -> None:
     """What the examples import: once, for all forks of this process."""
+    if EXHAUSTIVE:
+        return
     import accelerate
     import lightning.pytorch
     import streaming
@@ -144,24 +154,25 @@ def forks(command: list[str], folder: Path, ranks: int) -> Iterator[list]:
 
 @contextmanager
 def launched(command: list[str], folder: Path) -> Iterator[list]:
-    """A program by its launcher, in a process group of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'server'}"}
+    """A program by its launcher, which is killed with all that it started, in whatever session that is."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{EXAMPLES}:{ROOT}", "NODE_RANK": "0"}
     with (folder / "output-0").open("a") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
         yield [process]
     finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        with suppress(psutil.NoSuchProcess):
+            here = psutil.Process(process.pid)
+            for each in [here, *here.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
         process.wait(20)
 
 
 def start(loop: Loop, run_file: Path, folder: Path, batches: int, ranks: int):
     command = loop.command(run_file, folder, batches, ranks)
     if EXHAUSTIVE:
-        return launched([*loop.launcher(PYTHON, ranks), *command], folder)
+        return launched([*loop.launcher(loop.python, ranks), *command], folder)
     return forks(command, folder, ranks)
 
 
@@ -174,7 +185,7 @@ def lines_of(folder: Path) -> dict[tuple[int, int], str]:
     return found
 
 
-def wait(processes: list, folder: Path, done, seconds: float = 150) -> None:
+def wait(processes: list, folder: Path, done, seconds: float = 300) -> None:
     """Until something is ``done``, which has to happen before they end."""
     deadline = time.monotonic() + seconds
     while not done():
@@ -211,8 +222,10 @@ def kill_and_resume(loop: Loop, run_file: Path, folder: Path, ranks: int) -> Non
     assert second == {key: digest[key] for key in digest if key[0] >= began}
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.name)
 def test_killed_it_goes_on_as_if_nothing_had_been(loop, ranks, run_file, tmp_path, imported):
+    if loop.environment and not (EXHAUSTIVE and loop.environment.exists()):
+        pytest.skip(f"`make loops` puts {loop.name} into {loop.environment.name}, and tries it")
     kill_and_resume(loop, run_file, tmp_path, ranks)

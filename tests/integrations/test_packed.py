@@ -1,5 +1,7 @@
 """Documents that share a sequence: a model's logits are those of each document alone, whatever attends."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -14,18 +16,18 @@ VOCABULARY = 400
 
 
 def varlen(module, query, key, value, attention_mask, scaling, **kwargs):
-    """FlashAttention's contract in plain torch: bounds of documents in one long row, and nothing else, keep them apart."""
+    """FlashAttention's contract in plain torch: nothing but bounds in one long row keeps documents apart."""
     assert attention_mask is None and len(query) == 1
     bounds = kwargs["cu_seq_lens_q"].tolist()
     assert bounds == kwargs["cu_seq_lens_k"].tolist() and kwargs["cu_seq_lens_q"].dtype == torch.int32
-    assert kwargs["max_length_q"] == kwargs["max_length_k"] == max(b - a for a, b in zip(bounds, bounds[1:]))
+    assert kwargs["max_length_q"] == kwargs["max_length_k"] == max(b - a for a, b in pairwise(bounds))
     groups = module.num_key_value_groups
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     parts = [
         nn.functional.scaled_dot_product_attention(
             query[:, :, a:b], key[:, :, a:b], value[:, :, a:b], is_causal=True, scale=scaling
         )
-        for a, b in zip(bounds, bounds[1:])
+        for a, b in pairwise(bounds)
     ]
     return torch.cat(parts, dim=2).transpose(1, 2), None
 
