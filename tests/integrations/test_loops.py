@@ -229,3 +229,16 @@ def test_killed_it_goes_on_as_if_nothing_had_been(loop, ranks, run_file, tmp_pat
     if loop.environment and not (EXHAUSTIVE and loop.environment.exists()):
         pytest.skip(f"`make loops` puts {loop.name} into {loop.environment.name}, and tries it")
     kill_and_resume(loop, run_file, tmp_path, ranks)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("loop", LOOPS[:4], ids=lambda loop: loop.name)
+def test_stopped_at_the_end_of_an_epoch_it_begins_the_next(loop, run_file, tmp_path, imported):
+    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=GLOBAL)
+    epoch = len(dataset) // GLOBAL
+    for batches in (epoch, epoch + 2):
+        command = [*loop.command(run_file, tmp_path, batches, 1), f"--checkpoint-every={epoch}"]
+        with forks(command, tmp_path, 1) as processes:
+            wait(processes, tmp_path, lambda running=processes: exit_codes(running) == [0])
+    expected = {(batch, 0): replayed(dataset, batch, GLOBAL) for batch in range(epoch + 2)}
+    assert lines_of(tmp_path) == expected
