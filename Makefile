@@ -6,7 +6,7 @@ PYTHON ?= >=3.11,<3.14
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo demo-sglang demo-real real-model sglang test exact fuzz faults lint check build format bench clean
+.PHONY: demo demo-sglang demo-real real-model sglang test exact fuzz faults lint check build format bench clean loops
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
@@ -39,6 +39,10 @@ faults: .venv/installed .venv-sglang/installed
 	$(RUN)/python -m tests.faults
 	EXHAUSTIVE=1 $(RUN)/pytest tests/server/engines/test_sglang.py
 
+# Of other libraries, by their real launchers; those that pin other versions than ours have environments of their own.
+loops: .venv/installed .venv-foundry/installed .venv-titan/installed
+	EXHAUSTIVE=1 $(RUN)/pytest tests/integrations/test_loops.py
+
 lint: .venv/installed
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
@@ -61,7 +65,7 @@ bench: .venv/installed
 	for each in loader scaling stall store sidecar graph steering growth nodes estimate gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
 
 clean:
-	rm -rf .venv .venv-sglang .venv-smollm2 .venv-sky .venv-uv .venv-wheel dist demo demo-sglang demo-real models
+	rm -rf .venv .venv-sglang .venv-smollm2 .venv-sky .venv-uv .venv-wheel dist demo demo-sglang demo-real models .venv-foundry .venv-titan
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
@@ -83,6 +87,18 @@ models/smollm2-135m-instruct/config.json: server/smollm2/convert.py server/smoll
 .venv-sky/installed: | $(UV)
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv-sky
 	$(UV) pip install --quiet --python .venv-sky/bin/python skypilot==0.14.1
+	touch $@
+
+# Of 0.22 some module asks for what setuptools had until then.
+.venv-foundry/installed: pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python '>=3.11,<3.13' .venv-foundry
+	UV=$(UV) .ci/install-torch .venv-foundry/bin/python torch==2.7.0 torchvision==0.22.0 --constraint constraints.txt
+	$(UV) pip install --quiet --python .venv-foundry/bin/python llm-foundry==0.22.0 'setuptools<80' --editable .
+	touch $@
+
+.venv-titan/installed: pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv-titan
+	$(UV) pip install --quiet --python .venv-titan/bin/python torchtitan==0.3.0 --editable .
 	touch $@
 
 .venv-uv/bin/uv:

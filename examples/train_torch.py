@@ -4,12 +4,14 @@
     python examples/train_torch.py run.yaml --batches 400 --checkpoint checkpoint.pt
 
 Run it again after it was stopped: it goes on from its checkpoint. On several ranks: torchrun --nproc_per_node 2 ….
+With --stateful it reads by torchdata's StatefulDataLoader, whose checkpoints are for as many workers as there were.
 """
 
 import argparse
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -56,6 +58,14 @@ def told_held_out(model: torch.nn.Module, dataset: StreamingMegadocDataset) -> s
     return "\n".join(f"held out, {name}: {loss.mean:.3f}" for name, loss in found.items())
 
 
+def make_loader(dataset: StreamingMegadocDataset, arguments: argparse.Namespace) -> Any:
+    """A loader that knows what was read of it."""
+    kind = StreamingDataLoader
+    if arguments.stateful:
+        from torchdata.stateful_dataloader import StatefulDataLoader as kind  # noqa: PLC0415, N813  (not all have it)
+    return kind(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
+
+
 def parsed() -> argparse.Namespace:
     """What was typed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,6 +77,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--checkpoint-every", type=int, default=50, help="batches")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--record", type=Path, help="file for one JSON line a batch and rank")
+    parser.add_argument("--stateful", action="store_true", help="read by torchdata's StatefulDataLoader")
     parser.add_argument(
         "--reseal", action="store_true", help="seal anew what lost its generations since the checkpoint"
     )
@@ -85,7 +96,7 @@ def main() -> None:
     dataset = StreamingMegadocDataset.from_run_file(
         arguments.run_file, batch_size=arguments.batch_size, reseal=arguments.reseal
     )
-    loader = StreamingDataLoader(dataset, batch_size=arguments.batch_size, num_workers=arguments.workers)
+    loader = make_loader(dataset, arguments)
     model = LanguageModel(dataset.corpus.vocab_size).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate)
     done = 0

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from composer import Callback, DataSpec, Evaluator, Logger, State
 from composer.utils import dist
 from torchmetrics import Metric
 
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
+from streamdocs.integrations.mixed import loss_names, mean_losses, sum_losses, token_losses
 from streamdocs.measure.heldout import DocumentSet
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class MegadocMonitor(Callback):
     so that ``interval`` should be some times shorter than a window.
 
     Args:
-        dataset: The training dataset.
+        dataset: The training dataset; default that of the trainer's loader.
         interval: Batches between two entries.
         held_out: Part of the name of the metric of an evaluation, in nats a token, that counts as held out, as
             ``EVALUATOR/METRIC``; default the cross entropy of language models.
@@ -59,27 +59,34 @@ class MegadocMonitor(Callback):
 
     def __init__(
         self,
-        dataset: StreamingMegadocDataset,
+        dataset: StreamingMegadocDataset | None = None,
         interval: int = 10,
         held_out: str = "LanguageCrossEntropy",
         evaluator: str | None = None,
     ) -> None:
-        self._dataset = dataset
         self._interval = interval
         self._held_out = held_out
         self._evaluator = evaluator
-        self._reports = bool(dataset.ledgers)
         self._due = False
-        names = dataset.streams if len(dataset.streams) > 2 else []
-        self._names = ["web", "synthetic", *(f"stream/{name}" for name in names)]
-        self._sums = torch.zeros(len(self._names), 2, dtype=torch.float64)  # of each: loss, sequences
+        if dataset is not None:
+            self._look_at(dataset)
+
+    def _look_at(self, dataset: StreamingMegadocDataset) -> None:
+        self._dataset, self._reports = dataset, bool(dataset.ledgers)
+        self._sums = torch.zeros(len(loss_names(dataset)), 2, dtype=torch.float64)  # of each: loss, sequences
 
     def fit_start(self, state: State, logger: Logger) -> None:
         """Say what will be read, before the first step; and which evaluations could count, where that is not clear.
 
         Raises:
-            ConfigError: The evaluator that is to count is not there, or has no such metric.
+            ConfigError: The evaluator that is to count is not there, or has no such metric; or the trainer reads
+                something else than a StreamingMegadocDataset.
         """
+        if not hasattr(self, "_dataset"):
+            dataset = getattr(state.train_dataloader, "dataset", None)
+            if not isinstance(dataset, StreamingMegadocDataset):
+                raise ConfigError(f"MegadocMonitor needs a StreamingMegadocDataset, and reads {type(dataset).__name__}")
+            self._look_at(dataset)
         logger.log_hyperparameters({"megadocs": self._dataset.describe()})
         labels = [*self._held_out_metrics(state)]
         named = ", ".join(labels) or "none"
@@ -105,14 +112,10 @@ class MegadocMonitor(Callback):
             return
         logits = getattr(state.outputs, "logits", state.outputs)
         with torch.no_grad():
-            losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), state.batch["labels"][:, 1:], reduction="none")
+            losses = token_losses(logits, state.batch["labels"])
             if self._reports:
                 self._dataset.report(state.batch, losses, every=self._interval)
-            each, synthetic = losses.mean(dim=1), state.batch["synthetic"]
-            streams = (state.batch["stream"] == number for number in range(len(self._names) - 2))
-            for row, here in enumerate((~synthetic, synthetic, *streams)):
-                self._sums[row, 0] += each[here].sum().item()
-                self._sums[row, 1] += here.sum().item()
+            self._sums += sum_losses(self._dataset, state.batch, losses)
 
     def batch_end(self, state: State, logger: Logger) -> None:
         """Log."""
@@ -120,9 +123,7 @@ class MegadocMonitor(Callback):
             return
         sums, self._sums = state.device.tensor_to_device(self._sums), torch.zeros_like(self._sums)
         dist.all_reduce(sums)
-        for name, (loss, sequences) in zip(self._names, sums.tolist(), strict=True):
-            if sequences:
-                logger.log_metrics({f"loss/{name}": loss / sequences})
+        logger.log_metrics(mean_losses(self._dataset, sums))
         mixed = self._dataset.mixed_until(self._position(state))
         logger.log_metrics({f"megadocs/{name}": value for name, value in mixed.items()})
 
