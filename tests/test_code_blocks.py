@@ -96,8 +96,10 @@ def run(command: str) -> None:
     """Run a command of a page in this folder: of ours and of Python in this process, which saves importing torch."""
     name, *arguments = shlex.split(command, comments=True)
     if name in PROGRAMS:
+        arguments, into = (arguments[:-2], arguments[-1]) if ">" in arguments else (arguments, os.devnull)
         done = CliRunner().invoke(PROGRAMS[name], arguments)
         assert done.exit_code == 0, f"{command}: {done.output}{done.exception!r}"
+        Path(into).write_text(done.stdout)
     elif (name, arguments[0][-3:]) == ("python3", ".py"):
         before, sys.argv = sys.argv, arguments
         try:
