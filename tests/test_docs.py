@@ -34,7 +34,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def test_the_picture_is_the_one_of_the_glossary():
     picture = runpy.run_path(str(DOCS / "picture.py"))["draw"]()
-    assert f"\n```\n{picture}\n```\n" in (DOCS / "glossary.md").read_text()
+    assert f"\n```text\n{picture}\n```\n" in (DOCS / "glossary.md").read_text()
 
 
 def test_the_reference_of_the_run_file_is_made_from_the_code():
