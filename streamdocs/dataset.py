@@ -220,11 +220,7 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
         return self.ledgers[self.run.stream().name] if self.ledgers else None
 
     def explain(self, position: SupportsIndex) -> list[Segment]:
-        """Where every token of a sequence comes from; as with reading it, what comes before it is sealed first.
-
-        Args:
-            position: Of the run, as in a sample: an integer, or a tensor of one.
-        """
+        """Where every token of the sequence at a sample's ``position`` comes from; as with reading it, that is sealed."""
         return with_steps(self.store, self.run, self._reader.assembler.explain(index(position)))
 
     def describe(self) -> str:
@@ -255,8 +251,7 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
 
         Args:
             num_samples: Sequences read in this epoch, over all ranks; those that ``replication`` gives to several
-                ranks count once. Default what this process was handed, which DataLoader workers would be ahead of; in
-                such a worker, what it alone has read (as torchdata's StatefulDataLoader asks).
+                ranks count once. Default what this process was handed; in a DataLoader worker, what that one has read.
             from_beginning: Whether they are counted from the start of the epoch, or from where it was resumed.
 
         Raises:
