@@ -220,7 +220,7 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
         return self.ledgers[self.run.stream().name] if self.ledgers else None
 
     def explain(self, position: SupportsIndex) -> list[Segment]:
-        """Where every token of the sequence at a sample's ``position`` comes from; as with reading it, that is sealed."""
+        """Where each token of the sequence at a sample's ``position`` comes from; it is sealed, as when it is read."""
         return with_steps(self.store, self.run, self._reader.assembler.explain(index(position)))
 
     def describe(self) -> str:
