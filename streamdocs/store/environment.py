@@ -1,13 +1,15 @@
 """An LMDB environment: opened once a process, padded where its file was cut short, closed in a new child."""
 
+import gc
 import logging
 import mmap
 import os
 import resource
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,7 +23,7 @@ from streamdocs.store.packs import Packs
 log = logging.getLogger(__name__)
 
 # Where addresses are limited, the rest of the process needs some as well.
-_ADDRESS_SHARE = 4
+_ADDRESS_SHARE, _LEAST_BYTES = 4, 1 << 28
 DATA_FILE = "data.mdb"
 # Seconds that a fork waits for other threads' transactions, and between two looks.
 _PATIENCE, _PAUSE_SECONDS = 60.0, 0.0005
@@ -74,16 +76,26 @@ class Environment:
             unsafe = "" if lock else ", and not to be written by others meanwhile: what is read could be torn"
             log.warning("store %s is read-only here%s", self.folder, unsafe)
             options |= {"readonly": True, "lock": lock}
-        try:
+        with suppress(lmdb.MemoryError):
             return lmdb.open(str(self.folder), map_size=max_bytes, **options)
-        except lmdb.MemoryError:
-            size = _addresses() // _ADDRESS_SHARE
+        gc.collect()  # stores that nobody has any more may still hold addresses
+        size = max_bytes
+        while True:
+            try:
+                opened = lmdb.open(str(self.folder), map_size=size, **options)
+                break
+            except lmdb.MemoryError:
+                if size < _LEAST_BYTES:
+                    raise
+                size = min(size, _addresses()) // _ADDRESS_SHARE
+        if size < max_bytes:
             log.warning(
-                "store %s: the address space of this process is limited (ulimit -v), so that it takes at most %d bytes",
+                "store %s: this process has few addresses left (ulimit -v, or many stores that are open), so that it "
+                "takes at most %d bytes",
                 self.folder,
                 size,
             )
-            return lmdb.open(str(self.folder), map_size=size, **options)
+        return opened
 
     def _pad(self) -> None:
         """Give a file that was cut short its length again: zeros are noticed, but the end of a mapped file kills."""
@@ -104,8 +116,10 @@ def _writable(folder: Path, *names: str) -> bool:
 
 
 def _addresses() -> int:
-    """Bytes of addresses that this process may still take."""
+    """Bytes of addresses that this process may still take, as far as that is limited."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     return max(0, limit - taken) // mmap.PAGESIZE * mmap.PAGESIZE
 
