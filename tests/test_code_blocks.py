@@ -120,12 +120,12 @@ def run_bash(example) -> None:
 
 
 def run_python(example) -> None:
-    """Run a block, and keep it under the name in its first line."""
+    """Run a block; one with the name of a file in its first line is that file, which a command of the page runs."""
     if named := re.match(r"# (\w+\.py)\n", example.parsed):
+        assert f"\npython3 {named[1]}" in example.document.text
         Path(named[1]).write_text(example.parsed)
-        if "__main__" in example.parsed:
-            return
-    PythonEvaluator()(example)
+    else:
+        PythonEvaluator()(example)
 
 
 def read_yaml(example) -> None:
