@@ -82,8 +82,8 @@ class MegadocTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The model's loss of what it takes of a batch."""
-        taken = model_inputs(inputs, model)
+        """The model's loss of what it takes of a batch; batches that are not this dataset's it takes as they are."""
+        taken = model_inputs(inputs, model) if "synthetic" in inputs else inputs  # of an eval_dataset of another kind
         loss, outputs = super().compute_loss(model, taken, True, num_items_in_batch)
         if model.training and self.state.global_step % max(int(self.state.logging_steps), 1) == 0:
             self._look(inputs, outputs["logits"])

@@ -61,10 +61,10 @@ def model_inputs(batch: Mapping[str, Tensor], model: nn.Module) -> dict[str, Any
     if sequence_id is None:
         return inputs
     inner: Any = model
-    while not hasattr(inner, "config") and hasattr(inner, "module"):
-        inner = inner.module
-    attention = str(getattr(inner.config, "_attn_implementation", None))
-    _check(inner.config, attention, sequence_id.shape[1])
+    while not hasattr(config := getattr(inner, "config", None), "_attn_implementation") and hasattr(inner, "module"):
+        inner = inner.module  # DeepSpeed's engine has a config, too, of its own
+    attention = str(getattr(config, "_attn_implementation", None))
+    _check(config, attention, sequence_id.shape[1])
     inputs["position_ids"] = position_ids(sequence_id)
     if attention in ("eager", "sdpa"):
         mask = document_mask(sequence_id)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
 from conftest import make_dataset
@@ -35,6 +36,15 @@ def test_what_was_mixed_is_logged_and_reported(make):
     assert len(logged) == 4 and {"megadocs/reuse", "loss/web", "loss/synthetic"} <= set(logged[0])
     assert logged[3]["megadocs/synthetic_fraction"] == 0.75
     assert told == [((4, 63), 1)] * 4
+
+
+def test_batches_of_another_dataset_reach_the_model_as_they_are(make):
+    trainer = make()
+    tokens = torch.arange(8).view(1, 8)
+    row = {"input_ids": tokens, "labels": tokens.clone(), "attention_mask": (tokens > 3).long()}
+    model = trainer.model.eval()
+    assert torch.equal(trainer.compute_loss(model, row), model(**row).loss)
+    assert not torch.equal(trainer.compute_loss(model, row), model(tokens, labels=tokens).loss)
 
 
 def test_a_dataset_of_other_ranks_is_refused(make):

@@ -41,8 +41,10 @@ def torchrun(python: str, ranks: int) -> list[str]:
 
 
 def accelerate(python: str, ranks: int) -> list[str]:
-    several = ["--multi_cpu", "--num_processes", str(ranks), "--main_process_port", str(free_port())]
-    return [python, "-m", "accelerate.commands.launch", "--cpu", *(several if ranks > 1 else ["--num_processes=1"])]
+    """Several processes only as if for GPUs, since those for CPUs would need MPI; the example takes what there is."""
+    several = ["--multi_gpu", "--main_process_port", str(free_port())] if ranks > 1 else ["--cpu"]
+    said = ["--num_processes", str(ranks), "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+    return [python, "-m", "accelerate.commands.launch", *several, *said]
 
 
 def by_itself(python: str, ranks: int) -> list[str]:
