@@ -48,7 +48,7 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
             for reseal in ledger.reseals:
                 console.print(str(reseal), highlight=False)
     if position is not None:
-        check_sealed(dataset, position)
+        check_sealed(dataset.run, dataset.ledgers, position)
         segments = dataset.explain(position)
         console.print(segments_table(dataset, position, segments))
         for walk in dict.fromkeys(segment.walk for segment in segments if segment.walk):
