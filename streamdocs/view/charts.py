@@ -113,10 +113,10 @@ def _table(title: str, series: Series, x_name: str, shown: Callable[[float], str
 
 def _ticks(low: float, high: float) -> list[float]:
     """Three to six round numbers, of which the first is at most ``low`` and the last at least ``high``."""
-    span = high - low or abs(high) or 1.0
+    span = max(high - low, 1e-9 * max(abs(low), abs(high)), 1e-9)
     size = 10 ** math.floor(math.log10(span / 3))
     step = next(each for each in (size, 2 * size, 5 * size, 10 * size) if span / each <= 5)
-    first, last = math.floor(low / step), math.ceil((high if high > low else low + span) / step - 1e-9)
+    first, last = math.floor(low / step), math.ceil(max(high, low + span) / step - 1e-9)
     return [number * step for number in range(first, last + 1)]
 
 

@@ -147,7 +147,8 @@ def _account(found: Shown, *, tokens: bool) -> h.Element:
                 link("/document", f"{segment.document:,}", number=segment.document, stream=found.stream),
                 "" if segment.generation is None else "{}/{}".format(*segment.generation),
                 f"{segment.offset:,}",
+                segment.key and h.code[segment.key],
             )
         )
-    columns = ("Stretch", "Tokens", "Kind", "Style", "Writer", "Document", "Round/n", "From")
+    columns = ("Stretch", "Tokens", "Kind", "Style", "Writer", "Document", "Round/n", "From", "Key")
     return table(f"where the tokens of position {found.position} come from", columns, rows, ("Tokens", "From"))
