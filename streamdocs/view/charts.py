@@ -55,7 +55,7 @@ def lines(
 
 def bar(share: float, colour: int = 0) -> h.Element:
     """A bar of a share, 0 to 1, beside the number that says the same."""
-    width = f"{100 * min(max(share, 0), 1):.1f}"
+    width = f"{100 * min(max(share, 0), 1) + 0.0:.1f}"  # which is never -0.0
     return h.svg(".bar", viewBox="0 0 100 8", preserveAspectRatio="none", aria_hidden="true", focusable="false")[
         h.rect(width="100", height="8", class_="ground"), h.rect(width=width, height="8", class_=f"fill{colour}")
     ]

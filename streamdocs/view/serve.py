@@ -78,3 +78,5 @@ def view_run(run_file: Path, exported: Sequence[Path], host: str, port: int, tok
         view.serve()
     except KeyboardInterrupt:
         log.info("stopped")
+    finally:
+        view.close()

@@ -4,6 +4,9 @@ import hashlib
 import html
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import yaml
 from conftest import generate, read_only
 from streamdocs import RunFile, StreamingMegadocDataset
 from streamdocs.auditing.looking import open_stored
+from streamdocs.commands.cli import commands
 from streamdocs.errors import ConfigError, StoreError
 from streamdocs.generations.stored import generations_of
 from streamdocs.ledger.file import export_ledger
@@ -24,7 +28,7 @@ from streamdocs.view.serve import View
 from viewing import DOCUMENTS, MEGADOCS, make_viewed, viewed
 
 TOKEN = "a-token-of-some-length"
-SIGNS = {0: "␀", 27: "␛"}
+SIGNS = {0: r"\x00", 27: r"\x1b", 0x202E: r"\u202e"}
 
 ADDRESSES = [
     *("", "position", "position?at=5&tokens=1", "position?at=40&stretch=0", "document?number=5"),
@@ -78,7 +82,7 @@ def test_a_page_is_of_this_place_alone_and_texts_are_text(client, address):
 def test_harm_is_shown_as_it_is(client):
     page = words(shown(client, "document?number=0"))
     assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in page
-    assert "A text with ␀, ␛[2J and \u202e turned about" in words(shown(client, "document?number=5"))
+    assert r"A text with \x00, \x1b[2J and \u202e turned about" in words(shown(client, "document?number=5"))
 
 
 @pytest.mark.parametrize("position", [0, 17, 33, 100, 191])
@@ -333,3 +337,29 @@ def test_what_takes_long_is_asked_for_again(run_file, monkeypatch):
         assert answer.status_code == 202 and '<meta http-equiv="refresh" content="2">' in answer.text
         monkeypatch.setattr(looking, "PATIENCE", 30.0)
         assert client.get("position?at=3").status_code == 200
+
+
+def test_the_command_says_where_and_ends_when_it_is_told_to(run_file):
+    command = [Path(sys.executable).with_name("streamdocs"), "view", run_file, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = re.match(r"(http://127\.0\.0\.1:\d+/) shows ", process.stdout.readline())[1]
+            with httpx.Client(base_url=url, timeout=30) as client:
+                assert "Position 3" in shown(client, "position?at=3")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_without_its_extra_it_says_which(run_file, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("streamdocs.view")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "htpy", None)
+    with pytest.raises(ConfigError, match=r"view needs htpy: pip install 'streamdocs\[view\]'"):
+        commands(["view", str(run_file)], standalone_mode=False)
+
+
+def test_a_port_that_is_taken_is_named(run_file, client):
+    with pytest.raises(ConfigError, match=r"--port \d+ of --host 127\.0\.0\.1 cannot be used: .* name another"):
+        View(run_file, port=client.base_url.port)

@@ -15,8 +15,12 @@ NAVIGATION = {
     "/search": "Search",
     "/graph": "Graph",
 }
-#: Control characters as the signs that stand for them: in HTML there are none.
-_CONTROLS = {**{code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}, 127: 0x2421}
+#: Characters that move what stands around them, or are none in HTML: spelled out. Others, that only do not show, stay.
+_SPELLED = {
+    code: repr(chr(code))[1:-1]
+    for code in (*range(32), *range(127, 160), 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(code) not in "\n\t"
+}
 
 
 def page(path: str, title: str, run: str, *content: h.Node, again: int | None = None) -> h.Element:
@@ -96,9 +100,9 @@ def figures(pairs: Mapping[str, h.Node]) -> h.Element:
 
 
 def shown(text: str, most: int = MOST_CHARS) -> str:
-    """A text for a page: control characters as signs, and no more of it than a browser likes."""
+    """A text for a page: control characters spelled out, and no more of it than a browser likes."""
     more = f"\n… and {len(text) - most:,} more characters" if len(text) > most else ""
-    return text[:most].translate(_CONTROLS) + more
+    return text[:most].translate(_SPELLED) + more
 
 
 def passage(label: str, text: str) -> h.Element:
