@@ -130,7 +130,6 @@ def measure(run_file: Path, documents: int) -> dict[str, dict[str, float]]:
         "rejected": lambda: "rejected",
         "search": lambda: f"search?text={WORDS[some(len(WORDS))]}",
         "search, rare": lambda: f"search?where=documents&text=document+{some(documents)}",
-        "graph": lambda: "graph",
     }
     view, found = View(run_file), {}
     threading.Thread(target=view.serve, daemon=True).start()

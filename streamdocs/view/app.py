@@ -72,7 +72,7 @@ class Application:
         if show is None:
             return HTTPStatus.NOT_FOUND, page(path, "No such page", self._name)
         try:
-            title, content = show(Query(query))
+            title, content = show(Query(path, query))
             return HTTPStatus.OK, page(path, title, self._name, *content)
         except StillLookingError as error:
             return HTTPStatus.ACCEPTED, page(path, "One moment", self._name, _alert(error), again=_AGAIN)

@@ -15,6 +15,8 @@ from typing import Any, Generic, NoReturn, TypeVar
 from streamdocs.auditing.looking import check_synthetic, run_over
 from streamdocs.config import RunFile
 from streamdocs.errors import StoreError, StreamdocsError
+from streamdocs.graph.edition import Edition
+from streamdocs.graph.summary import Summary, summarise
 from streamdocs.ledger.file import LedgerFile, import_ledger
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.ledgers import Ledgers
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a page waits for what it shows; then it says so, and asks again.
 PATIENCE = 0.6
+#: Pages that somebody may come back for.
+_MOST_LATE = 16
 
 _T = TypeVar("_T")
 
@@ -93,6 +97,7 @@ class Opened:
     store: Store
     ledgers: Ledgers
     whole: bool
+    _summaries: dict[bytes, Summary] = field(default_factory=dict)
     _assemblers: dict[object, Assembler] = field(default_factory=dict)
 
     @property
@@ -102,6 +107,12 @@ class Opened:
         if reseals not in self._assemblers:
             self._assemblers = {reseals: Assembler(self.run, self.ledgers)}
         return self._assemblers[reseals]
+
+    def summary(self, edition: Edition) -> Summary:
+        """The figures of an edition of a graph; those of the last one are kept."""
+        if edition.digest not in self._summaries:
+            self._summaries = {edition.digest: summarise(edition)}
+        return self._summaries[edition.digest]
 
     @property
     def graphs(self) -> dict[str, GenerationScope]:
@@ -153,6 +164,7 @@ class Looker:
         # What a page is about is found by one thread, which may keep what it found for the next. What takes long and
         # is the same for all is found by others: each fact by one at a time.
         self._pages, self._facts = ThreadPoolExecutor(1, "pages"), ThreadPoolExecutor(4, "facts")
+        self._late: dict[str, Future[Any]] = {}
         self._kept: dict[str, tuple[float, Future[Any]]] = {}
         self._last: dict[str, Any] = {}
 
@@ -167,18 +179,22 @@ class Looker:
                 self._opened = open_run(*self._places, Path(self._folder.name))
             return self._opened
 
-    def find(self, what: Callable[[Opened], _T]) -> _T:
-        """What is asked of a run for one page.
+    def find(self, page: str, what: Callable[[Opened], _T]) -> _T:
+        """What is asked of a run for one page; what took too long before is taken up where it is asked for again.
 
         Raises:
             StillLookingError: It takes longer than a page waits.
         """
-        future = self._pages.submit(lambda: what(self.opened()))
+        future = self._late.pop(page, None) or self._pages.submit(lambda: what(self.opened()))
         try:
-            return future.result(PATIENCE)
+            found: _T = future.result(PATIENCE)
         except Late:
-            future.cancel()  # where it has not begun: whoever waits asks again
+            self._late[page] = future
+            for forgotten in list(self._late)[:-_MOST_LATE]:
+                if old := self._late.pop(forgotten, None):
+                    old.cancel()
             raise StillLookingError("this takes a moment; the page looks again by itself") from None
+        return found
 
     def begin(self, fact: "Fact[Any]") -> None:
         """Have a fact found, unless it is known and new enough, or being found."""

@@ -10,7 +10,6 @@ from streamdocs.errors import ConfigError
 from streamdocs.generations.newest import Newest, stored_newest
 from streamdocs.generations.progress import sample_tally
 from streamdocs.generations.rejected import read_rejected
-from streamdocs.graph.summary import summarise
 from streamdocs.ledger.ledgers import sealed_positions
 from streamdocs.ledger.meter import describe_run
 from streamdocs.view import documents, inspector, searching
@@ -29,10 +28,12 @@ class Query:
     """What an address asks for.
 
     Args:
+        path: Of which page.
         text: Behind its question mark.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, path: str, text: str) -> None:
+        self.key = f"{path}?{text}"
         try:
             found = parse_qs(text, max_num_fields=16, errors="replace")
         except ValueError as error:
@@ -95,7 +96,7 @@ class Pages:
             chosen, start = query.number("stretch"), query.number("start") or 0
             return inspector.sequence(opened, at, chosen, start, tokens=tokens)
 
-        if (found := self._looker.find(find)) is None:
+        if (found := self._looker.find(query.key, find)) is None:
             return "Positions", [h.p["No window is sealed yet: training has read nothing."]]
         return f"Position {found.position:,}", position.position(found, tokens=tokens)
 
@@ -105,13 +106,13 @@ class Pages:
         def find(opened: Opened) -> tuple[documents.Document, list[str], bool]:
             return documents.document(opened, number, stream, round), _streams(opened), opened.whole
 
-        found, streams, whole = self._looker.find(find)
+        found, streams, whole = self._looker.find(query.key, find)
         return f"Document {found.number:,}", document.document(found, streams, whole_store=whole)
 
     def _generation(self, query: Query) -> Made:
         number, round, which = (query.number(name) or 0 for name in ("number", "round", "which"))
         stream = query.text("stream")
-        found = self._looker.find(lambda opened: documents.generated(opened, number, stream, round, which))
+        found = self._looker.find(query.key, lambda opened: documents.generated(opened, number, stream, round, which))
         return f"Document {number:,}, round {round}, generation {which}", document.generation(found)
 
     def _rejected(self, query: Query) -> Made:
@@ -131,7 +132,7 @@ class Pages:
                 found.append(finding.Refused(each, list(writers), scope.text(each.document, each.round)))
             return stream.name, [each.name for each in opened.run.synthetic], found
 
-        stream, streams, texts = self._looker.find(find)
+        stream, streams, texts = self._looker.find(query.key, find)
         counts = self._looker.known(self._now, monotonic())
         tallies = {each.name: each.all.rejected for each in counts.streams} if counts else {}
         return "Rejected", finding.rejected(stream, streams, cause, tallies.get(stream, {}), texts)
@@ -146,12 +147,12 @@ class Pages:
             found = searching.search(opened, text, where, stream, start) if text else None
             return found, stream, _streams(opened)
 
-        found, stream, streams = self._looker.find(find)
+        found, stream, streams = self._looker.find(query.key, find)
         return "Search", finding.search(text, where, streams, stream, found)
 
     def _graph(self, query: Query) -> Made:
         number, walk, name = query.number("edition"), query.number("walk") or 0, query.text("stream")
-        found = self._looker.find(lambda opened: (_graph(opened, name, number, walk), list(opened.graphs)))
+        found = self._looker.find(query.key, lambda opened: (_graph(opened, name, number, walk), list(opened.graphs)))
         if found[0] is None:
             return "Graph", [h.p["No stream of this run has a graph: those of recipe synthllm at level 3 have one."]]
         return "Graph", graph.graph(found[0], found[1])
@@ -178,7 +179,7 @@ def _graph(opened: Opened, name: str | None, number: int | None, walk: int) -> g
         shares=rule.editions,
         sealed=sealed,
         edition=chosen.number if chosen else None,
-        summary=summarise(walks.edition) if walks else None,
+        summary=opened.summary(walks.edition) if walks else None,
         number=walk,
         walk=found,
         documents={each: scope.sources.text(each) for each in found.documents} if found else {},

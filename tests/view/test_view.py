@@ -22,7 +22,7 @@ from streamdocs.errors import ConfigError, StoreError
 from streamdocs.generations.stored import generations_of
 from streamdocs.ledger.file import export_ledger
 from streamdocs.store import LmdbStore
-from streamdocs.view import looking
+from streamdocs.view import inspector, looking
 from streamdocs.view.looking import ReadOnly
 from streamdocs.view.serve import View
 from viewing import DOCUMENTS, MEGADOCS, make_viewed, viewed
@@ -330,13 +330,24 @@ def test_a_run_file_that_cannot_be_is_told_before_anything_is_served(tmp_path):
         View(tmp_path / "run.yaml")
 
 
-def test_what_takes_long_is_asked_for_again(run_file, monkeypatch):
-    monkeypatch.setattr(looking, "PATIENCE", 0.0)
+def test_what_takes_long_is_taken_up_when_it_is_asked_for_again(run_file, monkeypatch):
+    found = []
+
+    def slowly(*arguments, **options):
+        found.append(arguments)
+        time.sleep(1)
+        return sequence(*arguments, **options)
+
+    sequence = inspector.sequence
+    monkeypatch.setattr(inspector, "sequence", slowly)
     with viewed(run_file) as view, httpx.Client(base_url=view.url, timeout=30) as client:
         answer = client.get("position?at=3")
         assert answer.status_code == 202 and '<meta http-equiv="refresh" content="2">' in answer.text
-        monkeypatch.setattr(looking, "PATIENCE", 30.0)
-        assert client.get("position?at=3").status_code == 200
+        assert "Position 3" in shown(client, "position?at=3") and len(found) == 1
+        monkeypatch.setattr(looking, "_MOST_LATE", 2)
+        for position in range(4, 9):
+            assert client.get(f"position?at={position}").status_code == 202
+        assert len(view._looker._late) == 2
 
 
 def test_the_command_says_where_and_ends_when_it_is_told_to(run_file):

@@ -105,7 +105,7 @@ def _chosen(found: Shown, chosen: Stretch) -> h.Element:
     pairs: dict[str, h.Node] = {
         "Kind": segment.kind,
         "Document": [link("/document", f"{segment.document:,}", **to), f" ({found.digest[:16]})"],
-        "Tokens": f"{segment.start:,} to {segment.stop:,}, which are its source's from {segment.offset:,} on",
+        "Tokens": f"{segment.start:,} to {segment.stop:,}, from token {segment.offset:,} of it on",
     }
     if segment.generation:
         round, number = segment.generation
