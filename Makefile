@@ -4,9 +4,10 @@
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 PYTHON ?= >=3.11,<3.14
 RUN := .venv/bin
+CHROMIUM ?= $(firstword $(foreach each,chromium chromium-browser google-chrome,$(shell command -v $(each) 2>/dev/null)))
 export PYTHONPATH :=
 
-.PHONY: demo demo-sglang demo-real real-model sglang test exact fuzz faults lint check build format bench clean loops docs
+.PHONY: demo demo-sglang demo-real real-model sglang test exact fuzz faults lint check build format bench clean loops docs view-test chromium
 
 demo: .venv/installed
 	$(RUN)/streamdocs demo
@@ -25,6 +26,14 @@ real-model: models/smollm2-135m-instruct/config.json
 
 test: .venv/installed .venv-sglang/installed .venv-sky/installed .venv-prometheus/tried
 	$(RUN)/pytest -n 2 --dist loadgroup
+
+# The pages of `streamdocs view` in Chromium; with SHOTS=folder, screenshots at three widths, light and dark.
+view-test: .venv/installed chromium
+	VIEW_TEST=1 CHROMIUM='$(CHROMIUM)' $(RUN)/pytest tests/view/test_browser.py
+
+# Debian's, where none is found.
+chromium:
+	$(if $(CHROMIUM),,apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends chromium)
 
 # Every state of every kind of run and split; `make test` does some of them.
 exact: .venv/installed
@@ -66,7 +75,7 @@ format: .venv/installed
 	$(RUN)/ruff check --fix .
 
 bench: .venv/installed
-	for each in loader scaling stall store sidecar graph steering growth nodes estimate gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
+	for each in loader scaling stall store sidecar graph steering growth nodes estimate view gpu_step; do $(RUN)/python benchmarks/$$each.py --json || exit 1; done
 
 clean:
 	rm -rf .venv .venv-sglang .venv-smollm2 .venv-sky .venv-uv .venv-wheel dist demo demo-sglang demo-real models .venv-foundry .venv-titan .venv-prometheus site
@@ -74,7 +83,7 @@ clean:
 .venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON)' .venv
 	UV=$(UV) .ci/install-torch .venv/bin/python torch torchvision --constraint constraints.txt --compile-bytecode
-	$(UV) pip install --quiet --python .venv/bin/python --compile-bytecode --constraint constraints.txt --editable '.[composer,measure,server]' --group dev
+	$(UV) pip install --quiet --python .venv/bin/python --compile-bytecode --constraint constraints.txt --editable '.[composer,measure,server,view]' --group dev
 	touch $@
 
 .venv-sglang/installed: server/sglang/setup-cpu.sh server/sglang/requirements-cpu.txt | $(UV)

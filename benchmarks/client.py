@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import httpx
 from anyio import CapacityLimiter, fail_after
 from prometheus_client.parser import text_string_to_metric_families
+from streamdocs_server.work.asking import requests
 
 from streamdocs.config import RunFile
 from streamdocs.corpus import prepare_corpus
@@ -39,7 +40,6 @@ from streamdocs_server.engines.make import make_endpoints
 from streamdocs_server.engines.pool import Pool
 from streamdocs_server.engines.sglang import SGLangEndpoint
 from streamdocs_server.gates.gates import Gates
-from streamdocs_server.work.asking import requests
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.lanes import make_lanes
 from streamdocs_server.work.loop import GenerationLoop

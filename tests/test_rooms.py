@@ -82,8 +82,8 @@ def test_nothing_is_imported_the_wrong_way(house):
         ("streamdocs_server.gates.gates", "streamdocs_server.engines.base"),
         ("streamdocs_server.supervision.supervisor", "streamdocs_server.gates.gates"),
         ("streamdocs_server.engines.base", "streamdocs_server.work.commit"),
-        ("streamdocs_server.work.commit", "streamdocs_server.telling.door"),
-        ("streamdocs_server.telling.door", "streamdocs_server.cli"),
+        ("streamdocs_server.work.commit", "streamdocs_server.telling.view"),
+        ("streamdocs_server.telling.view", "streamdocs_server.cli"),
     ],
 )
 def test_a_wrong_import_is_found(house, importer, imported):

@@ -11,6 +11,8 @@ import typer
 from streamdocs._base.console import error_exit, printable
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StreamdocsError
+from streamdocs.generations.steps.asking import requests, sources_of
+from streamdocs.generations.steps.rows import parts_of, step_request
 from streamdocs.recipes import RECIPES, Request
 from streamdocs.recipes.keys import Writers, step_key
 from streamdocs.recipes.programs.program import PREVIOUS
@@ -20,8 +22,6 @@ from streamdocs.streams import GenerationScope, SyntheticStream
 from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines.make import make_sampling
 from streamdocs_server.engines.openai import OpenAIEndpoint
-from streamdocs_server.work.asking import requests, sources_of
-from streamdocs_server.work.rows import parts_of, step_request
 
 
 def show_prompts(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from streamdocs._base.console import error_exit, expanded, set_up_logging
+from streamdocs._base.paths import expand_path
 from streamdocs.commands import corpus, prompts
 from streamdocs.commands.checking.options import check, schema
 from streamdocs.commands.exporting.options import export
@@ -126,6 +127,26 @@ def graph(
     from streamdocs.commands.graph import show_graph  # noqa: PLC0415
 
     show_graph(run_file, stream, edition, walk, graphml, nodes)
+
+
+@commands.command()
+def view(
+    run_file: Annotated[Path, typer.Argument(callback=expanded, help="The run file.")],
+    ledger: Annotated[
+        list[Path] | None, typer.Option(help="An exported ledger, in place of the store; one for each stream.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Who can reach it: any other than the loopback needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
+    token_env: Annotated[str | None, typer.Option(help="Environment variable with a token to be asked for.")] = None,
+) -> None:
+    """Show a run in a browser: how it goes, where tokens come from, texts, causes and walks. Nothing is written."""
+    try:
+        from streamdocs.view.serve import view_run  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(f"view needs {error.name}: pip install 'streamdocs[view]'") from error
+    view_run(run_file, [Path(expand_path(str(path))) for path in ledger or []], host, port, token_env)
 
 
 @commands.command()

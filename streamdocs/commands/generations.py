@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from streamdocs._base.console import plain_console, printable
-from streamdocs.commands.ledger import open_run
+from streamdocs.auditing.looking import open_stored
 from streamdocs.errors import ConfigError
 from streamdocs.generations.stored import Generation, generations_of
 
@@ -31,7 +31,7 @@ def show_generations(
     Raises:
         StreamdocsError: The run file, the corpus or the store cannot be read.
     """
-    run, store = open_run(run_file)
+    run, store = open_stored(run_file)
     scopes = [scope for scope in run.scopes if stream in (None, scope.stream)]
     if not scopes:
         names = ", ".join(dict.fromkeys(scope.stream for scope in run.scopes))

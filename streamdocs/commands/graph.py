@@ -6,7 +6,7 @@ from rich.table import Table
 
 from streamdocs._base.console import plain_console, printable
 from streamdocs._base.unfinished import whole_file
-from streamdocs.commands.ledger import open_run
+from streamdocs.auditing.looking import open_stored
 from streamdocs.errors import ConfigError
 from streamdocs.graph.edition import Edition
 from streamdocs.graph.graphml import write_graphml
@@ -37,7 +37,7 @@ def show_graph(
         ConfigError: There is no such stream, edition or walk.
         StreamdocsError: The run file, the corpus or the store cannot be read.
     """
-    run, _ = open_run(run_file)
+    run, _ = open_stored(run_file)
     scope = _scope(run, stream)
     editions = scope.editions
     assert editions is not None

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from streamdocs._base.console import plain_console, printable
+from streamdocs.auditing.looking import check_sealed, open_run
 from streamdocs.config import RunFile
 from streamdocs.dataset import StreamingMegadocDataset
-from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError
+from streamdocs.errors import StoreError, WaitTimeoutError
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.graph.walks import told
-from streamdocs.ledger.ledgers import sealed_positions
 from streamdocs.ledger.meter import describe_run
 from streamdocs.presets import MIXES, MixPreset
 from streamdocs.reading.assembly import Segment
@@ -22,18 +22,6 @@ from streamdocs.streams import SyntheticStream
 _TEXT_WIDTH = 48
 #: Who writes, where that is not known yet.
 _NOBODY = Generator(model="unknown")
-
-
-def open_run(run_file: str | os.PathLike[str], generator: Generator | None = None) -> StreamingMegadocDataset:
-    """The dataset of a run file, to look at what is there; ``generator`` where neither it nor the store names one.
-
-    Raises:
-        StreamdocsError: The run file, the corpus or the store cannot be read, or there is no store.
-    """
-    file = RunFile.load(run_file)
-    store = file.open_store(must_exist=True) if file.synthetic and file.store else None
-    arguments = file.dataset_arguments(batch_size=1, wait_timeout=0, store=store, generator=generator)
-    return StreamingMegadocDataset(**arguments)
 
 
 def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -> None:
@@ -63,7 +51,7 @@ def inspect_run(run_file: str | os.PathLike[str], position: int | None = None) -
             for reseal in ledger.reseals:
                 console.print(str(reseal), highlight=False)
     if position is not None:
-        _check_sealed(dataset, position)
+        check_sealed(dataset.run, dataset.ledgers, position)
         segments = dataset.explain(position)
         console.print(segments_table(dataset, position, segments))
         for walk in dict.fromkeys(segment.walk for segment in segments if segment.walk):
@@ -76,16 +64,6 @@ def told_preset(name: MixPreset) -> str:
     mix = MIXES[name]
     values = ", ".join(f"{field} {value} ({mix.source[field]})" for field, value in mix.values.items())
     return f"mix.preset {name}: {values}"
-
-
-def _check_sealed(dataset: StreamingMegadocDataset, position: int) -> None:
-    """A look must not decide what a run reads: sealing is for who trains."""
-    sealed = sealed_positions(dataset.ledgers, dataset.run.mixture.window)
-    if position < 0 or (sealed is not None and position >= sealed):
-        raise ConfigError(
-            f"position {position}: there are those from 0 on"
-            + ("" if sealed is None else f", and {sealed} of them are sealed; others are when training reads them")
-        )
 
 
 def rounds_table(dataset: StreamingMegadocDataset, stream: SyntheticStream) -> Table:

@@ -8,16 +8,14 @@ import typer
 from rich.table import Table
 
 from streamdocs._base.console import expanded, plain_console
-from streamdocs.config import RunFile
+from streamdocs.auditing.looking import open_stored
 from streamdocs.errors import ConfigError
-from streamdocs.generations.heartbeat import register_generator, registered_generators, wait_for_generator
+from streamdocs.generations.heartbeat import register_generator
 from streamdocs.ledger.file import LedgerFile, differences, export_ledger, import_ledger, is_ledger_file
 from streamdocs.ledger.ledger import Ledger
 from streamdocs.ledger.verification import RETIRED, WindowReport, reseal_lost
 from streamdocs.ledger.verification import verify as verify_ledger
 from streamdocs.recipes.keys import Generator
-from streamdocs.run import Run
-from streamdocs.store import Store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,29 +33,9 @@ StreamName = Annotated[str | None, typer.Option("--stream", help="Which stream, 
 RunOrLedger = Annotated[Path, typer.Argument(callback=expanded, help="A run file or an exported ledger.")]
 
 
-def open_run(run_file: Path, generator: Generator | None = None) -> tuple[Run, Store]:
-    """The run of a run file and its store, which has to be there.
-
-    Args:
-        run_file: Says which run.
-        generator: Whose it is where neither the file nor the store names one; with it, the store may be made.
-
-    Raises:
-        ConfigError: Nothing is ever written or sealed, because nothing synthetic is read.
-        StoreError: There is no store.
-    """
-    file = RunFile.load(run_file)
-    if not (file.synthetic and file.store):
-        raise ConfigError(f"{run_file}: nothing is written or sealed where synthetic_fraction is 0")
-    store = file.open_store(must_exist=generator is None)
-    known = None if registered_generators(store) else generator
-    who = file.who_writes() or known or wait_for_generator(store, 5, file.generator.sampling)
-    return Run.of(file, who, store), store
-
-
 def open_ledgers(run_file: Path, stream: str | None, generator: Generator | None = None) -> list[Ledger]:
-    """The ledgers of a run file's run, of all its streams or of one, as for ``open_run``."""
-    run, store = open_run(run_file, generator)
+    """The ledgers of a run file's run, of all its streams or of one, as for ``open_stored``."""
+    run, store = open_stored(run_file, generator)
     streams = run.synthetic if stream is None else [run.stream(stream)]
     return [Ledger(run, each, store, 5) for each in streams]
 

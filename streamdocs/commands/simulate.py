@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.table import Table
 
 from streamdocs._base.console import plain_console
-from streamdocs.commands.ledger import open_run
+from streamdocs.auditing.looking import open_stored
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError
 from streamdocs.ledger.ledgers import Ledgers
@@ -40,7 +40,7 @@ def simulate_run(
     """
     file = RunFile.load(run_file)
     who = file.who_writes() if reports else None  # with both, no store is needed
-    run, store = (Run.of(file, who), None) if who else open_run(run_file)
+    run, store = (Run.of(file, who), None) if who else open_stored(run_file)
     own, mixture = file.mix.controller, run.mixture
     arms = arms_of(mixture)[1]
     if len(arms.names) < 2:

@@ -21,12 +21,28 @@ from streamdocs.streams import GenerationScope
 log = logging.getLogger(__name__)
 
 _GENERATOR = TypeAdapter(Generator)
+_TIME = TypeAdapter(float)
 _FIELDS = TypeAdapter(dict[str, str | int])
 
 
 def beat(scope: GenerationScope, server: str) -> Changes:
     """What to change in a store to say that a server is alive."""
     return {_prefix(scope) + server.encode(): lambda _: msgpack.packb(time.time())}
+
+
+def beats(store: Store, scope: GenerationScope) -> dict[str, float]:
+    """The servers that have not said that they stopped: when each last said that it is alive, in Unix seconds.
+
+    By their own clocks, so for people to read: what decides listens, see ``Listener``.
+    """
+    found = {}
+    with store.read() as snapshot:
+        for key, value in snapshot.scan("notes", _prefix(scope)):
+            with suppress(ValueError):  # damaged
+                found[key.removeprefix(_prefix(scope)).decode("utf-8", "replace")] = _TIME.validate_python(
+                    unpack(value)
+                )
+    return found
 
 
 def register_scope(store: Store, scope: GenerationScope) -> None:

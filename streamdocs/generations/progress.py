@@ -105,6 +105,37 @@ def read_tallies(store: Store, scope: GenerationScope) -> dict[int, Tally]:
     return rounds
 
 
+class Tallies:
+    """What ``read_tallies`` finds, for whoever asks again and again: what was added up is not looked at twice.
+
+    So what changes in old blocks, where rejected generations are asked for again, is not seen.
+
+    Args:
+        scope: Of what.
+    """
+
+    def __init__(self, scope: GenerationScope) -> None:
+        self._scope = scope
+        self._known: dict[int, Tally] = {}
+        self._next = 0
+
+    def read(self, store: Store) -> dict[int, Tally]:
+        """Every resolved block, by round added up."""
+        order, beyond = self._scope.generation_order, dict[int, Tally]()
+        self._next = max(self._next, read_retired(store, self._scope) * order.blocks_per_round)
+        with store.read() as snapshot:
+            for key in snapshot.keys("blocks", block_key(self._scope, self._next)):
+                if not key.startswith(self._scope.id):
+                    break
+                number = int.from_bytes(key[-8:], "big")
+                into = self._known if number == self._next else beyond
+                self._next += number == self._next
+                round = order.block(number).round
+                into[round] = into.get(round, Tally()) + Tally.unpack(snapshot.get("blocks", key) or b"")
+        rounds = sorted({*self._known, *beyond})
+        return {round: self._known.get(round, Tally()) + beyond.get(round, Tally()) for round in rounds}
+
+
 def sample_tally(store: Store, scope: GenerationScope) -> tuple[Tally, bool]:
     """The first resolved blocks of a scope added up, and whether there are no others: quick however many there are."""
     with store.read() as snapshot:

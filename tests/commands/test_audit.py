@@ -21,13 +21,14 @@ from conftest import (
 )
 from streamdocs import Program, Rephrase, RunFile, Step, Stitch, StreamingMegadocDataset, Stretch
 from streamdocs._base.console import plain_console
-from streamdocs.commands.auditing.audit import audit
-from streamdocs.commands.auditing.report import audit_run, rejected_causes
-from streamdocs.commands.diversity import collapse_lines, diversity_table, stored_diversity
+from streamdocs.auditing.audit import audit, rejected_causes
+from streamdocs.commands.auditing.report import audit_run
+from streamdocs.commands.diversity import collapse_lines, diversity_table
 from streamdocs.commands.generations import generations_of
 from streamdocs.errors import ConfigError
 from streamdocs.generations.diversity import Group, Newest, Source, diversity_rows
 from streamdocs.generations.encoding import decode_text
+from streamdocs.generations.newest import stored_diversity
 from streamdocs.run import Run
 from streamdocs.schedule.rounds import Block
 from streamdocs.store import LmdbStore

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from conftest import TEMPLATE, generate
 from streamdocs import RunFile, StreamingMegadocDataset
-from streamdocs.commands.auditing.audit import audit
+from streamdocs.auditing.audit import audit
 from streamdocs.commands.auditing.report import audit_run, plot_audit
 from streamdocs.errors import ConfigError
 from streamdocs.run import Run

@@ -30,6 +30,7 @@ from streamdocs.corpus.columns.values import NoValue
 from streamdocs.corpus.inputs import EVERY_STRING, find_inputs, missing
 from streamdocs.corpus.sources import BadRow, Document, read_file
 from streamdocs.errors import CorpusError, EngineError
+from streamdocs.generations.steps.asking import requests
 from streamdocs.recipes.prompts import fill_prompt, load_prompt
 from streamdocs.store import LmdbStore
 from streamdocs.writers import GeneratorSection
@@ -38,7 +39,6 @@ from streamdocs_server.engines.pool import Pool
 from streamdocs_server.gates.overlap import LEAST_WORDS, Protected
 from streamdocs_server.gates.questions import BANDS, bands
 from streamdocs_server.gates.words import Words
-from streamdocs_server.work.asking import requests
 
 RECIPES = [Rephrase(generations=2), Stitch(generations=2), Stretch(generations=3, per_round=1)]
 

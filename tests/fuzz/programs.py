@@ -12,6 +12,7 @@ from fuzz.strategies import changed, damaged, json_values, wild_texts
 from fuzz.target import folder_of, little_memory, target
 from streamdocs.errors import ConfigError
 from streamdocs.generations.encoding import TextRecord
+from streamdocs.generations.steps.rows import rows_of
 from streamdocs.recipes import Recipe, Request, Stitch, SynthLLM
 from streamdocs.recipes.keys import Generator, Writers
 from streamdocs.recipes.programs.chunks import chunks, tail
@@ -24,7 +25,7 @@ from streamdocs.store import LmdbStore
 from streamdocs_server.engines import Answer, Completion
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Cause, Gates, Rejected
-from streamdocs_server.gates.steps import gates_of, judge_step, rows_of
+from streamdocs_server.gates.steps import gates_of, judge_step
 from streamdocs_server.work.commit import Committer
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.programs import Programs

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from conftest import make_corpus, make_texts
 from streamdocs import RunFile, StreamingMegadocDataset
+from streamdocs.auditing.audit import audit
 from streamdocs.commands import cli
-from streamdocs.commands.auditing.audit import audit
 from streamdocs.commands.ledger import app as ledger
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs_server.cli import serve_run

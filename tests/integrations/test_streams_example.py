@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conftest import TEMPLATE, make_texts
 from streamdocs import RunFile, StreamingMegadocDataset
-from streamdocs.commands.auditing.audit import audit
+from streamdocs.auditing.audit import audit
 from streamdocs.corpus import prepare_corpus
 from streamdocs.generations.progress import read_watermark
 from streamdocs.run import Run

@@ -7,8 +7,7 @@ import pytest
 
 from conftest import generate, make_corpus, make_dataset, make_texts
 from streamdocs import Rephrase, Stitch
-from streamdocs.commands.auditing.audit import audit
-from streamdocs.commands.auditing.report import losses_of
+from streamdocs.auditing.audit import audit, losses_of
 from streamdocs.learning.attribution import NONE, attribute, by_author, by_document
 from streamdocs.learning.reported import Reported
 from streamdocs.store import LmdbStore

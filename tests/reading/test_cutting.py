@@ -5,9 +5,9 @@ import pytest
 
 from conftest import make_corpus, make_run, make_texts
 from streamdocs import Stretch
+from streamdocs.generations.steps.asking import requests
 from streamdocs.recipes.layout import Part
 from streamdocs.schedule.packing import Unit, Units
-from streamdocs_server.work.asking import requests
 
 ROW = "天地玄黃宇宙洪荒日月盈昃辰宿列張寒來暑往秋收冬藏閏餘成歲律呂調陽雲騰致雨"
 TEXTS = {

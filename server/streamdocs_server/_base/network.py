@@ -11,6 +11,7 @@ from typing import NamedTuple
 import certifi
 from yarl import URL
 
+from streamdocs._base.serving.door import is_loopback
 from streamdocs.errors import ConfigError
 
 #: The first that is set counts: OpenSSL's own two, and those of requests and curl.
@@ -44,14 +45,6 @@ def parse_url(text: str) -> URL:
         raise ValueError("it has no host, or what no URL has")
     url.raw_host.encode("idna")  # or else the first look-up would fail so
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host.lower() == "localhost"
 
 
 def proxy_of(url: URL) -> Proxy | None:

@@ -56,12 +56,3 @@ def judge_step(
     if fault and (step.parser == "record" or not passed):
         return fault
     return passed
-
-
-def rows_of(step: Step, given: Given) -> list[dict[str, str]]:
-    """What was given, by the names under which it fills prompts."""
-    if step.parser == "list":
-        return [{step.name: text} for text in given[: step.most]]
-    if step.parser == "verdict":
-        return [{step.name: given[1]}]
-    return [dict(zip(step.outputs, given, strict=True))]

@@ -12,16 +12,16 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from streamdocs._base.serving.door import Guard, Named, Server, is_loopback, read_token
 from streamdocs.errors import ConfigError
 from streamdocs.generations.diversity import diversity_rows
-from streamdocs_server._base.network import is_loopback
 from streamdocs_server.engines.member import Member
-from streamdocs_server.telling.door import Guard, Server, read_token
 from streamdocs_server.telling.view import waits_for
 from streamdocs_server.work.loop import GenerationLoop
 
 log = logging.getLogger(__name__)
 
+_NAMED = Named("server.monitor_host", "server.monitor_token_env", "leave the monitor on 127.0.0.1")
 #: What is said of each stream and each writer, and the fields of Diversity and of Corrections: as metrics.
 _STREAM = {name: f"The {name} of a stream" for name in ("watermark", "rounds_done", "lead")}
 _WRITER = {
@@ -70,7 +70,7 @@ class Monitor(Collector):
         registry = CollectorRegistry()
         registry.register(self)
         self._metrics = make_wsgi_app(registry)
-        token = read_token(token_env, host)
+        token = read_token(token_env, host, _NAMED)
         guard = Guard(self._answer, token=token, local=is_loopback(host), open_paths=("/health",))
         try:
             self._server = Server(host, port, guard)

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from streamdocs.generations.encoding import TextRecord, decode_text
 from streamdocs.generations.rejected import RejectedText
+from streamdocs.generations.steps.rows import REVISE, Row, after_answer, parts_of, step_request, with_choice
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key, step_key
 from streamdocs.recipes.programs.chunks import tail
@@ -21,7 +22,7 @@ from streamdocs_server.gates.gates import Gates, Rejected
 from streamdocs_server.gates.steps import Given, gates_of, judge_step
 from streamdocs_server.work.commit import Committer
 from streamdocs_server.work.desk import Asked, Desk, Judge, another_seed
-from streamdocs_server.work.rows import REVISE, Row, Slot, after_answer, parts_of, step_request, text_id, with_choice
+from streamdocs_server.work.slots import Slot, text_id
 from streamdocs_server.work.statistics import Statistics
 
 _T = TypeVar("_T")

@@ -21,6 +21,7 @@ from streamdocs.generations.encoding import (
 from streamdocs.generations.progress import Tally
 from streamdocs.generations.records import token_key
 from streamdocs.generations.rejected import RejectedText
+from streamdocs.generations.steps.asking import requests, sources_of
 from streamdocs.recipes import Request
 from streamdocs.recipes.keys import Key
 from streamdocs.store import Store
@@ -29,11 +30,10 @@ from streamdocs_server._base.beside import in_thread
 from streamdocs_server._base.together import Together
 from streamdocs_server.engines import Completion
 from streamdocs_server.gates.gates import Accepted, Gates, Rejected
-from streamdocs_server.work.asking import requests, sources_of
 from streamdocs_server.work.commit import Committer, Texts
 from streamdocs_server.work.desk import Desk, another_seed
 from streamdocs_server.work.programs import Programs, Written
-from streamdocs_server.work.rows import text_id
+from streamdocs_server.work.slots import text_id
 from streamdocs_server.work.statistics import Statistics, tally
 
 log = logging.getLogger(__name__)

@@ -10,15 +10,13 @@ from rich.table import Table
 
 from streamdocs._base.console import plain_console, positions_of, printable
 from streamdocs._base.unfinished import write_whole
-from streamdocs.commands.auditing.audit import WEB, Audit, audit
-from streamdocs.commands.diversity import collapse_lines, diversity_table, stored_diversity
-from streamdocs.commands.inspection import open_run
+from streamdocs.auditing.audit import WEB, Audit, audit, losses_of, rejected_causes
+from streamdocs.auditing.looking import open_run
+from streamdocs.commands.diversity import collapse_lines, diversity_table
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError
 from streamdocs.generations.diversity import diversity_rows
-from streamdocs.generations.progress import read_tallies, total
-from streamdocs.learning.attribution import by_author
-from streamdocs.learning.reported import Reported
+from streamdocs.generations.newest import stored_diversity
 from streamdocs.steering.decision import PARTS
 
 _MOST_POSITIONS = 12
@@ -99,13 +97,6 @@ def _account(found: Audit, dataset: StreamingMegadocDataset, document: int | Non
     return {**summary, "rejected": rejected, **({"losses": lost} if lost else {})}
 
 
-def rejected_causes(dataset: StreamingMegadocDataset) -> dict[str, dict[str, int]]:
-    """By stream and cause, how many generations were rejected so far, whatever was read of the others."""
-    store = dataset.store
-    tallies = {each.name: total(read_tallies(store, each.scope).values()) for each in dataset.run.synthetic if store}
-    return {name: dict(tally.rejected.most_common()) for name, tally in tallies.items()}
-
-
 def tokens_table(found: Audit) -> Table:
     """Tokens by kind and stream."""
     positions, whole = found.positions, found.tokens.total()
@@ -138,17 +129,6 @@ def authors_table(authors: list[dict[str, Any]]) -> Table:
         names = (printable(str(row.get(name, ""))) for name in columns)
         table.add_row(*names, f"{row['generations']:,}", f"{row['tokens']:,}", f"{row['tokens'] / whole:.2%}")
     return table
-
-
-def losses_of(found: Audit, dataset: StreamingMegadocDataset) -> list[dict[str, Any]]:
-    """What training lost in windows that begin within an account, by stream, style and writer; where it reported."""
-    if not (dataset.store and dataset.ledgers):
-        return []
-    reported, size = Reported(found.run, dataset.store), found.run.mixture.window
-    windows = [each for each in reported.windows() if found.positions.start <= each * size < found.positions.stop]
-    read = (each for window in windows if (each := reported.read(window)))
-    found_of = by_author(stretches for _, each in read for stretches in each)
-    return [{**author._asdict(), "tokens": loss.tokens, "loss": loss.mean} for author, loss in found_of]
 
 
 def losses_table(losses: list[dict[str, Any]]) -> Table:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from streamdocs._base.console import plain_console, positions_of
-from streamdocs.commands.inspection import open_run
+from streamdocs.auditing.looking import open_run
 from streamdocs.config import RunFile
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.errors import ConfigError

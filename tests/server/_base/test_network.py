@@ -10,9 +10,10 @@ import pytest
 from yarl import URL
 
 from servers import Mocked, request
+from streamdocs._base.serving.door import is_loopback
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.writers import GeneratorSection
-from streamdocs_server._base.network import CA_VARIABLES, is_loopback, past_proxies, proxy_of, trust
+from streamdocs_server._base.network import CA_VARIABLES, past_proxies, proxy_of, trust
 from streamdocs_server.engines.base import TryAgainError
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.sglang import start_sglang

@@ -13,6 +13,7 @@ from conftest import generate, make_corpus, make_run
 from fuzz.strategies import wild_texts
 from streamdocs import SynthLLM
 from streamdocs.generations.progress import read_tallies, total
+from streamdocs.generations.steps.rows import rows_of
 from streamdocs.recipes import Request
 from streamdocs.recipes.programs.concepts import Concepts
 from streamdocs.recipes.programs.parsing import parse
@@ -22,7 +23,7 @@ from streamdocs.store import LmdbStore
 from streamdocs_server.engines import Completion
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.gates.gates import Gates, Rejected
-from streamdocs_server.gates.steps import gates_of, judge_step, rows_of
+from streamdocs_server.gates.steps import gates_of, judge_step
 
 #: Paragraphs of ordinary English, each of some hundred characters.
 PAGE = (Path(__file__).parents[3] / "docs" / "decisions.md").read_text()

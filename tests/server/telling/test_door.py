@@ -12,8 +12,8 @@ from anyio import CapacityLimiter
 
 from conftest import make_loop, make_run
 from streamdocs import Stitch
+from streamdocs._base.serving import door
 from streamdocs.errors import ConfigError
-from streamdocs_server.telling import door
 from streamdocs_server.telling.monitor import Monitor
 
 TOKEN = "a-token-of-some-length"

@@ -16,7 +16,7 @@ import pytest
 from conftest import TEMPLATE, make_corpus, make_loop, make_run, make_texts
 from servers import wait_until
 from streamdocs import StreamingMegadocDataset, SynthLLM
-from streamdocs.commands.auditing.audit import audit
+from streamdocs.auditing.audit import audit
 from streamdocs.errors import EngineError
 from streamdocs.generations.encoding import decode_text
 from streamdocs.generations.progress import read_tallies, total

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import hashlib
 import re
 import weakref
 from collections import Counter
@@ -14,7 +13,8 @@ import pytest
 from anyio import CapacityLimiter
 
 from conftest import OPEN_GATES, TEMPLATE, generate, make_corpus, make_loop, make_run, make_texts
-from streamdocs import Answer, Append, Correct, Judge, Program, Rephrase, Step, Stitch, SynthLLM, Template, Think
+from scripted import CHUNKED, JUDGED, TALK, Scripted, step
+from streamdocs import Answer, Append, Correct, Judge, Program, Rephrase, Stitch, SynthLLM, Template, Think
 from streamdocs._base.hashing import canonical, permutation, text_digest
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError
@@ -25,8 +25,6 @@ from streamdocs.recipes.programs.chunks import chunks, head, tail
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.run import Run
 from streamdocs.store import LmdbStore
-from streamdocs_server.engines import Answer as Said
-from streamdocs_server.engines import Completion
 from streamdocs_server.engines.writer import Writer
 from streamdocs_server.work.desk import Desk
 from streamdocs_server.work.retire import reopen
@@ -38,72 +36,6 @@ DOCUMENTS = 30
 @pytest.fixture(scope="module")
 def few_documents(tmp_path_factory) -> Path:
     return make_corpus(tmp_path_factory.mktemp("few"), make_texts(DOCUMENTS))
-
-
-class Scripted:
-    """Writes what depends on step, fields and seed alone, and counts what it was asked."""
-
-    def __init__(self, verdicts=("accept",), stop_after: int | None = None) -> None:
-        self.asked: Counter = Counter()
-        self.answered: Counter = Counter()
-        self.verdicts, self.stop_after = verdicts, stop_after
-
-    async def model(self) -> tuple[str, str]:
-        return "template", "1"
-
-    async def fit(self, request):
-        return request
-
-    async def generate(self, request, seed) -> Said:
-        if self.stop_after is not None and sum(self.answered.values()) >= self.stop_after:
-            raise EngineError("out of power")
-        what = (request.step.name, tuple(sorted(request.fields.items())))
-        self.asked[what] += request.n
-        await asyncio.sleep(0)
-        self.answered[what] += 1
-        texts = [self.say(request, f"{seed + number}") for number in range(request.n)]
-        return Said(tuple(Completion(text, "stop", 4) for text in texts), 1)
-
-    def say(self, request, told: str) -> str:
-        step, digest = request.step, hashlib.sha256(repr([request.fields, told]).encode()).hexdigest()[:8]
-        if step.parser == "list":
-            return "\n".join(f"<{step.tags[0]}>{step.name} {digest} {n}</{step.tags[0]}>" for n in range(3))
-        if step.parser == "record":
-            return "".join(f"<{tag}>{tag} {digest}</{tag}>" for tag in step.tags)
-        if step.parser == "concepts":
-            topics = (f"<topic>{digest[at]}\n- {digest[: at + 2]}\n- {digest[at]}</topic>" for at in range(4))
-            return "\n".join(topics)
-        if step.parser == "verdict":
-            verdict = self.verdicts[int(digest, 16) % len(self.verdicts)]
-            return f"<verdict>{verdict}</verdict><remark>because {digest}</remark>"
-        return f"{step.name} {digest}"
-
-    async def close(self) -> None: ...
-
-
-def step(name, prompt, **more) -> Step:
-    return Step(name=name, prompt=prompt, kind=more.pop("kind", "free"), **more)
-
-
-TALK = Program(
-    name="talk",
-    steps=(
-        step("question", "Ask about: {document}", parser="list", most=2, n=2),
-        step("answer", "{question} of {document}"),
-        step("pair", "{question} {answer}", parser="record", tags=("short", "long")),
-    ),
-    template="Q: {question}\nA: {answer}\n{short}/{long}",
-)
-CHUNKED = Program(name="chunked", steps=(step("text", "{previous}|{document}"),), chunk=200, join=" + ")
-JUDGED = Program(
-    name="judged",
-    steps=(
-        step("plan", "Plan {document}"),
-        step("text", "Write {plan} {verdict}"),
-        step("verdict", "Judge {text}", parser="verdict", back="text"),
-    ),
-    template="{text}",
-)
 
 
 TWICE_JUDGED = Program(

@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
+from streamdocs._base.serving.door import is_loopback
 from streamdocs.errors import ConfigError, EngineError
 from streamdocs.recipes import Request
-from streamdocs_server._base.network import is_loopback, parse_url
+from streamdocs_server._base.network import parse_url
 from streamdocs_server.engines.openai import Load
 from streamdocs_server.engines.sglang import SGLangEndpoint
 

@@ -1,19 +1,14 @@
-"""Rows and slots: what the steps of a program have given so far, and the text that comes of it."""
+"""Rows: what the steps of a program have given so far, and what an answer makes of one."""
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from streamdocs._base.hashing import canonical, digest128, text_digest
+from streamdocs._base.hashing import canonical, text_digest
 from streamdocs.generations.encoding import TextRecord
 from streamdocs.recipes import Request
 from streamdocs.recipes.programs.chunks import chunks
 from streamdocs.recipes.programs.concepts import Concepts
 from streamdocs.recipes.programs.program import CHOSEN, Program, Step
-from streamdocs_server.gates.gates import Cause
-from streamdocs_server.gates.steps import rows_of
-
-#: Causes of slots, whatever their steps gave.
-_OF_SLOTS = frozenset[Cause](("too few", "judged unfit", "too short", "duplicate", "asked before"))
 
 
 @dataclass(frozen=True)
@@ -37,48 +32,8 @@ class Row:
     cause: str = ""
 
 
-@dataclass
-class Slot:
-    """The text of a slot as far as it is, chunk by chunk."""
-
-    texts: list[str] = field(default_factory=list)
-    steps: list[bytes] = field(default_factory=list)
-    cause: str = ""
-    #: As of its rows, when they begin.
-    sent: tuple[str, ...] = ()
-    is_done: bool = False
-    #: The output by which a stream's texts are compared.
-    compared: str | None = None
-
-    @classmethod
-    def of(cls, known: TextRecord | None, number: int, again: Set[str]) -> "Slot":
-        """A slot to be written, or as it is known where that is not to be asked for again."""
-        if known is None:
-            return cls()
-        text, cause = known.texts[number], known.causes[number] or ""
-        if text is not None or cause not in again:
-            steps = known.steps[number] if known.steps else []
-            return cls([] if text is None else [text], steps, cause, is_done=True)
-        # What its steps gave is accepted where the cause is the slot's: then all of it is written anew.
-        return cls(sent=("again",) * known.attempts if cause in _OF_SLOTS else ())
-
-    def add(self, program: Program, rows: list[Row]) -> list[Mapping[str, str]]:
-        """Add what the rows of a chunk came to, and return it; without any, the slot is rejected."""
-        self.steps += dict.fromkeys(digest for row in rows for digest in row.steps)
-        if whole := [row.values for row in rows if not row.cause]:
-            self.texts.append(program.text(whole))
-        else:
-            self.cause = rows[0].cause
-        return whole
-
-
 #: In place of a cause: the row is sent back.
 REVISE = "revise"
-
-
-def text_id(text: str) -> bytes:
-    """What tells a text from others of its document."""
-    return digest128(text.encode())
 
 
 def step_request(step: Step, fields: Mapping[str, str], n: int) -> Request:
@@ -91,6 +46,15 @@ def parts_of(program: Program, source: Mapping[str, str]) -> list[Mapping[str, s
     if program.chunk is None:
         return [source]
     return [{**source, "document": chunk} for chunk in chunks(source["document"], program.chunk)]
+
+
+def rows_of(step: Step, given: Sequence[str]) -> list[dict[str, str]]:
+    """What was given, by the names under which it fills prompts."""
+    if step.parser == "list":
+        return [{step.name: text} for text in given[: step.most]]
+    if step.parser == "verdict":
+        return [{step.name: given[1]}]
+    return [dict(zip(step.outputs, given, strict=True))]
 
 
 def after_answer(row: Row, step: Step, record: TextRecord, ordinal: int) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import hmac
 import io
+import ipaddress
 import json
 import logging
 import os
@@ -9,12 +10,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from http.cookies import CookieError, SimpleCookie
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any
+from typing import Any, NamedTuple
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from streamdocs.errors import ConfigError
-from streamdocs_server._base.network import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,23 @@ CONNECTION_SECONDS = 10.0
 _LEAST_TOKEN = 16
 
 
-def read_token(variable: str | None, host: str) -> str:
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host.lower() == "localhost"
+
+
+class Named(NamedTuple):
+    """What whoever opens a door calls its host, and the environment variable of its token, where something is wrong."""
+
+    host: str
+    token: str
+    otherwise: str
+
+
+def read_token(variable: str | None, host: str, named: Named) -> str:
     """The token that an environment variable holds, "" for none.
 
     Raises:
@@ -38,16 +55,21 @@ def read_token(variable: str | None, host: str) -> str:
         if is_loopback(host):
             return ""
         raise ConfigError(
-            f"server.monitor_host {host} can be reached from elsewhere: set server.monitor_token_env to the name of an "
-            "environment variable that holds a token, or leave the monitor on 127.0.0.1"
+            f"{named.host} {host} can be reached from elsewhere: set {named.token} to the name of an "
+            f"environment variable that holds a token, or {named.otherwise}"
         )
     token = os.environ.get(variable, "").strip()
     if len(token) < _LEAST_TOKEN or not token.isascii() or not token.isprintable():
         raise ConfigError(
-            f"environment variable {variable} (server.monitor_token_env) must hold a token of at least {_LEAST_TOKEN} "
+            f"environment variable {variable} ({named.token}) must hold a token of at least {_LEAST_TOKEN} "
             "printable characters; `openssl rand -hex 32` makes one"
         )
     return token
+
+
+def session(token: str) -> str:
+    """What a browser is given for a token, as a cookie: all servers of a host see that, so it is not the token."""
+    return hmac.digest(token.encode(), b"streamdocs session", "sha256").hex()
 
 
 class Guard:
@@ -59,10 +81,14 @@ class Guard:
         local: Whether it is served on the loopback. Then a page of another site that a browser here has open can ask
             it too, by having its name lead here; such a request says that name as its host.
         open_paths: What needs no token.
+        cookie: Name of a cookie that does instead of the header, for browsers; see ``session``. "" for none.
     """
 
-    def __init__(self, application: Application, *, token: str, local: bool, open_paths: tuple[str, ...]) -> None:
+    def __init__(
+        self, application: Application, *, token: str, local: bool, open_paths: tuple[str, ...], cookie: str = ""
+    ) -> None:
         self._application = application
+        self._cookie, self._session = cookie, session(token)
         self._expected = f"Bearer {token}".encode() if token else b""
         self._local = local
         self._open_paths = open_paths
@@ -90,9 +116,17 @@ class Guard:
             return "421 Misdirected Request"
         if self._expected and environ["PATH_INFO"] not in self._open_paths:
             sent = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace")
-            if not hmac.compare_digest(sent, self._expected):
+            if not (hmac.compare_digest(sent, self._expected) or self._has_session(environ.get("HTTP_COOKIE", ""))):
                 return "401 Unauthorized"
         return None
+
+    def _has_session(self, header: str) -> bool:
+        """Whether a browser sent the cookie that it was given for the token."""
+        try:
+            found = SimpleCookie(header).get(self._cookie) if self._cookie else None
+        except CookieError:
+            return False
+        return found is not None and hmac.compare_digest(found.value.encode(), self._session.encode())
 
 
 class Server(ThreadingMixIn, WSGIServer):

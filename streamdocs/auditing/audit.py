@@ -10,6 +10,9 @@ import numpy as np
 from streamdocs._base.arrays import Ints
 from streamdocs.dataset import StreamingMegadocDataset
 from streamdocs.generations.diversity import Group, group_of
+from streamdocs.generations.progress import read_tallies, total
+from streamdocs.learning.attribution import by_author
+from streamdocs.learning.reported import Reported
 from streamdocs.ledger.ledgers import chosen_positions
 from streamdocs.reading.assembly import Assembler, Section
 from streamdocs.recipes.layout import Part
@@ -227,6 +230,24 @@ def audit(dataset: StreamingMegadocDataset, start: int = 0, stop: int | None = N
     edges = np.concatenate([[0], new, [len(order)]])
     decisions = tuple(map(run.decisions.of, windows)) if run.decisions else ()
     return Audit(run, positions, sequences, tokens, found, edges, decisions)
+
+
+def rejected_causes(dataset: StreamingMegadocDataset) -> dict[str, dict[str, int]]:
+    """By stream and cause, how many generations were rejected so far, whatever was read of the others."""
+    store = dataset.store
+    tallies = {each.name: total(read_tallies(store, each.scope).values()) for each in dataset.run.synthetic if store}
+    return {name: dict(tally.rejected.most_common()) for name, tally in tallies.items()}
+
+
+def losses_of(found: Audit, dataset: StreamingMegadocDataset) -> list[dict[str, Any]]:
+    """What training lost in windows that begin within an account, by stream, style and writer; where it reported."""
+    if not (dataset.store and dataset.ledgers):
+        return []
+    reported, size = Reported(found.run, dataset.store), found.run.mixture.window
+    windows = [each for each in reported.windows() if found.positions.start <= each * size < found.positions.stop]
+    read = (each for window in windows if (each := reported.read(window)))
+    found_of = by_author(stretches for _, each in read for stretches in each)
+    return [{**author._asdict(), "tokens": loss.tokens, "loss": loss.mean} for author, loss in found_of]
 
 
 def _reads(run: Run, section: Section, spans: Spans, positions: Ints) -> Reads:

@@ -1,0 +1,1 @@
+"""The pages, as elements: whatever is put into one is escaped."""

@@ -1,0 +1,68 @@
+"""A run to look at: megadocs of texts that mean harm, and problems about walks through a graph."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from conftest import OPEN_GATES, TEMPLATE, generate, make_corpus, make_texts
+from streamdocs import RunFile, StreamingMegadocDataset
+from streamdocs.generations.rejected import RejectedText, rejections
+from streamdocs.run import Run
+from streamdocs.store import LmdbStore
+from streamdocs.view.serve import View
+
+DOCUMENTS = 60
+HARM = (
+    "<script>alert(1)</script><img src=x onerror=alert(2)> & \"quoted\" 'text' </pre></body>",
+    "A text with \x00, \x1b[2J and \u202e turned about, https://example.org/ in it.",
+)
+WEB, MEGADOCS = {"share": "1/4"}, {"name": "stitch", "generations": 4, "per_round": 2}
+PROBLEMS = {
+    **{"name": "synthllm", "level": 3, "layout": "megadoc", "generations": 2, "per_round": 1},
+    **{"editions": ["1/4", "1"], "max_share": 1},
+}
+
+
+def make_viewed(folder: Path, windows: int = 6, **streams) -> Path:
+    """The run file of a run that is all written, and sealed so far."""
+    texts = make_texts(DOCUMENTS)
+    texts[::5] = [f"{text} {HARM[number % 2]}" for number, text in enumerate(texts[::5])]
+    corpus = make_corpus(folder, texts)
+    recipes = streams or {
+        "megadocs": {"share": "1/2", "recipe": MEGADOCS},
+        "problems": {"share": "1/4", "recipe": PROBLEMS},
+    }
+    fields = {
+        **{"corpus": str(corpus), "store": "store", "streams": {"web": WEB, **recipes}},
+        "generator": {"model": TEMPLATE.model, "revision": TEMPLATE.revision},
+        "mix": {"max_seq_len": 64, "window": 32},
+    }
+    run_file = folder / "run.yaml"
+    run_file.write_text(yaml.safe_dump(fields))
+    store, run = LmdbStore(folder / "store"), Run.of(RunFile.load(run_file), TEMPLATE)
+    generate(run, store, gates=replace(OPEN_GATES, max_ratio=3, slack=0))
+    harmful = [
+        RejectedText(number, 1, cause, f"{HARM[0]} {number}") for number, cause in ((3, "too long"), (4, "refusal"))
+    ]
+    store.update_all(rejections(run.synthetic[0].scope, harmful))
+    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=4)
+    for ledger in dataset.ledgers.values():
+        ledger.manifest(windows - 1)
+    return run_file
+
+
+@contextmanager
+def viewed(run_file: Path, *exported: Path, **options) -> Iterator[View]:
+    """Its pages, served."""
+    view = View(run_file, exported, **options)
+    thread = threading.Thread(target=view.serve, daemon=True)
+    thread.start()
+    try:
+        yield view
+    finally:
+        view.close()
+        thread.join(10)
