@@ -199,7 +199,7 @@ class Looker:
     def begin(self, fact: "Fact[Any]") -> None:
         """Have a fact found, unless it is known and new enough, or being found."""
         begun, future = self._kept.get(fact.name, (0.0, None))
-        if future is None or (future.done() and monotonic() - begun > fact.seconds):
+        if future is None or (future.done() and (future.exception() or monotonic() - begun > fact.seconds)):
             self._kept[fact.name] = monotonic(), self._facts.submit(lambda: fact.find(self.opened()))
 
     def known(self, fact: "Fact[_T]", until: float) -> _T | None:

@@ -133,9 +133,10 @@ class Pages:
             return stream.name, [each.name for each in opened.run.synthetic], found
 
         stream, streams, texts = self._looker.find(query.key, find)
-        counts = self._looker.known(self._now, monotonic())
-        tallies = {each.name: each.all.rejected for each in counts.streams} if counts else {}
-        return "Rejected", finding.rejected(stream, streams, cause, tallies.get(stream, {}), texts)
+        now = self._looker.known(self._now, monotonic())
+        streams_now = now.streams if now else ()
+        counts = next((each.all.rejected for each in streams_now if each.name == stream), None)
+        return "Rejected", finding.rejected(stream, streams, cause, counts, texts)
 
     def _search(self, query: Query) -> Made:
         text, where, start = query.text("text") or "", query.text("where") or "generations", query.number("start") or 0

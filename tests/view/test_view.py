@@ -256,9 +256,10 @@ def test_a_run_that_has_not_begun_appears_when_it_has(run_file, tmp_path):
     later.write_text(run_file.read_text())
     with viewed(later) as view, httpx.Client(base_url=view.url, timeout=30) as client:
         answer = client.get("")
-        assert (answer.status_code == 503 and "nobody" in words(answer.text)) or "store" in words(answer.text)
+        assert answer.status_code == 503 and "there is no store" in words(answer.text)
         assert 'http-equiv="refresh"' in answer.text and not (tmp_path / "store").exists()
         shutil.copytree(run_file.parent / "store", tmp_path / "store")
+        assert "6 windows" in words(shown(client, ""))
         assert "Position 3" in shown(client, "position?at=3")
 
 

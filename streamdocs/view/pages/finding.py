@@ -19,19 +19,19 @@ class Refused(NamedTuple):
 
 
 def rejected(
-    stream: str, streams: Sequence[str], cause: str | None, counts: Mapping[str, int], texts: Sequence[Refused]
+    stream: str, streams: Sequence[str], cause: str | None, counts: Mapping[str, int] | None, texts: Sequence[Refused]
 ) -> list[h.Node]:
     """The page of rejected texts.
 
     Args:
         stream, streams: Whose they are, and of which that is one.
         cause: Those of this alone; None for all.
-        counts: How many were rejected so far, by cause.
+        counts: How many were rejected so far, by cause; None where they are being counted.
         texts: A sample of them.
     """
     rows = [
         (link("/rejected", each, stream=stream, cause=each), f"{n:,}")
-        for each, n in sorted(counts.items(), key=lambda each: -each[1])
+        for each, n in sorted((counts or {}).items(), key=lambda each: -each[1])
     ]
     columns = ("Cause", "Generations")
     return [
@@ -46,14 +46,16 @@ def rejected(
             ],
             h.button["Show"],
         ],
-        table(f"rejected so far of {stream}", columns, rows, columns[1:]) if rows else h.p["Nothing was rejected."],
+        table(f"rejected so far of {stream}", columns, rows, columns[1:]) if rows else None,
+        h.p["How many were rejected is being counted."] if counts is None else None,
+        h.p["Nothing was rejected."] if not (rows or texts) and counts is not None else None,
         h.p(".note")[f"The newest {MOST_TEXTS} texts of each cause are kept, by their beginnings."],
         [_refused(number, stream, each) for number, each in enumerate(texts, 1)],
     ]
 
 
-def _causes(counts: Mapping[str, int], texts: Sequence[Refused]) -> list[str]:
-    return sorted({*counts, *(each.text.cause for each in texts)})
+def _causes(counts: Mapping[str, int] | None, texts: Sequence[Refused]) -> list[str]:
+    return sorted({*(counts or ()), *(each.text.cause for each in texts)})
 
 
 def _refused(number: int, stream: str, each: Refused) -> h.Element:
