@@ -22,10 +22,10 @@ from typing import Any
 import httpx
 import numpy as np
 import yaml
+from data import GENERATOR, WORDS, make_corpus
 from rich.console import Console
 from rich.table import Table
 
-from data import GENERATOR, WORDS, make_corpus
 from streamdocs import RunFile, StreamingMegadocDataset
 from streamdocs._base.hashing import text_digest
 from streamdocs.corpus.columns.values import Keeping

@@ -12,11 +12,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 from runs import WEB, Study
 from setting import Setting
-from streamdocs.measure.efficiency import Efficiencies, efficiencies
-from streamdocs.measure.runs import Measured, grouped
 
 from streamdocs._base.unfinished import write_whole
 from streamdocs.errors import ConfigError
+from streamdocs.measure.efficiency import Efficiencies, efficiencies
+from streamdocs.measure.runs import Measured, grouped
 
 mpl.use("Agg")
 

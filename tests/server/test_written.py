@@ -1,4 +1,4 @@
-"""Gates and recipes over texts that a small model really wrote: `tests/data/README.md` says which."""
+"""Gates and recipes over texts that a small model really wrote: `tests/recorded/smollm2/README.md` says which."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ REQUEST = Request(kind="rephrase", template=PROMPT, fields={}, n=1, max_tokens=2
 
 
 def refused() -> list[dict]:
-    return [json.loads(line) for line in (TESTS / "data" / "smollm2_rejected.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (TESTS / "recorded/smollm2/smollm2_rejected.jsonl").read_text().splitlines()]
 
 
 def sound() -> dict[str, list[str]]:
