@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import inspect
 import resource
 import tempfile
@@ -75,6 +76,7 @@ def target(strategy: SearchStrategy, share: float = 1.0) -> Callable[[Callable],
 @contextlib.contextmanager
 def little_memory(mebibytes: int = 512):
     """No more memory than so much on top of what there is: what wants it fails with a MemoryError, which is harm."""
+    gc.collect()  # or what is garbage now may be room later
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + (mebibytes << 20), hard))

@@ -230,6 +230,8 @@ def kill_and_resume(loop: Loop, run_file: Path, folder: Path, ranks: int) -> Non
 def test_killed_it_goes_on_as_if_nothing_had_been(loop, ranks, run_file, tmp_path, imported):
     if loop.environment and not (EXHAUSTIVE and loop.environment.exists()):
         pytest.skip(f"`make loops` puts {loop.name} into {loop.environment.name}, and tries it")
+    if loop.name == "accelerate" and ranks > 1 and not EXHAUSTIVE:
+        pytest.skip("forked, its ranks once took each other's place; `make loops` starts them by its own launcher")
     kill_and_resume(loop, run_file, tmp_path, ranks)
 
 
