@@ -23,6 +23,7 @@ from rich.table import Table
 from streaming import StreamingDataLoader
 
 from streamdocs import StreamingMegadocDataset
+from streamdocs.corpus.columns.values import Keeping
 from streamdocs.corpus.files import DOCUMENT_DTYPE, load_index, save_index
 from streamdocs.corpus.write import SplitWriter
 from streamdocs.generations.records import StoreShelf
@@ -43,7 +44,7 @@ def make_short_documents(folder: Path, documents: int) -> None:
     noise = rng.integers(10, 300, documents + 2 * WORDS).astype(index["tokenizer"]["dtype"])
     for path in (corpus / "train").iterdir():
         path.unlink()
-    writer = SplitWriter(corpus / "train", index["tokenizer"]["dtype"], 1 << 22)
+    writer = SplitWriter(corpus / "train", index["tokenizer"]["dtype"], 1 << 22, Keeping(()))
     for document, size in enumerate(rng.integers(WORDS // 2, WORDS * 3 // 2, documents).tolist()):
         writer.write("", noise[document : document + size], document.to_bytes(DOCUMENT_DTYPE["digest"].itemsize, "big"))
     index["splits"]["train"] = writer.finish(index["tokenizer"]["digest"])

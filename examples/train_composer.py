@@ -6,7 +6,6 @@
 Run it again after it was stopped, even by SIGKILL: it goes on from its newest checkpoint.
 """
 
-import argparse
 import json
 import os
 import time
@@ -24,6 +23,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from model import LanguageModel, next_token_loss
+from options import options
 from streamdocs import StreamingMegadocDataset
 from streamdocs.composer import MegadocMonitor, held_out_evaluators
 from streamdocs.measure import held_out
@@ -74,15 +74,7 @@ class Recorder(Callback):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run_file", type=Path)
-    parser.add_argument("--batches", type=int, default=400)
-    parser.add_argument("--batch-size", type=int, default=8, help="sequences a batch and rank")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
-    parser.add_argument("--checkpoint-every", type=int, default=50, help="batches")
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--record", type=Path, help="file for one JSON line a batch and rank")
+    parser = options(__doc__)
     parser.add_argument(
         "--reseal", action="store_true", help="seal anew what lost its generations since the checkpoint"
     )
