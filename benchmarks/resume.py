@@ -46,7 +46,8 @@ def make_short_documents(folder: Path, documents: int) -> None:
         path.unlink()
     writer = SplitWriter(corpus / "train", index["tokenizer"]["dtype"], 1 << 22, Keeping(()))
     for document, size in enumerate(rng.integers(WORDS // 2, WORDS * 3 // 2, documents).tolist()):
-        writer.write("", noise[document : document + size], document.to_bytes(DOCUMENT_DTYPE["digest"].itemsize, "big"))
+        digest = document.to_bytes(DOCUMENT_DTYPE["digest"].itemsize, "big")
+        writer.write("", noise[document : document + size], digest, ())
     index["splits"]["train"] = writer.finish(index["tokenizer"]["digest"])
     save_index(corpus, index)
 
