@@ -193,14 +193,7 @@ def environment() -> dict[str, Any]:
         "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
-        "processor": next(
-            (
-                line.split(":")[1].strip()
-                for line in Path("/proc/cpuinfo").read_text().split("\n")
-                if "model name" in line
-            ),
-            platform.processor(),
-        ),
+        "processor": processor(),
     }
 
 
