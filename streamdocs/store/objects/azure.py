@@ -17,6 +17,7 @@ from azure.identity import DefaultAzureCredential
 from azure.storage.blob import ContainerClient
 
 from streamdocs.store.objects.base import BusyError, Listed, RefusedError
+from streamdocs.store.objects.bucket import BucketObjects
 
 # Requests are repeated elsewhere, where it is known what that means.
 _ONCE: dict[str, Any] = {
@@ -24,32 +25,19 @@ _ONCE: dict[str, Any] = {
 }  # fmt: skip
 
 
-class AzureObjects:
+class AzureObjects(BucketObjects):
     """Objects of a container. Where it is, and who may read and write, is said as for Azure's command line.
 
     ``AZURE_STORAGE_CONNECTION_STRING``, or ``AZURE_STORAGE_ACCOUNT`` with ``AZURE_STORAGE_KEY`` or an identity.
-
-    Args:
-        container, prefix: Their names begin with the prefix.
     """
 
-    def __init__(self, container: str, prefix: str) -> None:
-        self.location = f"az://{container}/{prefix}".rstrip("/")
-        self._name = container
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._opened: tuple[int, Any] = (0, None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_opened": (0, None)}
-
-    def prepare(self) -> None:
-        """Nothing: who pays for it makes it."""
+    scheme = "az"
 
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
         with self._errors():
             try:
-                self._container.upload_blob(self._prefix + name, data, overwrite=False, max_concurrency=1)
+                self._client.upload_blob(self._prefix + name, data, overwrite=False, max_concurrency=1)
             except ResourceExistsError:
                 return False
         return True
@@ -58,7 +46,7 @@ class AzureObjects:
         """All of an object; None where there is none."""
         with self._errors():
             try:
-                return self._container.download_blob(self._prefix + name, max_concurrency=1).readall()
+                return self._client.download_blob(self._prefix + name, max_concurrency=1).readall()
             except ResourceNotFoundError as error:
                 if getattr(error, "error_code", "") == "BlobNotFound":
                     return None
@@ -67,7 +55,7 @@ class AzureObjects:
     def list(self, prefix: str) -> Iterator[Listed]:
         """Those whose names begin with a prefix, in the order of their names."""
         with self._errors():
-            for blob in self._container.list_blobs(name_starts_with=self._prefix + prefix):
+            for blob in self._client.list_blobs(name_starts_with=self._prefix + prefix):
                 yield Listed(blob.name.removeprefix(self._prefix), blob.size)
 
     def delete(self, names: Sequence[str]) -> None:
@@ -75,26 +63,20 @@ class AzureObjects:
         with self._errors():
             for name in names:
                 try:
-                    self._container.delete_blob(self._prefix + name)
+                    self._client.delete_blob(self._prefix + name)
                 except ResourceNotFoundError:
                     continue
 
-    @property
-    def _container(self) -> ContainerClient:
-        if self._opened[0] != os.getpid():  # connections cannot be shared with the process that this was forked from
-            self._opened = (os.getpid(), self._open())
-        return self._opened[1]
-
     def _open(self) -> ContainerClient:
         if connection := os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
-            return ContainerClient.from_connection_string(connection, self._name, **_ONCE)
+            return ContainerClient.from_connection_string(connection, self._bucket, **_ONCE)
         if not (account := os.environ.get("AZURE_STORAGE_ACCOUNT")):
             raise RefusedError(
                 f"{self.location}: set AZURE_STORAGE_ACCOUNT, and AZURE_STORAGE_KEY or an identity; or "
                 "AZURE_STORAGE_CONNECTION_STRING"
             )
         credential = os.environ.get("AZURE_STORAGE_KEY") or DefaultAzureCredential()
-        return ContainerClient(f"https://{account}.blob.core.windows.net", self._name, credential, **_ONCE)
+        return ContainerClient(f"https://{account}.blob.core.windows.net", self._bucket, credential, **_ONCE)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

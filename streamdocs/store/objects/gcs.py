@@ -1,6 +1,5 @@
 """Objects in Google Cloud Storage."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,29 +10,16 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import storage
 
 from streamdocs.store.objects.base import BusyError, Listed, RefusedError
+from streamdocs.store.objects.bucket import BucketObjects
 
 # Requests are repeated elsewhere, where it is known what that means. Seconds: to connect, and between two bytes.
 _ONCE: dict[str, Any] = {"retry": None, "timeout": (5, 20)}
 
 
-class GcsObjects:
-    """Objects of a bucket. Who may read and write is found where Google's own tools look for it.
+class GcsObjects(BucketObjects):
+    """Objects of a bucket. Who may read and write is found where Google's own tools look for it."""
 
-    Args:
-        bucket, prefix: Their names begin with the prefix.
-    """
-
-    def __init__(self, bucket: str, prefix: str) -> None:
-        self.location = f"gs://{bucket}/{prefix}".rstrip("/")
-        self._name = bucket
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._opened: tuple[int, Any] = (0, None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_opened": (0, None)}
-
-    def prepare(self) -> None:
-        """Nothing: who pays for it makes it."""
+    scheme = "gs"
 
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
@@ -59,7 +45,7 @@ class GcsObjects:
     def list(self, prefix: str) -> Iterator[Listed]:
         """Those whose names begin with a prefix, in the order of their names."""
         with self._errors():
-            for blob in self._bucket.list_blobs(prefix=self._prefix + prefix, **_ONCE):
+            for blob in self._client.list_blobs(prefix=self._prefix + prefix, **_ONCE):
                 yield Listed(blob.name.removeprefix(self._prefix), blob.size)
 
     def delete(self, names: Sequence[str]) -> None:
@@ -72,13 +58,10 @@ class GcsObjects:
                     continue
 
     def _blob(self, name: str) -> Any:
-        return self._bucket.blob(self._prefix + name)
+        return self._client.blob(self._prefix + name)
 
-    @property
-    def _bucket(self) -> Any:
-        if self._opened[0] != os.getpid():  # connections cannot be shared with the process that this was forked from
-            self._opened = (os.getpid(), storage.Client().bucket(self._name))
-        return self._opened[1]
+    def _open(self) -> Any:
+        return storage.Client().bucket(self._bucket)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

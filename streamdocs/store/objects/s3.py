@@ -1,6 +1,5 @@
 """Objects in S3, or on a server that speaks it."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
 
 from streamdocs.store.objects.base import BusyError, Listed, RefusedError
+from streamdocs.store.objects.bucket import BucketObjects
 
 # Requests are repeated elsewhere, where it is known what that means.
 _CONFIG = Config(
@@ -21,30 +21,16 @@ _WITHOUT = (NoCredentialsError, PartialCredentialsError, NoRegionError)
 _LATER = ("RequestTimeout", "SlowDown", "ConditionalRequestConflict")
 
 
-class S3Objects:
-    """Objects of a bucket. Who may read and write is found where AWS' own tools look for it.
+class S3Objects(BucketObjects):
+    """Objects of a bucket. Who may read and write is found where AWS' own tools look for it."""
 
-    Args:
-        bucket, prefix: Their names begin with the prefix.
-    """
-
-    def __init__(self, bucket: str, prefix: str) -> None:
-        self.location = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._bucket = bucket
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._client: tuple[int, Any] = (0, None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_client": (0, None)}
-
-    def prepare(self) -> None:
-        """Nothing: who pays for it makes it."""
+    scheme = "s3"
 
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
         with self._errors():
             try:
-                self._s3.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data, IfNoneMatch="*")
+                self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data, IfNoneMatch="*")
             except ClientError as error:
                 if error.response["Error"]["Code"] in ("PreconditionFailed", "412"):
                     return False
@@ -55,7 +41,7 @@ class S3Objects:
         """All of an object; None where there is none."""
         with self._errors():
             try:
-                return self._s3.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read()
+                return self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read()
             except ClientError as error:
                 if error.response["Error"]["Code"] == "NoSuchKey":
                     return None
@@ -64,7 +50,7 @@ class S3Objects:
     def list(self, prefix: str) -> Iterator[Listed]:
         """Those whose names begin with a prefix, in the order of their names."""
         with self._errors():
-            pages = self._s3.get_paginator("list_objects_v2").paginate(
+            pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix + prefix
             )
             for page in pages:
@@ -76,15 +62,12 @@ class S3Objects:
         with self._errors():
             for start in range(0, len(names), _MOST_DELETED):
                 which = [{"Key": self._prefix + name} for name in names[start : start + _MOST_DELETED]]
-                done = self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": which, "Quiet": True})
+                done = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": which, "Quiet": True})
                 if failed := done.get("Errors"):
                     raise RefusedError(f"{self.location}: {failed[0].get('Key')} cannot be deleted: {failed[0]}")
 
-    @property
-    def _s3(self) -> Any:
-        if self._client[0] != os.getpid():  # connections cannot be shared with the process that this was forked from
-            self._client = (os.getpid(), boto3.session.Session().client("s3", config=_CONFIG))
-        return self._client[1]
+    def _open(self) -> Any:
+        return boto3.session.Session().client("s3", config=_CONFIG)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
