@@ -12,16 +12,19 @@ import shlex
 import shutil
 import subprocess
 import sys
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from pydoc_data.topics import topics
 
+import click
 import pytest
 import torch
 import yaml
 from sybil import Document
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
+from transformers import LlamaConfig, LlamaForCausalLM
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from streamdocs import RunFile, StreamingMegadocDataset
@@ -39,6 +42,10 @@ ELSEWHERE = {"docs/worked-example.md"}
 PROGRAMS = {"streamdocs": commands, "streamdocs-server": server}
 RUN = {"corpus": "corpus", "store": "store", "recipe": {"name": "stitch", "generations": 4, "per_round": 2}}
 MIX = {"synthetic_fraction": 0.75, "max_seq_len": 256, "window": 64}
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text()
 
 
 def pages() -> list[str]:
@@ -87,9 +94,20 @@ def given(page: str, folder: Path) -> dict[str, object]:
         loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
         return type("Output", (), {"loss": loss})
 
-    loop = {"loader": [next(iter(torch.utils.data.DataLoader(dataset, batch_size=8)))], "evaluate": lambda _: 5.0}
+    if page == "docs/loops.md":
+        return {"model": small_llama(dataset.corpus.vocab_size), "batch": next(iter(dataset_loader(dataset)))}
+    loop = {"loader": [next(iter(dataset_loader(dataset)))], "evaluate": lambda _: 5.0}
     common = {"dataset": dataset, "model": model, "F": torch.nn.functional, "position": 64}
     return {**common, **(loop if page == "docs/steering.md" else {}), "sequences_trained_on": 64}
+
+
+def dataset_loader(dataset: StreamingMegadocDataset) -> torch.utils.data.DataLoader:
+    return torch.utils.data.DataLoader(dataset, batch_size=8)
+
+
+def small_llama(vocabulary: int) -> torch.nn.Module:
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **sizes))
 
 
 def run(command: str) -> None:
@@ -169,6 +187,28 @@ def test_the_blocks_of_a_page_run(page, world, tmp_path, monkeypatch):
     document.namespace.update(given(page, tmp_path))
     for example in document.examples():
         example.evaluate()
+
+
+def commands_for_people() -> list[list[str]]:
+    """Of blocks that are not run: they ask a model or a cluster, or take their time."""
+    blocks = [block for page in pages() for block in re.findall(r"^```text\n(.*?)^```", text_of(page), re.M | re.S)]
+    lines = [line.removeprefix("$ ").removesuffix(" &") for block in blocks for line in block.splitlines()]
+    begun = r"(streamdocs|streamdocs-server|python|torchrun|accelerate) [a-z-]"
+    return [shlex.split(line, comments=True) for line in lines if re.match(begun, line)]
+
+
+def test_commands_that_are_not_run_have_the_options_that_they_name():
+    for name, *arguments in commands_for_people():
+        if name in PROGRAMS:
+            command, rest = get_command(PROGRAMS[name]), arguments
+            while isinstance(command, click.Group):
+                _, command, rest = command.resolve_command(click.Context(command), rest)
+            command.make_parser(click.Context(command)).parse_args(rest)
+        else:
+            script, *rest = dropwhile(lambda word: not word.startswith(("benchmarks/", "examples/")), arguments)
+            sources = [ROOT / script, ROOT / script / "__main__.py", (ROOT / script).with_name("options.py")]
+            said = "".join(path.read_text() for path in sources if path.is_file())
+            assert not [word for word in rest if word.startswith("--") and f'"{word}"' not in said], arguments
 
 
 def test_every_page_is_in_the_list_of_the_site():
