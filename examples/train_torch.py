@@ -8,29 +8,21 @@ With --stateful it reads by torchdata's StatefulDataLoader, whose checkpoints ar
 """
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import xxhash
 from streaming import StreamingDataLoader
 from torch.nn.parallel import DistributedDataParallel
 
 from model import LanguageModel, token_losses
+from options import options, record
 from streamdocs import StreamingMegadocDataset
 from streamdocs.measure import evaluate, held_out
 
 FINISHED = "all batches are done: give more by --batches, or another --checkpoint to begin anew"
-
-
-def record(path: Path, batch: int, rank: int, input_ids: torch.Tensor) -> None:
-    """Note what was read."""
-    tokens = xxhash.xxh3_64_hexdigest(input_ids.numpy().tobytes())
-    with path.open("a") as file:
-        file.write(json.dumps({"batch": batch, "rank": rank, "tokens": tokens}) + "\n")
 
 
 def save(state: dict[str, object], path: Path) -> None:
@@ -68,15 +60,7 @@ def make_loader(dataset: StreamingMegadocDataset, arguments: argparse.Namespace)
 
 def parsed() -> argparse.Namespace:
     """What was typed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run_file", type=Path)
-    parser.add_argument("--batches", type=int, default=400)
-    parser.add_argument("--batch-size", type=int, default=8, help="sequences a batch and rank")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoint.pt"))
-    parser.add_argument("--checkpoint-every", type=int, default=50, help="batches")
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--record", type=Path, help="file for one JSON line a batch and rank")
+    parser = options(__doc__, "--checkpoint", "checkpoint.pt")
     parser.add_argument("--stateful", action="store_true", help="read by torchdata's StatefulDataLoader")
     parser.add_argument(
         "--reseal", action="store_true", help="seal anew what lost its generations since the checkpoint"
@@ -112,8 +96,7 @@ def main() -> None:
 
     while done < arguments.batches:
         for batch in loader:
-            if arguments.record:
-                record(arguments.record, done, rank, batch["input_ids"])
+            record(arguments.record, done, rank, batch["input_ids"])
             batch = {name: column.to(device) for name, column in batch.items()}  # noqa: PLW2901
             losses, loss = train_on(batch, trained, optimizer)
             if dataset.ledgers:

@@ -1,16 +1,19 @@
 """Exactness: what a run reads that was never interrupted, against what each state of it reads, restored afresh."""
 
 import asyncio
+import faulthandler
 import gc
 import json
 import logging
 import multiprocessing
 import os
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ CONTEXT.set_forkserver_preload(
     ["pytest", "streamdocs.dataset", "streamdocs_server.work.loop", "streamdocs_server.engines.template"]
 )
 
+SAVE_EVERY = 3
 GLOBAL_BATCH, LENGTH, WINDOW, EPOCH = 8, 32, 12, 56  # no window ends with a batch, every seventh batch ends an epoch
 DEADLINE = 120.0
 
@@ -128,6 +132,29 @@ def uninterrupted(setup: Setup, split: Split, name: str) -> Reading:
     children = [Child(read_rank, setup, split, rank, name) for rank in range(split.ranks)]
     found = [child.result() for child in children]
     return Reading(setup, split, name, together([batches for batches, _ in found], split), found[0][1])
+
+
+def train_for_ever(setup: Setup, workers: int, folder: Path) -> None:
+    """One life of a trainer: goes on where the last saved state says, and logs every batch that it consumed."""
+    faulthandler.register(signal.SIGUSR1, (folder / "stack").open("w"))
+    loader = setup.loader(Split(workers=workers), 0, "")
+    saved, position = folder / "state.json", 0
+    if saved.exists():
+        state = json.loads(saved.read_text())
+        loader.load_state_dict(state)
+        position = state["position"]
+    with (folder / "consumed.jsonl").open("ab", buffering=0) as log:
+        for step, batch in enumerate(endless(loader), 1):
+            log.write(json.dumps([position, batch]).encode() + b"\n")
+            position += GLOBAL_BATCH
+            if step % SAVE_EVERY == 0:
+                (folder / "state.new").write_text(json.dumps(loader.state_dict()))
+                os.replace(folder / "state.new", saved)
+
+
+def read_in_one_go(setup: Setup, batches: int) -> list[Batch]:
+    """What nobody disturbed."""
+    return list(islice(endless(setup.loader(Split(), 0, "")), batches))
 
 
 def differences(readings: list[Reading], steps: range) -> list[str]:

@@ -10,33 +10,11 @@ from pathlib import Path
 import pytest
 
 from conftest import make_corpus, make_texts
-from exactness import GLOBAL_BATCH, Batch, Child, Setup, Split, endless, generate_for_ever, wait_until
+from exactness import GLOBAL_BATCH, Batch, Child, Setup, generate_for_ever, read_in_one_go, train_for_ever, wait_until
 from streamdocs import Stitch, Stretch, SynthLLM
 from streamdocs.ledger.ledger import Ledger
 
 KILLS = 100 if "EXHAUSTIVE" in os.environ else 40
-SAVE_EVERY = 3
-
-
-def train_for_ever(setup: Setup, workers: int, folder: Path) -> None:
-    """One life of a trainer: goes on where the last saved state says, and logs every batch that it consumed."""
-    loader = setup.loader(Split(workers=workers), 0, "")
-    saved, position = folder / "state.json", 0
-    if saved.exists():
-        state = json.loads(saved.read_text())
-        loader.load_state_dict(state)
-        position = state["position"]
-    with (folder / "consumed.jsonl").open("ab", buffering=0) as log:
-        for step, batch in enumerate(endless(loader), 1):
-            log.write(json.dumps([position, batch]).encode() + b"\n")
-            position += GLOBAL_BATCH
-            if step % SAVE_EVERY == 0:
-                (folder / "state.new").write_text(json.dumps(loader.state_dict()))
-                os.replace(folder / "state.new", saved)
-
-
-def read_in_one_go(setup: Setup, batches: int) -> list[Batch]:
-    return [batch for _, batch in zip(range(batches), endless(setup.loader(Split(), 0, "")), strict=False)]
 
 
 def consumed(folder: Path) -> list[tuple[int, Batch]]:

@@ -6,8 +6,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from exactness import Child, Setup, Split, endless, generate_for_ever
-from faults.kills import TOKENS_PER_SECOND, read_in_one_go
+from exactness import Child, Setup, Split, endless, generate_for_ever, read_in_one_go
+from faults.kills import TOKENS_PER_SECOND
 from faults.table import Outcome, fault
 from faults.world import committed, corpus_of, lost, until
 from streamdocs import Stitch

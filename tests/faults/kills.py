@@ -1,7 +1,5 @@
 """SIGKILL at random moments: trainer, DataLoader worker, generator, all of them, and the server's own process."""
 
-import faulthandler
-import json
 import os
 import random
 import signal
@@ -12,39 +10,15 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from exactness import GLOBAL_BATCH, Child, Setup, Split, endless, generate_for_ever
+from exactness import GLOBAL_BATCH, Child, Setup, generate_for_ever, read_in_one_go, train_for_ever
 from faults.table import Outcome, fault
 from faults.world import committed, corpus_of, is_alive, lines, lost, until
 from streamdocs import Stitch
 from streamdocs.store import LmdbStore
 
-SAVE_EVERY = 3
 RECIPE = Stitch(generations=16, per_round=1)
 #: Slow enough that there is something to do for as long as it takes.
 TOKENS_PER_SECOND = 2500
-
-
-def train_for_ever(setup: Setup, workers: int, folder: Path) -> None:
-    """One life of a trainer: goes on where the last saved state says, and logs every batch that it consumed."""
-    faulthandler.register(signal.SIGUSR1, (folder / "stack").open("w"))
-    loader = setup.loader(Split(workers=workers), 0, "")
-    saved, position = folder / "state.json", 0
-    if saved.exists():
-        state = json.loads(saved.read_text())
-        loader.load_state_dict(state)
-        position = state["position"]
-    with (folder / "consumed.jsonl").open("ab", buffering=0) as log:
-        for step, batch in enumerate(endless(loader), 1):
-            log.write(json.dumps([position, batch]).encode() + b"\n")
-            position += GLOBAL_BATCH
-            if step % SAVE_EVERY == 0:
-                (folder / "state.new").write_text(json.dumps(loader.state_dict()))
-                os.replace(folder / "state.new", saved)
-
-
-def read_in_one_go(setup: Setup, batches: int) -> list[list[str]]:
-    """What nobody disturbed."""
-    return [batch for _, batch in zip(range(batches), endless(setup.loader(Split(), 0, "")), strict=False)]
 
 
 class Run:

@@ -14,8 +14,8 @@ from pathlib import Path
 from streaming import StreamingDataLoader
 
 from conftest import write_run_file
-from exactness import Child, Setup
-from faults.kills import RECIPE, Run, train_for_ever
+from exactness import Child, Setup, train_for_ever
+from faults.kills import RECIPE, Run
 from faults.table import Outcome, fault
 from faults.trainer import digest_of
 from faults.world import committed, corpus_of, dataset_of, is_alive, lines, lost, until

@@ -11,9 +11,8 @@ import msgpack
 import zstandard
 
 from conftest import generate, make_run
-from exactness import Child, Setup, Split, endless, generate_for_ever
+from exactness import Child, Setup, Split, endless, generate_for_ever, read_in_one_go
 from faults.corruption import RECIPE, check, describe, intact, resume
-from faults.kills import read_in_one_go
 from faults.table import Outcome, fault
 from faults.world import committed, corpus_of, dataset_of, lost, read
 from streamdocs import Stitch

@@ -469,20 +469,25 @@ def test_a_store_that_is_gone(faulty, caplog, tmp_path):
     assert store.update(b"n", lambda old: old + b"2") == b"12"
 
 
-def test_texts_that_were_not_sent_are_sent_by_the_next_process(faulty, opened, tmp_path):
+def die_while_sending(faulty) -> None:
+    """A process of node "one" writes a text to a store that is gone, and is killed meanwhile."""
     faulty("one", 0.0)[0].update(b"made", lambda old: b"1")
 
-    def die_while_sending() -> None:
+    def life() -> None:
         store, faults = faulty("one", 0.0)
         get(store, "notes", b"made")
         faults.is_gone = True
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
         store.add("texts", {b"a": b"written"})
 
-    child = multiprocessing.get_context("fork").Process(target=die_while_sending)
+    child = multiprocessing.get_context("fork").Process(target=life)
     child.start()
     child.join(30)
     assert child.exitcode == -signal.SIGKILL
+
+
+def test_texts_that_were_not_sent_are_sent_by_the_next_process(faulty, opened, tmp_path):
+    die_while_sending(faulty)
     assert get(opened("two"), "texts", b"a") is None
     assert get(opened(), "texts", b"a") == b"written"
     assert not os.listdir(os.path.join(opened().cache, "journal"))
@@ -492,18 +497,7 @@ def test_texts_that_were_not_sent_are_sent_by_the_next_process(faulty, opened, t
 
 
 def test_they_are_sent_as_well_where_the_store_was_gone_when_that_process_began(faulty, opened, tmp_path):
-    faulty("one", 0.0)[0].update(b"made", lambda old: b"1")
-
-    def die_while_sending() -> None:
-        store, faults = faulty("one", 0.0)
-        get(store, "notes", b"made")
-        faults.is_gone = True
-        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
-        store.add("texts", {b"a": b"written"})
-
-    child = multiprocessing.get_context("fork").Process(target=die_while_sending)
-    child.start()
-    child.join(30)
+    die_while_sending(faulty)
     again, faults = faulty("one", 0.0)
     again._objects.patience = 0.2
     faults.is_gone = True
