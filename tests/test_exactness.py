@@ -78,6 +78,7 @@ def cases() -> list:
     return [*([*each, "{}/store"] for each in found), *([*each, "file://{}/shared"] for each in shared)]
 
 
+@pytest.mark.timeout(1200 if EXHAUSTIVE else 300)
 @pytest.mark.parametrize(("recipe", "rounds", "when_behind", "store"), cases())
 def test_every_state_of_every_split(corpus, tmp_path, recipe, rounds, when_behind, store):
     corpus = shutil.copytree(corpus, tmp_path / "corpus")  # caches are beside it
