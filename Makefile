@@ -68,7 +68,7 @@ build: | $(UV)
 
 # All pages as a site in site/, which needs no network; a broken link or a cell of the notebook that fails is an error.
 docs: .venv/installed
-	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict  # quiet, it would not count warnings
 
 format: .venv/installed
 	$(RUN)/ruff format .

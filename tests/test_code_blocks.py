@@ -211,6 +211,13 @@ def test_commands_that_are_not_run_have_the_options_that_they_name():
             assert not [word for word in rest if word.startswith("--") and f'"{word}"' not in said], arguments
 
 
+def test_links_between_pages_lead_to_files():
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "server").rglob("*.md")]:
+        links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text())
+        made = {"first-run.md"} if path.parent.name == "docs" else set()  # of the notebook, by the site
+        assert not [link for link in links if link not in made and not (path.parent / link).exists()], path
+
+
 def test_every_page_is_in_the_list_of_the_site():
     listed = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}

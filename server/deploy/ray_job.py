@@ -1,6 +1,6 @@
 """Sidecars on a Ray cluster: actors, one a GPU, which are begun again wherever they die.
 
-    pip install 'streamdocs[server,ray]'        # on all nodes
+    pip install '.[server,ray]'        # on all nodes
     ray job submit --working-dir . -- python server/deploy/ray_job.py run.yaml --fill --model Qwen/Qwen3-8B
 
 What it does not know goes to each ``streamdocs-server``: ``--model`` starts an SGLang on the GPUs of its actor,

@@ -145,7 +145,9 @@ def view(
     try:
         from streamdocs.view.serve import view_run  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigError(f"view needs {error.name}: pip install 'streamdocs[view]'") from error
+        raise ConfigError(
+            f"view needs {error.name}: install streamdocs with its extra `view`, like '.[view]' in a checkout"
+        ) from error
     view_run(run_file, [Path(expand_path(str(path))) for path in ledger or []], host, port, token_env)
 
 

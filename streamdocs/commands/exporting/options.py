@@ -10,7 +10,13 @@ from streamdocs._base.console import expanded
 
 def export(
     run_file: Annotated[Path, typer.Argument(callback=expanded, help="The run file.")],
-    to: Annotated[str, typer.Option(help="parquet, mds, jsonl, hf (a folder for the Hugging Face Hub) or megatron.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="parquet, mds, jsonl, hf (a folder for the Hugging Face Hub) or megatron.",
+            autocompletion=lambda: ["parquet", "mds", "jsonl", "hf", "megatron"],
+        ),
+    ],
     out: Annotated[Path, typer.Option(callback=expanded, help="Folder for it; run again, it goes on.")] = Path(
         "export"
     ),

@@ -121,5 +121,7 @@ def _measuring() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "scipy":
             raise
-        raise ConfigError("fitting a law needs scipy: pip install 'streamdocs[measure]'") from error
+        raise ConfigError(
+            "fitting a law needs scipy: install streamdocs with its extra `measure`, like '.[measure]' in a checkout"
+        ) from error
     return laws

@@ -75,7 +75,9 @@ def _figure(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigError("--plot needs matplotlib: pip install 'streamdocs[measure]'") from error
+        raise ConfigError(
+            "--plot needs matplotlib: install streamdocs with its extra `measure`, like '.[measure]' in a checkout"
+        ) from error
     return Figure(figsize=size, layout="constrained")
 
 
