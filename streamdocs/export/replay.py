@@ -50,7 +50,9 @@ class FileLedger(Ledger):
         """Windows of the file."""
         return len(self._windows)
 
-    def publish(self, window: int, packed: bytes, reseals: tuple[Reseal, ...]) -> bytes:
+    def publish(
+        self, window: int, packed: bytes, reseals: tuple[Reseal, ...], oldest_round: int | None = None
+    ) -> bytes:
         """Nothing is sealed here.
 
         Raises:

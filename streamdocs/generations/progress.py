@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from streamdocs._base.arrays import Count
 from streamdocs._base.untrusted import unpack
 from streamdocs.errors import StoreError
-from streamdocs.store import Snapshot, Store
+from streamdocs.store import Notes, Snapshot, Store
 from streamdocs.streams import GenerationScope
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,11 @@ def retired_key(scope: GenerationScope) -> bytes:
     return b"retired/" + scope.id
 
 
+def leaving_key(scope: GenerationScope) -> bytes:
+    """Of the note that says how many rounds have left the store, or are about to: no new window may refer to them."""
+    return b"leaving/" + scope.id
+
+
 def read_retired(store: Store, scope: GenerationScope) -> int:
     """How many rounds left the store, the oldest ones.
 
@@ -86,13 +91,20 @@ def read_retired(store: Store, scope: GenerationScope) -> int:
         StoreError: The note of it is damaged.
     """
     with store.read() as snapshot:
-        found = snapshot.get("notes", retired_key(scope))
-        try:
-            return 0 if found is None else _COUNT.validate_python(unpack(found))
-        except ValueError as error:
-            raise StoreError(
-                f"how many rounds left store {store.location} cannot be read ({error}): restore the store"
-            ) from error
+        return read_rounds(snapshot, retired_key(scope))
+
+
+def read_rounds(notes: Notes | Snapshot, key: bytes) -> int:
+    """The number of rounds that a note says; 0 where there is none.
+
+    Raises:
+        StoreError: It is damaged.
+    """
+    found = notes.get("notes", key)
+    try:
+        return 0 if found is None else _COUNT.validate_python(unpack(found))
+    except ValueError as error:
+        raise StoreError(f"how many rounds left the store cannot be read ({error}): restore the store") from error
 
 
 def read_tallies(store: Store, scope: GenerationScope) -> dict[int, Tally]:

@@ -181,7 +181,7 @@ def import_ledger(ledger: Ledger, file: LedgerFile) -> list[WindowReport]:
         _check_decision(ledger, ledger.run.decisions.adopt(decision), decision)
     add_reseals(ledger.store, ledger.id, ours, reseals[len(ours) :])
     for window, packed in enumerate(file.windows):  # one by one: whoever seals meanwhile goes on from what is there
-        _check_same(ledger, window, ledger.publish(window, packed, reseals), packed)
+        _check_same(ledger, window, ledger.publish(window, packed, reseals) or b"", packed)
     return [report for report in reports if not report.replays]
 
 

@@ -12,7 +12,7 @@ from streamdocs._base.caching import remember
 from streamdocs._base.hashing import canonical, digest128
 from streamdocs.errors import ConfigError, StoreError, WaitTimeoutError, some
 from streamdocs.generations.heartbeat import register_scope
-from streamdocs.generations.progress import read_retired
+from streamdocs.generations.progress import leaving_key, read_retired, read_rounds
 from streamdocs.generations.record_cache import RecordCache
 from streamdocs.generations.records import Records, StoreShelf
 from streamdocs.ledger.consistency import unpack_manifest
@@ -32,7 +32,7 @@ from streamdocs.ledger.windows import (
 )
 from streamdocs.run import Run
 from streamdocs.steering.sealed import SealedRows
-from streamdocs.store import Snapshot, Store
+from streamdocs.store import Notes, Snapshot, Store
 from streamdocs.streams import SyntheticStream
 
 log = logging.getLogger(__name__)
@@ -172,15 +172,26 @@ class Ledger:
 
         self.store.update_soon(marks_key(self.scope, self.id), change)
 
-    def publish(self, window: int, packed: bytes, reseals: tuple[Reseal, ...]) -> bytes:
-        """Write a sealed window, unless somebody else was faster; what is there now."""
+    def publish(
+        self, window: int, packed: bytes, reseals: tuple[Reseal, ...], oldest_round: int | None = None
+    ) -> bytes | None:
+        """Write a sealed window, unless somebody else was faster; what is there now.
+
+        None where ``oldest_round``, to which the window refers, began to leave the store meanwhile.
+        """
+
+        def is_late(notes: Notes | Snapshot) -> bool:
+            return oldest_round is not None and oldest_round < read_rounds(notes, leaving_key(self.scope))
+
         if not window:  # until enough checkpoints were taken, the run may be started over
             register_scope(self.store, self.scope)
             self.store.update(marks_key(self.scope, self.id), lambda old: old or msgpack.packb([1, []]))
-        if self.store.add("windows", {window_key(self.id, window, reseals): packed}):
+        if self.store.add("windows", {window_key(self.id, window, reseals): packed}, unless=is_late):
             return packed
-        winner = self.sealed(window, reseals)
-        if winner is None:
+        if (winner := self.sealed(window, reseals)) is None:
+            with self.store.read() as snapshot:
+                if is_late(snapshot):
+                    return None
             raise StoreError(f"window {window} vanished from store {self.store.location} while it was read")
         return winner
 
@@ -217,11 +228,11 @@ class Ledger:
             state = reseals[anew - 1].before
         for number in range(first, window + 1):
             # What is damaged is found when it is read. A run that was sealed anew for that must not take it up again.
-            decision = self._decide(number)
-            manifest = self._seal(number, state, known, timeout, deep=bool(reseals))
-            manifest = replace(manifest, decision=decision)
-            packed = manifest.pack()
-            winner = self.publish(number, packed, reseals)
+            decision, winner = self._decide(number), None
+            while winner is None:
+                manifest = replace(self._seal(number, state, known, timeout, deep=bool(reseals)), decision=decision)
+                packed = manifest.pack()
+                winner = self.publish(number, packed, reseals, manifest.oldest_round)
             manifest = manifest if winner == packed else Manifest.unpack(winner)
             state, known = manifest.after, manifest.watermark
             newest = list(self._sealed_rows.items())[1 - _MOST_ROWS :]

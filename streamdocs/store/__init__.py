@@ -4,12 +4,23 @@ import os
 
 from streamdocs._base.paths import expand_path
 from streamdocs.errors import StoreError
-from streamdocs.store.base import Change, Changes, Snapshot, Store, Table, Values
+from streamdocs.store.base import Change, Changes, Notes, Snapshot, Store, Table, Values
 from streamdocs.store.lmdb import LmdbStore
 from streamdocs.store.objects.open import is_url
 from streamdocs.store.shared.store import SharedStore
 
-__all__ = ["Change", "Changes", "LmdbStore", "SharedStore", "Snapshot", "Store", "Table", "Values", "open_store"]
+__all__ = [
+    "Change",
+    "Changes",
+    "LmdbStore",
+    "Notes",
+    "SharedStore",
+    "Snapshot",
+    "Store",
+    "Table",
+    "Values",
+    "open_store",
+]
 
 
 def open_store(

@@ -93,6 +93,10 @@ def apply_to_notes(notes: Notes, changes: Changes) -> dict[bytes, bytes | None]:
     return found
 
 
+#: What notes say of something.
+Asked = Callable[[Notes], bool]
+
+
 class Store(Protocol):
     """Generations by key, sealed windows, and what servers and trainers tell each other.
 
@@ -114,8 +118,11 @@ class Store(Protocol):
     def read(self) -> AbstractContextManager[Snapshot]:
         """The store at this moment."""
 
-    def add(self, table: Table, entries: Mapping[bytes, bytes]) -> int:
-        """Write those entries whose key is not there yet, all or nothing; durable on return. How many were written."""
+    def add(self, table: Table, entries: Mapping[bytes, bytes], *, unless: Asked | None = None) -> int:
+        """Write those entries whose key is not there yet, all or nothing; durable on return. How many were written.
+
+        Nothing is, where ``unless`` says so of the notes; it is asked when nobody else can write, maybe several times.
+        """
 
     def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
         """The same for several tables at once."""

@@ -12,7 +12,7 @@ from typing import Any
 import lmdb
 
 from streamdocs.errors import StoreError, StoreFullError
-from streamdocs.store.base import TABLES, Change, Changes, Table, Values, apply_to_notes
+from streamdocs.store.base import TABLES, Asked, Change, Changes, Table, Values, apply_to_notes
 from streamdocs.store.environment import DATA_FILE, IN_USE, Environment, environment
 from streamdocs.store.packs import Packs
 
@@ -122,9 +122,12 @@ class LmdbStore:
         with self._errors(), opened.writing(), IN_USE, opened.environment.begin(write=True) as transaction:
             yield LmdbChange(transaction, opened.tables, opened.packs)
 
-    def add(self, table: Table, entries: Mapping[bytes, bytes]) -> int:
+    def add(self, table: Table, entries: Mapping[bytes, bytes], *, unless: Asked | None = None) -> int:
         """Write those entries whose key is not there yet."""
-        return self.add_all({table: entries})
+        if unless is None:
+            return self.add_all({table: entries})
+        with self.change() as change:
+            return 0 if unless(change) else change.add(table, entries)
 
     def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
         """Write those entries whose key is not there yet, in several tables at once."""

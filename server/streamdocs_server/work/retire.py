@@ -12,7 +12,7 @@ import numpy as np
 from streamdocs.errors import ConfigError
 from streamdocs.generations.encoding import decode_text
 from streamdocs.generations.heartbeat import is_only_scope
-from streamdocs.generations.progress import Tally, read_retired, read_watermark, retired_key
+from streamdocs.generations.progress import Tally, leaving_key, read_retired, read_rounds, read_watermark, retired_key
 from streamdocs.generations.records import token_keys
 from streamdocs.ledger.windows import windows_in_use
 from streamdocs.recipes.keys import Key
@@ -22,7 +22,7 @@ from streamdocs.streams import GenerationScope
 log = logging.getLogger(__name__)
 
 _CHUNK = 4096
-# A trainer may just be publishing a window that it sealed when the newer round was not complete yet.
+# A trainer may just be sealing a window that it would have to seal again.
 _GRACE_SECONDS = 5.0
 _NEVER = 1 << 62
 
@@ -76,14 +76,24 @@ class Retirer:
         replaced = range(first, complete - self._scope.recipe.cycle)
         now = time.monotonic()
         ready = [r for r in replaced if now - self._replaced_since.setdefault(r, now) >= _GRACE_SECONDS]
-        in_use = self._oldest_round_in_use() if ready else 0
-        retired = [round for round in ready if round < in_use]
-        for number, round in enumerate(retired):
-            if not self._delete(round):
+        for number, round in enumerate(ready):
+            if not self._may_leave(round) or not self._delete(round):
                 return number
             self._store.update(retired_key(self._scope), _replace_by(round + 1))
             log.info("round %d retired", round)
-        return len(retired)
+        return len(ready)
+
+    def _may_leave(self, round: int) -> bool:
+        """Whether no window refers to a round; then none will, since that is noted for those who seal."""
+
+        def change(old: bytes | None) -> bytes | None:
+            return msgpack.packb(round + 1) if round < self._oldest_round_in_use() else old
+
+        if round >= self._oldest_round_in_use():
+            return False
+        self._store.update(leaving_key(self._scope), change)
+        with self._store.read() as snapshot:
+            return round < read_rounds(snapshot, leaving_key(self._scope))
 
     def _oldest_round_in_use(self) -> int:
         """The oldest round that any window from the oldest checkpoint on refers to, of any run over this scope."""

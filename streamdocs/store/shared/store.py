@@ -10,7 +10,7 @@ from typing import Any
 
 import xxhash
 
-from streamdocs.store.base import Change, Changes, Table, apply_to_notes
+from streamdocs.store.base import Asked, Change, Changes, Table, apply_to_notes
 from streamdocs.store.objects.open import open_objects
 from streamdocs.store.objects.probe import probe
 from streamdocs.store.objects.reliable import ReliableObjects
@@ -95,9 +95,11 @@ class SharedStore:
         with node.replica.store.read() as snapshot:
             yield SharedSnapshot(snapshot, node.bundles.fetch)
 
-    def add(self, table: Table, entries: Mapping[bytes, bytes]) -> int:
+    def add(self, table: Table, entries: Mapping[bytes, bytes], *, unless: Asked | None = None) -> int:
         """Write those entries whose key is not there yet."""
-        return self.add_all({table: entries})
+        if unless is None:
+            return self.add_all({table: entries})
+        return self.node.commit(lambda view: 0 if unless(view) else view.add(table, entries))
 
     def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
         """Write those entries whose key is not there yet, in several tables at once."""

@@ -1,5 +1,7 @@
 """Rounds that retire beside other runs over the same store, and what is read and verified after that."""
 
+from itertools import chain, islice, repeat
+
 import pytest
 from streaming import StreamingDataLoader
 
@@ -137,3 +139,39 @@ def test_another_run_that_comes_while_a_round_retires_loses_nothing(corpus, stor
 def units_of(documents):
     units = Units.of([Unit(document, ()) for document in documents])
     return units.documents, units.documents * 0
+
+
+def test_a_window_is_sealed_again_where_a_round_that_it_refers_to_left_meanwhile(store, tmp_path, monkeypatch):
+    corpus = make_corpus(tmp_path, make_texts(200, most_words=20))
+    dataset = make_dataset(corpus, store, recipe=ENDLESS, window=16, keep_checkpoints=1)
+    ledger, run = dataset.ledger, dataset.run
+    blocks = run.stream().scope.generation_order.blocks_per_round
+    retirer = retire.Retirer(store, run.stream().scope)
+    publish, late = ledger.publish, []
+
+    def publish_late(window, packed, reseals, oldest_round):
+        if not late and oldest_round == 0 and retirer._oldest_round_in_use() == 1:
+            late.append(window)
+            generate(run, store, 2 * blocks, first=blocks + blocks // 2)
+            assert retirer.retire() == 1
+        return publish(window, packed, reseals, oldest_round)
+
+    monkeypatch.setattr(ledger, "publish", publish_late)
+    loader = StreamingDataLoader(dataset, batch_size=4)
+    steps = (loader.state_dict() for _ in iter(int, 1) for _ in loader)
+    generate(run, store, blocks)
+    [*islice(steps, 8)]
+    generate(run, store, blocks + blocks // 2, first=blocks)
+    assert any(late for _ in islice(steps, 400))
+    assert ledger.manifest(late[0]).oldest_round == 1
+    assert all(report.intact for report in verify(ledger))
+
+
+def test_a_round_stays_where_a_window_was_sealed_over_it_just_before(corpus, store, monkeypatch):
+    _, retirer, _ = train_and_retire(corpus, store, 4, retired=False)
+    texts = scan(store, "texts")
+    in_use = chain([9], repeat(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(retirer, "_oldest_round_in_use", lambda: next(in_use))
+        assert retirer.retire() == 0 and scan(store, "texts") == texts
+    assert retirer.retire() > 0
