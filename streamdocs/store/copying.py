@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from streamdocs.store.base import TABLES, Store, Table
+from streamdocs.store.shared.entry import BULKY
 from streamdocs.store.shared.store import SharedStore
 
 #: Notes that say how things stand with those who run at the moment.
@@ -41,8 +42,9 @@ class Difference:
 def copy_store(source: Store, target: Store, *, notes: bool = False) -> Iterator[tuple[Table, int]]:
     """Copy what the target lacks; after each part, how many entries of which table that were.
 
-    What blocks and windows refer to is copied before them, so that a copy that is broken off says nothing wrong; done
-    again, it goes on where it was. What lay in bundles that a shared target has lost is written again.
+    The source may be in use: of blocks, windows and notes, those are copied that were there when this began, and before
+    them what they refer to. So a copy that is broken off says nothing wrong, and done again, it goes on where it was.
+    What lay in bundles that a shared target has lost is written again.
 
     Args:
         source, target: From which to which.
@@ -52,8 +54,11 @@ def copy_store(source: Store, target: Store, *, notes: bool = False) -> Iterator
         StoreError: One of the stores cannot be read or written.
     """
     gone = target.gone() if isinstance(target, SharedStore) else {}
-    for table in TABLES:
-        for keys in _batches(source, table):
+    with source.read() as snapshot:
+        begun = {table: list(snapshot.keys(table, b"")) for table in TABLES if table not in BULKY}
+    # Texts twice: those of the tokens that were written after the first time.
+    for table in (*BULKY, BULKY[0], *begun):
+        for keys in _parts(begun[table], table) if table in begun else _batches(source, table):
             entries, size = dict[bytes, bytes](), 0
             over: Set[bytes] = gone.get(table, set())
             if notes and table == "notes":
@@ -67,6 +72,7 @@ def copy_store(source: Store, target: Store, *, notes: bool = False) -> Iterator
                     entries, size = {}, 0
             if entries:
                 yield table, _write(target, table, entries, over)
+        gone.pop(table, None)  # they are there again
 
 
 def compare_stores(first: Store, second: Store) -> dict[Table, Difference]:
@@ -104,8 +110,15 @@ def _batches(store: Store, table: Table) -> Iterator[list[bytes]]:
             keys = list(islice(snapshot.keys(table, first), _KEYS))
         if not keys:
             return
-        yield [key for key in keys if table != "notes" or not key.startswith(PASSING)]
+        yield from _parts(keys, table)
         first = keys[-1] + b"\0"
+
+
+def _parts(keys: list[bytes], table: Table) -> Iterator[list[bytes]]:
+    """Keys, some at a time, but for those of notes that pass."""
+    for start in range(0, len(keys), _KEYS):
+        some = keys[start : start + _KEYS]
+        yield [key for key in some if table != "notes" or not key.startswith(PASSING)]
 
 
 def _write(store: Store, table: Table, entries: dict[bytes, bytes], over: Set[bytes]) -> int:

@@ -45,6 +45,19 @@ def test_to_an_object_store_and_back(filled, tmp_path):
     assert found["blocks"].more == 1 and found["blocks"].is_whole
 
 
+def test_what_is_written_meanwhile_is_not_resolved_without_its_texts(filled, tmp_path):
+    target, written = LmdbStore(tmp_path / "target"), set()
+    for number, (_, _) in enumerate(copy_store(filled, target)):
+        new = {b"new %d" % number: b"of which each table knows"}
+        filled.add_all({"texts": new, "tokens": new, "blocks": new})
+        written |= new.keys()
+    with target.read() as snapshot:
+        there = {table: written & set(snapshot.keys(table, b"")) for table in ("texts", "tokens", "blocks")}
+    assert not there["blocks"] and there["tokens"] <= there["texts"]
+    list(copy_store(filled, target))
+    assert all(each.is_whole and not each.more for each in compare_stores(filled, target).values())
+
+
 def run(capsys, *command: str) -> str:
     app(command, standalone_mode=False)
     return " ".join(capsys.readouterr().out.split())
