@@ -17,7 +17,7 @@ from streamdocs.ledger.waiting import wanted_beyond
 from streamdocs.steering.decision import PARTS
 from streamdocs.steering.reports import HeldOut, Reports
 from streamdocs.streams import SyntheticStream
-from streamdocs.view.looking import Opened
+from streamdocs.view.opening import Opened
 
 #: Windows that a chart has points of, and those of whose losses; the newest is always one.
 MOST_POINTS, MOST_LOSSES = 96, 32
@@ -110,12 +110,18 @@ class Course:
 
 @dataclass
 class Facts:
-    """Finds them, again and again: what cannot change is not looked at twice."""
+    """Finds them, again and again: what cannot change is not looked at twice, for as long as a run is open."""
 
     _tallies: dict[str, Tallies] = field(default_factory=dict)
     _seen: dict[str, deque[tuple[float, int]]] = field(default_factory=dict)
     _points: dict[tuple[bytes, int, int], Point] = field(default_factory=dict)
     _losses: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, opened: Opened) -> "Facts":
+        """Those of a run that is open."""
+        found: Facts = opened.kept.setdefault("facts", cls())
+        return found
 
     def now(self, opened: Opened) -> Now:
         """How far a run is.

@@ -23,7 +23,7 @@ from streamdocs.generations.stored import generations_of
 from streamdocs.ledger.file import export_ledger
 from streamdocs.store import LmdbStore
 from streamdocs.view import inspector, looking
-from streamdocs.view.looking import ReadOnly
+from streamdocs.view.opening import ReadOnly
 from streamdocs.view.serve import View
 from viewing import DOCUMENTS, MEGADOCS, make_viewed, viewed
 
@@ -348,7 +348,7 @@ def test_what_takes_long_is_taken_up_when_it_is_asked_for_again(run_file, monkey
         monkeypatch.setattr(looking, "_MOST_LATE", 2)
         for position in range(4, 9):
             assert client.get(f"position?at={position}").status_code == 202
-        assert len(view._looker._late) == 2
+        assert len(view._looker._look.late) == 2
 
 
 def test_the_command_says_where_and_ends_when_it_is_told_to(run_file):

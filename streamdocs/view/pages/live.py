@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import htpy as h
 
 from streamdocs.generations.newest import Newest
-from streamdocs.view.charts import Series, bar, lines
+from streamdocs.view.charts import Series, bar, lines, told_bar
 from streamdocs.view.facts import Course, Now, StreamNow
 from streamdocs.view.pages.frame import count, figures, link, table
 
@@ -24,6 +24,10 @@ def live(now: Now | None, course: Course | None, newest: Newest | None, about: s
         now, course, newest: What is known.
         about: What an epoch reads, in lines.
     """
+    if now and course and any(each.sealed for each in now.streams) and not any(course.mixed.values()):
+        course = None  # it is older than what stands above it
+    if now and newest and any(each.all.items for each in now.streams) and not (newest.diversity or newest.rejected):
+        newest = None
     return [
         h.div("#live", data_again=AGAIN)[
             h.p(".asof")[f"As of {_clock(now.at)}" if now else "Being counted"],
@@ -32,9 +36,9 @@ def live(now: Now | None, course: Course | None, newest: Newest | None, about: s
             _course(course) if course else h.p["How it came there is being counted."],
             _rejected(now) if now else None,
             _diversity(newest) if newest else h.p["How different the generations are is being counted."],
-        ],
-        h.section[
-            h.h2["What an epoch reads"], h.pre(".plain", tabindex="0", role="region", aria_label="an epoch")[about]
+            h.section[
+                h.h2["What an epoch reads"], h.pre(".plain", tabindex="0", role="region", aria_label="an epoch")[about]
+            ],
         ],
     ]
 
@@ -68,7 +72,8 @@ def _servers(now: StreamNow, at: float) -> str:
         return f"{count(len(alive), 'server')} at work: {', '.join(alive)}"
     if not now.servers:
         return "none at work"
-    return f"none was heard of since {_clock(max(now.servers.values()))}"
+    last = _clock(max(now.servers.values()))
+    return f"none at work; one that did not say that it ended was last heard of at {last}"
 
 
 def _rounds(now: StreamNow) -> h.Element:
@@ -113,12 +118,13 @@ def _course(course: Course) -> h.Element:
         lines("Lead over training, documents × rounds", of(2), "window", "{:,.0f}".format),
         lines("Re-use, times each token", of(3), "window", "{:,.2f}".format),
         lines("Shares of the synthetic part", course.shares, "window", "{:.0%}".format),
-        lines("Loss, nats a token", course.losses, "window", "{:,.3f}".format),
+        lines("Loss, nats a token", course.losses, "window", "{:,.3f}".format, from_zero=False),
         lines(
             "Loss of what is held out",
             {"held out": [(each.position, each.loss) for each in course.held_out]} if course.held_out else {},
             "position",
             "{:,.3f}".format,
+            from_zero=False,
         ),
     ]
     there = [each for each in drawn if each is not None]
@@ -132,7 +138,12 @@ def _course(course: Course) -> h.Element:
 def _rejected(now: Now) -> h.Element:
     causes = {each.name: each.all.rejected for each in now.streams}
     rows = [
-        (link("/rejected", cause, stream=name, cause=cause), name, f"{n:,}", bar(n / found.total()))
+        (
+            link("/rejected", cause, stream=name, cause=cause),
+            name,
+            f"{n:,}",
+            told_bar(n / found.total(), f" of {found.total():,}"),
+        )
         for name, found in causes.items()
         for cause, n in found.most_common()
     ]
