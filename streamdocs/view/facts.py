@@ -76,9 +76,17 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Now:
-    """How far a run is. at: Unix seconds. positions: That are sealed in all streams. bytes: Of the store."""
+    """How far a run is.
+
+    Args:
+        at: Unix seconds.
+        whole: Whether it is known what was written, and not only, from exported ledgers, what was sealed.
+        positions: That are sealed in all streams.
+        bytes: Of the store.
+    """
 
     at: float
+    whole: bool
     streams: Sequence[StreamNow]
     shares: Sequence[Share]
     positions: int
@@ -141,7 +149,14 @@ class Facts:
         for number, share in enumerate(mixture.shares):
             asked = mixture.before(number, position)
             shares.append(Share(share.name, str(share.fraction), asked, read.get(share.name, asked)))
-        return Now(at=time.time(), streams=streams, shares=shares, positions=position, bytes=opened.store.size())
+        return Now(
+            at=time.time(),
+            whole=opened.whole,
+            streams=streams,
+            shares=shares,
+            positions=position,
+            bytes=opened.store.size(),
+        )
 
     def _stream(self, opened: Opened, stream: SyntheticStream) -> StreamNow:
         store, scope = opened.store, stream.scope

@@ -85,6 +85,7 @@ class Looker:
         self._opening, self._changing = threading.Lock(), threading.Lock()
         self._look = _Look()
         self._before: weakref.ref[object] | None = None
+        self._tried = False
         # What a page is about is found by one thread, which may keep what it found for the next. What takes long and
         # is the same for all is found by others: each fact by one at a time.
         self._pages, self._facts = ThreadPoolExecutor(1, "pages"), ThreadPoolExecutor(4, "facts")
@@ -181,7 +182,9 @@ class Looker:
 
     def _let_go(self) -> None:
         """Wait until nobody has what was opened before: a process opens each folder once, whatever is in there."""
-        gc.collect()
+        if self._tried:
+            gc.collect()
+        self._tried = True
         if self._before and self._before():
             raise StillLookingError(
                 "what was shown here was replaced, and somebody still looks at what was there before; the page looks "

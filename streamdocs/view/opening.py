@@ -12,7 +12,7 @@ from streamdocs._base.paths import expand_path
 from streamdocs.auditing.looking import check_synthetic, run_over
 from streamdocs.config import RunFile
 from streamdocs.corpus.files import INDEX_FILE
-from streamdocs.errors import LedgerFileError, StoreError
+from streamdocs.errors import LedgerFileError, StoreError, StreamdocsError
 from streamdocs.graph.edition import Edition
 from streamdocs.graph.summary import Summary, summarise
 from streamdocs.ledger.file import LedgerFile, import_ledger
@@ -127,7 +127,12 @@ def open_run(run_file: Path, exported: Sequence[Path], folder: Path | None) -> O
         run = run_over(file, made, ledger.generator, patience=0)
         missing = missing if number else dict.fromkeys(each.name for each in run.synthetic)
         stream = next((each for each in run.synthetic if run.ledger_name(each) == ledger.stream), run.synthetic[0])
-        import_ledger(Ledger(run, stream, made, 0), ledger)
+        try:
+            import_ledger(Ledger(run, stream, made, 0), ledger)
+        except StreamdocsError as error:
+            raise LedgerFileError(
+                f"{exported[number]}: {error}; without --ledger, the run's own store is looked at"
+            ) from error
         missing.pop(stream.name, None)
     if missing:
         raise LedgerFileError(
