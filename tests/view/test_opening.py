@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -12,8 +13,12 @@ from conftest import generate, read_only
 from streamdocs import RunFile, StreamingMegadocDataset
 from streamdocs.auditing.looking import open_stored
 from streamdocs.errors import StreamdocsError
+from streamdocs.generations.newest import Newest
 from streamdocs.ledger.file import export_ledger
 from streamdocs.store import LmdbStore
+from streamdocs.view.facts import Course, Facts
+from streamdocs.view.opening import open_run
+from streamdocs.view.pages.live import live
 from streamdocs.view.serve import View
 from viewing import MEGADOCS, SIGNS, answered, make_viewed, shown, viewed, words
 
@@ -76,6 +81,17 @@ def test_every_stream_needs_its_ledger_and_each_of_this_run(run_file, tmp_path):
         View(tmp_path / "run.yaml", [tmp_path / "one"])
 
 
+def test_a_page_whose_parts_are_not_equally_new_does_not_contradict_itself(run_file, tmp_path):
+    opened = open_run(run_file, (), tmp_path)
+    now = Facts.of(opened).now(opened)
+    course = Course(mixed={"megadocs": []}, shares={}, losses={}, held_out=[])
+    page = words("".join(map(str, live(now, course, Newest({}, {}), "an epoch"))))
+    assert "Sealed6 windows" in page and "No window is sealed" not in page and "Nothing is written" not in page
+    gone = replace(now.streams[0], servers={"one": 0.0})
+    page = words("".join(map(str, live(replace(now, streams=[gone]), None, None, "an epoch"))))
+    assert "none at work; one that did not say that it ended was last heard of at 1970-01-01" in page
+
+
 def test_a_run_that_has_not_begun_appears_when_it_has(run_file, tmp_path):
     later = tmp_path / "run.yaml"
     later.write_text(run_file.read_text())
@@ -108,7 +124,10 @@ def test_a_store_that_is_replaced_or_taken_away_is_not_shown_any_more(run_file, 
         shown(client, "position?at=150")
         shutil.rmtree(tmp_path / "store")
         for address in ("", "position?at=3"):
-            answer = answered(client, address)
+            for _ in range(100):  # it is still being seen
+                if (answer := client.get(address)).status_code == 503:
+                    break
+                time.sleep(0.05)
             said = words(answer.text)
             assert answer.status_code == 503 and "was replaced or taken away: there is no store in" in said
         shutil.copytree(other.parent / "store", tmp_path / "store")
