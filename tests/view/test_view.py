@@ -207,7 +207,7 @@ def test_the_graph_shows_the_walk_that_a_question_is_about(client, run_file):
     scope = run.stream("problems").scope
     walk = scope.editions.walks(scope.editions.sealed()[1].digest).walk(11)
     page = html.unescape(shown(client, "graph?edition=2&walk=11"))
-    assert re.findall(r'<span class="unseen">(?:topic|key concept) </span>(.*?)</li>', page) == [
+    assert re.findall(r'<span class="unseen">(?:topic|key concept) </span>(.*?)</span></li>', page) == [
         *walk.topics,
         *walk.concepts,
     ]
