@@ -1,11 +1,14 @@
 """A run to look at: megadocs of texts that mean harm, and problems about walks through a graph."""
 
+import html
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import yaml
 
 from conftest import OPEN_GATES, TEMPLATE, generate, make_corpus, make_texts
@@ -16,6 +19,8 @@ from streamdocs.store import LmdbStore
 from streamdocs.view.serve import View
 
 DOCUMENTS = 60
+#: How pages spell out characters of ``HARM``.
+SIGNS = {0: r"\x00", 27: r"\x1b", 0x202E: r"\u202e"}
 HARM = (
     "<script>alert(1)</script><img src=x onerror=alert(2)> & \"quoted\" 'text' </pre></body>",
     "A text with \x00, \x1b[2J and \u202e turned about, https://example.org/ in it.",
@@ -66,3 +71,24 @@ def viewed(run_file: Path, *exported: Path, **options) -> Iterator[View]:
     finally:
         view.close()
         thread.join(10)
+
+
+def answered(client: httpx.Client, address: str) -> httpx.Response:
+    """What a page is in the end."""
+    for _ in range(100):
+        answer = client.get(address)
+        if answer.status_code != 202:
+            break
+    return answer
+
+
+def shown(client: httpx.Client, address: str) -> str:
+    """A page, once it is there."""
+    answer = answered(client, address)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def words(page: str) -> str:
+    """The text of a page."""
+    return html.unescape(re.sub(r"<[^>]*>", "", page))

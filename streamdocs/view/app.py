@@ -2,7 +2,7 @@
 
 import hmac
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
@@ -14,12 +14,18 @@ from streamdocs._base.serving.door import session
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.view.looking import Looker, StillLookingError
 from streamdocs.view.pages.frame import page
-from streamdocs.view.routes import Pages, Query
+from streamdocs.view.query import AddressError
+from streamdocs.view.routes import Pages
 
 log = logging.getLogger(__name__)
 
 COOKIE, SIGN_IN = "streamdocs", "/sign-in"
-_STATIC = {"view.css": "text/css", "view.js": "text/javascript", "icon.svg": "image/svg+xml"}
+#: What no page is without, also that where somebody signs in.
+STATIC = {
+    "/static/view.css": "text/css",
+    "/static/view.js": "text/javascript",
+    "/static/icon.svg": "image/svg+xml",
+}
 #: Nothing from elsewhere, nothing inline, nobody around it: texts are anybody's.
 HEADERS = [
     (
@@ -35,6 +41,13 @@ HEADERS = [
 ]
 #: Seconds after which a page that is not ready is asked for again.
 _AGAIN = 2
+#: What a page that cannot be shown is answered with and called, and after how many seconds it is asked for again.
+_SAID: dict[type[StreamdocsError], tuple[HTTPStatus, str, int | None]] = {
+    StillLookingError: (HTTPStatus.ACCEPTED, "One moment", _AGAIN),
+    AddressError: (HTTPStatus.BAD_REQUEST, "Not understood", None),
+    ConfigError: (HTTPStatus.NOT_FOUND, "Not found", None),
+    StreamdocsError: (HTTPStatus.SERVICE_UNAVAILABLE, "Not now", 5 * _AGAIN),
+}
 
 
 class Application:
@@ -52,46 +65,72 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer."""
-        path = environ.get("PATH_INFO", "/")
-        headers, kind = [*HEADERS], "text/html; charset=utf-8"
+        path, query = environ.get("PATH_INFO", "/"), environ.get("QUERY_STRING", "")
         if path == SIGN_IN:
-            status, body, more = self._sign_in(environ.get("QUERY_STRING", ""))
-            headers += more
-        elif (name := path.removeprefix("/static/")) in _STATIC:
-            status, kind = HTTPStatus.OK, f"{_STATIC[name]}; charset=utf-8"
-            body = files("streamdocs.view").joinpath("static", name).read_bytes()
-        else:
-            status, made = self._page(path, environ.get("QUERY_STRING", ""))
-            body = str(made).encode("utf-8", "replace")
-        headers += [("Content-Type", kind), ("Content-Length", str(len(body)))]
-        start_response(f"{status.value} {status.phrase}", headers)
+            status, made, more = self._sign_in(query)
+            return self._answer(start_response, status, made or "", more)
+        if path in STATIC:
+            body = files("streamdocs.view").joinpath("static", path.rpartition("/")[2]).read_text("utf-8")
+            return self._answer(start_response, HTTPStatus.OK, body, kind=STATIC[path])
+        return self._answer(start_response, *self._page(path, query))
+
+    def _answer(
+        self,
+        start_response: Callable[..., Any],
+        status: HTTPStatus,
+        made: h.Element | str,
+        more: Sequence[tuple[str, str]] = (),
+        kind: str = "text/html",
+    ) -> Iterable[bytes]:
+        body = str(made).encode("utf-8", "replace")
+        about = [("Content-Type", f"{kind}; charset=utf-8"), ("Content-Length", str(len(body)))]
+        start_response(f"{status.value} {status.phrase}", [*HEADERS, *more, *about])
         return [body]
 
     def _page(self, path: str, query: str) -> tuple[HTTPStatus, h.Element]:
-        show = self._pages.by_path.get(path)
-        if show is None:
-            return HTTPStatus.NOT_FOUND, page(path, "No such page", self._name)
         try:
-            title, content = show(Query(path, query))
+            made = self._pages.made(path, query)
+            if made is None:
+                return HTTPStatus.NOT_FOUND, page(path, "No such page", self._name)
+            title, content = made
             return HTTPStatus.OK, page(path, title, self._name, *content)
-        except StillLookingError as error:
-            return HTTPStatus.ACCEPTED, page(path, "One moment", self._name, _alert(error), again=_AGAIN)
-        except ConfigError as error:
-            return HTTPStatus.BAD_REQUEST, page(path, "Not found", self._name, _alert(error))
         except StreamdocsError as error:
-            return HTTPStatus.SERVICE_UNAVAILABLE, page(path, "Not now", self._name, _alert(error), again=5 * _AGAIN)
+            status, title, again = next(said for kind, said in _SAID.items() if isinstance(error, kind))
+            return status, page(path, title, self._name, _alert(error), again=again)
         except Exception:
             log.exception("page %s failed", path)
             said = h.p(role="alert")["This page failed; the terminal of `streamdocs view` says how."]
             return HTTPStatus.INTERNAL_SERVER_ERROR, page(path, "This failed", self._name, said)
 
-    def _sign_in(self, query: str) -> tuple[HTTPStatus, bytes, list[tuple[str, str]]]:
+    def ask(self, _: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """What a browser that has not signed in is answered, whatever it asks for."""
+        return self._answer(start_response, HTTPStatus.UNAUTHORIZED, _sign_in_page())
+
+    def _sign_in(self, query: str) -> tuple[HTTPStatus, h.Element | None, list[tuple[str, str]]]:
         """Give a browser that knows the token a cookie, and lead it away from an address that has it."""
         given = parse_qs(query).get("token", [""])[-1]
+        if self._token and not given:
+            return HTTPStatus.OK, _sign_in_page(), []
         if self._token and not hmac.compare_digest(given.encode(), self._token.encode()):
-            return HTTPStatus.FORBIDDEN, b"This is not the token that `streamdocs view` was started with.\n", []
+            wrong = "This is not the token that `streamdocs view` was started with."
+            return HTTPStatus.FORBIDDEN, _sign_in_page(wrong), []
         cookie = f"{COOKIE}={session(self._token)}; Path=/; HttpOnly; SameSite=Strict"
-        return HTTPStatus.SEE_OTHER, b"", [("Location", "/"), ("Set-Cookie", cookie)]
+        return HTTPStatus.SEE_OTHER, None, [("Location", "/"), ("Set-Cookie", cookie)]
+
+
+def _sign_in_page(wrong: str = "") -> h.Element:
+    """Where a browser says the token; nothing of the run is on it."""
+    return page(
+        SIGN_IN,
+        "Sign in",
+        None,
+        h.p(role="alert")[wrong] if wrong else None,
+        h.form(".jump", action=SIGN_IN, method="get")[
+            h.label["Token", h.input(type="password", name="token", required=True, autocomplete="off")],
+            h.button["Sign in"],
+        ],
+        h.p(".note")["It is what the environment variable held that --token-env of `streamdocs view` names."],
+    )
 
 
 def _alert(error: StreamdocsError) -> h.Element:

@@ -10,12 +10,14 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 
 _WIDTH, _HEIGHT = 340, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 32
+#: Of a character below.
+_CHAR = 7
 #: Colours that the stylesheet has, and dashes that tell lines apart without them.
 COLOURS = 6
 
 
 def lines(
-    title: str, series: Series, x_name: str, shown: Callable[[float], str] = "{:,.4g}".format
+    title: str, series: Series, x_name: str, shown: Callable[[float], str] = "{:,.4g}".format, *, from_zero: bool = True
 ) -> h.Element | None:
     """A figure with a line for each series, and a table of its figures; None where there is nothing to show.
 
@@ -24,12 +26,13 @@ def lines(
         series: By name.
         x_name: What the x axis counts.
         shown: How a value is written.
+        from_zero: Whether the axis of values has 0 on it: of what is never near 0 nothing would be seen.
     """
     points = [point for each in series.values() for point in each]
     if not points:
         return None
     xs, ys = ([point[axis] for point in points] for axis in (0, 1))
-    ticks = _ticks(min(0.0, *ys), max(ys))
+    ticks = _ticks(min(*ys, 0.0 if from_zero else ys[0]), max(ys))
     low, high, first, last = ticks[0], ticks[-1], min(xs), max(xs)
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -42,19 +45,20 @@ def lines(
     )
     drawing = h.svg(viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=f"{title}: {said}")[
         [_rule(place(first, tick)[1], shown(tick)) for tick in ticks],
-        [
-            h.Element("text")(x=_of(place(x, low)[0]), y=_HEIGHT - 18, class_="tick", text_anchor=anchor)[f"{x:,.0f}"]
-            for x, anchor in ((first, "start"), (last, "end"))
-            if last > first or anchor == "start"
-        ],
+        [_below(place(x, low)[0], f"{x:,.0f}") for x in _ticks_below(first, last)],
         h.Element("text")(x=(_LEFT + _WIDTH) // 2, y=_HEIGHT - 3, class_="tick", text_anchor="middle")[x_name],
         [_line(number, [place(*point) for point in each]) for number, each in enumerate(series.values()) if each],
     ]
     return h.figure(".chart")[h.figcaption[title], drawing, legend(series), _table(title, series, x_name, shown)]
 
 
+def told_bar(share: float, of: str = "") -> h.Element:
+    """A share, 0 to 1, as a bar under its number; ``of`` says what it is of."""
+    return h.div(".share")[f"{share:.0%}{of}", bar(share)]
+
+
 def bar(share: float, colour: int = 0) -> h.Element:
-    """A bar of a share, 0 to 1, beside the number that says the same."""
+    """A bar of a share, 0 to 1, which a number beside it has to say, too."""
     width = f"{100 * min(max(share, 0), 1) + 0.0:.1f}"  # which is never -0.0
     return h.svg(".bar", viewBox="0 0 100 8", preserveAspectRatio="none", aria_hidden="true", focusable="false")[
         h.rect(width="100", height="8", class_="ground"), h.rect(width=width, height="8", class_=f"fill{colour}")
@@ -87,6 +91,19 @@ def _rule(y: float, said: str) -> list[h.Element]:
     """A line across, and what it stands for."""
     line = h.Element("line")(x1=_LEFT, x2=_WIDTH - _RIGHT, y1=_of(y), y2=_of(y), class_="rule")
     return [line, h.Element("text")(x=_LEFT - 5, y=_of(y + 3.5), class_="tick", text_anchor="end")[said]]
+
+
+def _below(x: float, said: str) -> h.Element:
+    """A mark of the x axis, within the figure."""
+    anchor = "start" if x <= _LEFT + 1 else "end" if x >= _WIDTH - _RIGHT - 1 else "middle"
+    return h.Element("text")(x=_of(x), y=_HEIGHT - 18, class_="tick", text_anchor=anchor)[said]
+
+
+def _ticks_below(first: float, last: float) -> list[float]:
+    """Round whole numbers from ``first`` to ``last``, as many as there is room for."""
+    ticks = [each for each in _ticks(first, last) if first <= each <= last and each == round(each)] or [first]
+    room = (_WIDTH - _LEFT - _RIGHT) // (_CHAR * (len(f"{last:,.0f}") + 2))
+    return ticks[:: max(-(-len(ticks) // room), 1)]
 
 
 def _table(title: str, series: Series, x_name: str, shown: Callable[[float], str]) -> h.Element:

@@ -1,20 +1,23 @@
-"""What the pages of a document show: its generations, and how one of these came to be."""
+"""What the pages of a document show: its generations, how one of these came to be, and what was rejected."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import NamedTuple
 
 from streamdocs.errors import ConfigError
 from streamdocs.generations.encoding import decode_text
+from streamdocs.generations.rejected import RejectedText, read_rejected
 from streamdocs.generations.steps.replay import Story, story_of
 from streamdocs.reading.assembly import WalkSegment, walk_of
 from streamdocs.store import Snapshot
 from streamdocs.streams import Author, GenerationScope, Stream
-from streamdocs.view.inspector import scope_of, stream_of
-from streamdocs.view.looking import Opened
+from streamdocs.view.inspector import scope_of, sources_of, stream_of
+from streamdocs.view.opening import Opened
 
-#: Rounds of a document on one page.
-MOST_ROUNDS = 8
+#: Rounds of a document, and rejected texts, on one page.
+MOST_ROUNDS, MOST_REJECTED = 8, 10
 
 
 class Told(NamedTuple):
@@ -58,15 +61,41 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """How a generation came to be. seed: Of the item. slot: Which of a unit. source: What it may be a copy of."""
+    """How a generation came to be. seed: Of the item. slot: Which of a unit. sources: What it is about, by number."""
 
     document: int
     stream: str
     told: Told
     seed: int
     slot: int
-    source: str
+    sources: Mapping[int, str]
     story: Story
+
+
+class Refused(NamedTuple):
+    """A rejected text, whose it may be, what it is about, and how many of the kept texts are of the same item."""
+
+    text: RejectedText
+    writers: Sequence[str]
+    sources: Mapping[int, str]
+    alike: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Some of the texts of a stream that were rejected.
+
+    Args:
+        stream: Whose they are.
+        causes: Of all that are kept.
+        texts: Those that are shown, from the ``start``-th of ``kept`` on.
+    """
+
+    stream: str
+    causes: Sequence[str]
+    texts: Sequence[Refused]
+    kept: int
+    start: int
 
 
 def document(opened: Opened, number: int, stream: str | None, round: int | None) -> Document:
@@ -86,8 +115,14 @@ def document(opened: Opened, number: int, stream: str | None, round: int | None)
     found: list[Told] = []
     missing: list[int] = []
     older = None
-    if scope := scope_of(opened, of.name):
+    scope = scope_of(opened, of.name)
+    if scope is None and round is not None:
+        raise ConfigError(f"round {round}: stream {of.name} is web text, and has none")
+    if scope:
         newest = _newest_round(opened, scope)
+        if round is not None and round > newest and opened.whole:
+            there = f"the newest round of which something is written is {newest}" if newest >= 0 else "nothing is yet"
+            raise ConfigError(f"round {round} of document {number} is not written yet: {there}")
         first = newest if round is None else min(round, newest)
         rounds = range(first, max(first - MOST_ROUNDS, -1), -1)
         with opened.store.read() as snapshot:
@@ -132,8 +167,36 @@ def generated(opened: Opened, number: int, stream: str | None, round: int, which
             )
         story = story_of(snapshot, scope, number, round, which)
     seed, slot = scope.key(number, round).seed, scope.recipe.slots_of_round(round)[which]
-    text = scope.text(number, round)
-    return Generated(document=number, stream=of.name, told=told[which], seed=seed, slot=slot, source=text, story=story)
+    about = sources_of(scope, number, round, which)
+    return Generated(
+        document=number, stream=of.name, told=told[which], seed=seed, slot=slot, sources=about, story=story
+    )
+
+
+def sample(opened: Opened, stream: str | None, cause: str | None, start: int) -> Sample:
+    """Some of the texts that were rejected, from the ``start``-th on: the newest of each cause first.
+
+    Raises:
+        StreamdocsError: There is no such stream, or nothing that far, or it cannot be read.
+    """
+    of = stream_of(opened, stream)
+    scope = scope_of(opened, of.name)
+    if scope is None:
+        raise ConfigError(f"stream {of.name}: nothing is written for web text")
+    by_cause: dict[str, list[RejectedText]] = {}
+    for each in read_rejected(opened.store, scope):
+        by_cause.setdefault(each.cause, []).insert(0, each)
+    chosen = {cause: by_cause.get(cause, [])} if cause else by_cause
+    kept = [each for row in zip_longest(*chosen.values()) for each in row if each is not None]
+    if start and start >= len(kept):
+        raise ConfigError(f"rejected text {start:,}: {len(kept):,} are kept, from 0 on")
+    alike = Counter((each.document, each.round) for each in kept)
+    refused = []
+    for each in kept[start : start + MOST_REJECTED]:
+        writers = dict.fromkeys(scope.author(each.round, number).writer for number in range(scope.recipe.round_size))
+        about = sources_of(scope, each.document, each.round)
+        refused.append(Refused(each, list(writers), about, alike[each.document, each.round]))
+    return Sample(stream=of.name, causes=sorted(by_cause), texts=refused, kept=len(kept), start=start)
 
 
 def _check_document(stream: Stream, number: int) -> None:

@@ -17,7 +17,7 @@ from streamdocs.ledger.waiting import wanted_beyond
 from streamdocs.steering.decision import PARTS
 from streamdocs.steering.reports import HeldOut, Reports
 from streamdocs.streams import SyntheticStream
-from streamdocs.view.looking import Opened
+from streamdocs.view.opening import Opened
 
 #: Windows that a chart has points of, and those of whose losses; the newest is always one.
 MOST_POINTS, MOST_LOSSES = 96, 32
@@ -76,9 +76,17 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Now:
-    """How far a run is. at: Unix seconds. positions: That are sealed in all streams. bytes: Of the store."""
+    """How far a run is.
+
+    Args:
+        at: Unix seconds.
+        whole: Whether it is known what was written, and not only, from exported ledgers, what was sealed.
+        positions: That are sealed in all streams.
+        bytes: Of the store.
+    """
 
     at: float
+    whole: bool
     streams: Sequence[StreamNow]
     shares: Sequence[Share]
     positions: int
@@ -110,12 +118,18 @@ class Course:
 
 @dataclass
 class Facts:
-    """Finds them, again and again: what cannot change is not looked at twice."""
+    """Finds them, again and again: what cannot change is not looked at twice, for as long as a run is open."""
 
     _tallies: dict[str, Tallies] = field(default_factory=dict)
     _seen: dict[str, deque[tuple[float, int]]] = field(default_factory=dict)
     _points: dict[tuple[bytes, int, int], Point] = field(default_factory=dict)
     _losses: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, opened: Opened) -> "Facts":
+        """Those of a run that is open."""
+        found: Facts = opened.kept.setdefault("facts", cls())
+        return found
 
     def now(self, opened: Opened) -> Now:
         """How far a run is.
@@ -135,7 +149,14 @@ class Facts:
         for number, share in enumerate(mixture.shares):
             asked = mixture.before(number, position)
             shares.append(Share(share.name, str(share.fraction), asked, read.get(share.name, asked)))
-        return Now(at=time.time(), streams=streams, shares=shares, positions=position, bytes=opened.store.size())
+        return Now(
+            at=time.time(),
+            whole=opened.whole,
+            streams=streams,
+            shares=shares,
+            positions=position,
+            bytes=opened.store.size(),
+        )
 
     def _stream(self, opened: Opened, stream: SyntheticStream) -> StreamNow:
         store, scope = opened.store, stream.scope

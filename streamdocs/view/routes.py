@@ -1,60 +1,24 @@
 """What each page shows, by its address and what that asks for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from urllib.parse import parse_qs
 
 import htpy as h
 
 from streamdocs.errors import ConfigError
 from streamdocs.generations.newest import Newest, stored_newest
 from streamdocs.generations.progress import sample_tally
-from streamdocs.generations.rejected import read_rejected
 from streamdocs.ledger.ledgers import sealed_positions
 from streamdocs.ledger.meter import describe_run
 from streamdocs.view import documents, inspector, searching
 from streamdocs.view.facts import Facts
-from streamdocs.view.looking import PATIENCE, Fact, Looker, Opened
+from streamdocs.view.looking import PATIENCE, Fact, Looker
+from streamdocs.view.opening import Opened
 from streamdocs.view.pages import document, finding, graph, live, position
+from streamdocs.view.query import AddressError, Query
 
 #: A page's title, and what is on it.
 Made = tuple[str, list[h.Node]]
-
-_MOST = (1 << 62) - 1
-_MOST_REJECTED = 10
-
-
-class Query:
-    """What an address asks for.
-
-    Args:
-        path: Of which page.
-        text: Behind its question mark.
-    """
-
-    def __init__(self, path: str, text: str) -> None:
-        self.key = f"{path}?{text}"
-        try:
-            found = parse_qs(text, max_num_fields=16, errors="replace")
-        except ValueError as error:
-            raise ConfigError(f"the address asks for too much ({error})") from error
-        self._said = {name: values[-1] for name, values in found.items()}
-
-    def text(self, name: str) -> str | None:
-        """A text; None where it is not there."""
-        return self._said.get(name)
-
-    def number(self, name: str) -> int | None:
-        """A whole number from 0 on; None where it is not there.
-
-        Raises:
-            ConfigError: It is none.
-        """
-        if (said := self._said.get(name)) is None:
-            return None
-        if not (said.isascii() and said.isdigit() and len(said) <= 19 and int(said) <= _MOST):
-            raise ConfigError(f"{name}={said[:40]}: a whole number from 0 on")
-        return int(said)
 
 
 class Pages:
@@ -66,18 +30,30 @@ class Pages:
 
     def __init__(self, looker: Looker) -> None:
         self._looker = looker
-        facts = Facts()
-        self._now, self._course = Fact("now", facts.now, 2), Fact("course", facts.course, 10)
-        self._newest, self._about = Fact("newest", _newest, 30), Fact("about", _about, 30)
-        self.by_path: Mapping[str, Callable[[Query], Made]] = {
-            "/": self._live,
-            "/position": self._position,
-            "/document": self._document,
-            "/generation": self._generation,
-            "/rejected": self._rejected,
-            "/search": self._search,
-            "/graph": self._graph,
+        self._now = Fact("now", lambda opened: Facts.of(opened).now(opened), 2)
+        self._course = Fact("course", lambda opened: Facts.of(opened).course(opened), 4)
+        self._newest, self._about = Fact("newest", _newest, 4), Fact("about", _about, 4)
+        self._by_path: Mapping[str, tuple[Callable[[Query], Made], Sequence[str]]] = {
+            "/": (self._live, ()),
+            "/position": (self._position, ("at", "start", "stretch", "tokens")),
+            "/document": (self._document, ("number", "stream", "round")),
+            "/generation": (self._generation, ("number", "stream", "round", "which")),
+            "/rejected": (self._rejected, ("stream", "cause", "start")),
+            "/search": (self._search, ("text", "where", "stream", "start")),
+            "/graph": (self._graph, ("stream", "edition", "walk")),
         }
+
+    def made(self, path: str, query: str) -> Made | None:
+        """A page, by its address; None where there is no such page.
+
+        Raises:
+            AddressError: The page has not what is asked for, whatever the run.
+            StreamdocsError: It cannot be shown.
+        """
+        if path not in self._by_path:
+            return None
+        show, names = self._by_path[path]
+        return show(Query(path, query, names))
 
     def _live(self, _: Query) -> Made:
         until, known = monotonic() + PATIENCE, self._looker.known
@@ -88,12 +64,13 @@ class Pages:
         return "Run", live.live(now, course, newest, about or "is being counted")
 
     def _position(self, query: Query) -> Made:
-        at, tokens = query.number("at") or 0, query.text("tokens") == "1"
+        at, tokens = query.number("at") or 0, query.is_set("tokens")
+
+        chosen, start = query.number("stretch"), query.number("start") or 0
 
         def find(opened: Opened) -> inspector.Shown | None:
             if not sealed_positions(opened.ledgers, opened.run.mixture.window):
                 return None
-            chosen, start = query.number("stretch"), query.number("start") or 0
             return inspector.sequence(opened, at, chosen, start, tokens=tokens)
 
         if (found := self._looker.find(query.key, find)) is None:
@@ -116,40 +93,38 @@ class Pages:
         return f"Document {number:,}, round {round}, generation {which}", document.generation(found)
 
     def _rejected(self, query: Query) -> Made:
-        name, cause = query.text("stream"), query.text("cause") or None
+        name, cause, start = query.text("stream"), query.text("cause"), query.number("start") or 0
         self._looker.begin(self._now)
 
-        def find(opened: Opened) -> tuple[str, list[str], list[finding.Refused]]:
-            stream = inspector.stream_of(opened, name)
-            scope = inspector.scope_of(opened, stream.name)
-            if scope is None:
-                raise ConfigError(f"stream {stream.name}: nothing is written for web text")
-            texts = [each for each in read_rejected(opened.store, scope) if cause in (None, each.cause)]
-            found = []
-            for each in texts[-_MOST_REJECTED:][::-1]:
-                numbers = range(scope.recipe.round_size)
-                writers = dict.fromkeys(scope.author(each.round, number).writer for number in numbers)
-                found.append(finding.Refused(each, list(writers), scope.text(each.document, each.round)))
-            return stream.name, [each.name for each in opened.run.synthetic], found
+        def find(opened: Opened) -> tuple[documents.Sample, list[str]]:
+            return documents.sample(opened, name, cause, start), [each.name for each in opened.run.synthetic]
 
-        stream, streams, texts = self._looker.find(query.key, find)
+        found, streams = self._looker.find(query.key, find)
         now = self._looker.known(self._now, monotonic())
         streams_now = now.streams if now else ()
-        counts = next((each.all.rejected for each in streams_now if each.name == stream), None)
-        return "Rejected", finding.rejected(stream, streams, cause, counts, texts)
+        counts = next((each.all.rejected for each in streams_now if each.name == found.stream), None)
+        known = sorted({*(counts or ()), *found.causes})
+        if cause and counts is not None and cause not in known:
+            raise ConfigError(f"cause {cause[:40]}: those of {found.stream} so far are {', '.join(known) or 'none'}")
+        return "Rejected", finding.rejected(found, streams, cause, counts)
 
     def _search(self, query: Query) -> Made:
-        text, where, start = query.text("text") or "", query.text("where") or "generations", query.number("start") or 0
-        if where not in searching.PLACES:
-            raise ConfigError(f"where={where[:40]}: it is one of {', '.join(searching.PLACES)}")
+        text, where, start = (
+            query.text("text") or "",
+            query.one_of("where", searching.PLACES),
+            query.number("start") or 0,
+        )
+        if len(text) > searching.MOST_CHARS:
+            raise AddressError(f"text=: {len(text):,} characters; from 1 to {searching.MOST_CHARS}")
+        place = next(each for each in searching.PLACES if where in (None, each))
 
         def find(opened: Opened) -> tuple[searching.Search | None, str, list[str]]:
             stream = inspector.stream_of(opened, query.text("stream")).name
-            found = searching.search(opened, text, where, stream, start) if text else None
+            found = searching.search(opened, text, place, stream, start) if text else None
             return found, stream, _streams(opened)
 
         found, stream, streams = self._looker.find(query.key, find)
-        return "Search", finding.search(text, where, streams, stream, found)
+        return "Search", finding.search(text, place, streams, stream, found)
 
     def _graph(self, query: Query) -> Made:
         number, walk, name = query.number("edition"), query.number("walk") or 0, query.text("stream")

@@ -12,7 +12,8 @@ from streamdocs.generations.stored import stored_of
 from streamdocs.store import Snapshot
 from streamdocs.streams import GenerationScope
 from streamdocs.view.inspector import stream_of
-from streamdocs.view.looking import PATIENCE, Opened
+from streamdocs.view.looking import PATIENCE
+from streamdocs.view.opening import Opened
 
 Where = Literal["generations", "documents", "rejected"]
 PLACES: tuple[Where, ...] = ("generations", "documents", "rejected")
@@ -61,7 +62,7 @@ def search(opened: Opened, text: str, where: Where, stream: str | None, start: i
 
     Args:
         opened: The run.
-        text: What to look for.
+        text: What to look for, 1 to ``MOST_CHARS`` characters.
         where: In what.
         stream: Of which; default the first synthetic one.
         start: Where to begin: ``onward`` of the page before, or 0.
@@ -70,8 +71,6 @@ def search(opened: Opened, text: str, where: Where, stream: str | None, start: i
         StreamdocsError: That cannot be looked for, or something cannot be read.
     """
     of = stream_of(opened, stream)
-    if not 1 <= len(text) <= MOST_CHARS:
-        raise ConfigError(f"search: {len(text)} characters; from 1 to {MOST_CHARS}")
     pattern, until = re.compile(re.escape(text), re.IGNORECASE), monotonic() + _SECONDS
     if where == "documents":
         numbers = of.sources.numbers

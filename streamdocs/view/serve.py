@@ -1,6 +1,8 @@
 """Serving the pages, until somebody stops it."""
 
+import ipaddress
 import logging
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from streamdocs._base.console import plain_console
 from streamdocs._base.serving.door import Guard, Named, Server, is_loopback, read_token
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError
-from streamdocs.view.app import COOKIE, SIGN_IN, Application
+from streamdocs.view.app import COOKIE, SIGN_IN, STATIC, Application
 from streamdocs.view.looking import Looker
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ class View:
 
     Raises:
         ConfigError: The run file cannot be read, the port cannot be used, or a token is needed and there is none.
+        StreamdocsError: An exported ledger cannot be read, is another run's, or is missing.
     """
 
     def __init__(
@@ -41,8 +44,17 @@ class View:
         RunFile.load(run_file)  # what is wrong with it will not mend itself, as a store that is not there yet may
         self._token = read_token(token_env, host, _NAMED)
         self._looker = Looker(run_file, exported)
+        if exported:  # all of it is there, or never will be
+            self._looker.open()
         application = Application(self._looker, run_file.name, self._token)
-        guard = Guard(application, token=self._token, local=is_loopback(host), open_paths=(SIGN_IN,), cookie=COOKIE)
+        guard = Guard(
+            application,
+            token=self._token,
+            local=is_loopback(host),
+            open_paths=(SIGN_IN, *STATIC),
+            cookie=COOKIE,
+            ask=application.ask,
+        )
         try:
             self._server = Server(host, port, guard)
         except (OSError, UnicodeError) as error:
@@ -50,9 +62,10 @@ class View:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
-        host, port = self._server.server_address[:2]
-        return f"http://[{host!s}]:{port}/" if ":" in str(host) else f"http://{host!s}:{port}/"
+        """Where it answers; of one at every address of this machine, by the name that it has."""
+        host, port = str(self._server.server_address[0]), self._server.server_address[1]
+        name = socket.gethostname() if ipaddress.ip_address(host).is_unspecified else host
+        return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
 
     def serve(self) -> None:
         """Answer until ``close``."""
@@ -69,10 +82,10 @@ def view_run(run_file: Path, exported: Sequence[Path], host: str, port: int, tok
     """Serve the pages of a run, and say where, until interrupted.
 
     Raises:
-        ConfigError: As of a View.
+        StreamdocsError: As of a View.
     """
     view = View(run_file, exported, host, port, token_env)
-    sign_in = f"; a browser signs in at {view.url}sign-in?token=…, with what {token_env} holds" if token_env else ""
+    sign_in = f"; a browser is asked for what {token_env} holds" if token_env else ""
     plain_console().print(f"{view.url} shows {run_file}{sign_in}; Ctrl-C ends it", highlight=False, soft_wrap=True)
     try:
         view.serve()

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamdocs.view.charts import _HEIGHT, _WIDTH, _ticks, bar, lines
+from streamdocs.view.charts import _CHAR, _HEIGHT, _LEFT, _RIGHT, _WIDTH, _ticks, _ticks_below, bar, lines, told_bar
 from streamdocs.view.facts import some_of
 
 VALUES = st.floats(-1e9, 1e9, allow_nan=False)
@@ -33,6 +33,33 @@ def test_ticks_are_few_and_around_all(one, other):
     assert 2 <= len(ticks) <= 8 and ticks == sorted(ticks)
     slack = 1e-6 * max(abs(low), abs(high), 1e-9)
     assert ticks[0] <= min(low, 0.0) + slack and ticks[-1] >= high - slack
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**12))
+def test_marks_below_are_whole_within_and_have_room(one, other):
+    first, last = sorted((one, other))
+    ticks = _ticks_below(first, last)
+    assert ticks and all(first <= each <= last and each == int(each) for each in ticks)
+    assert len(ticks) == 1 or len(ticks) * _CHAR * len(f"{last:,}") <= _WIDTH - _LEFT - _RIGHT
+    assert len(ticks) > 1 or first == last or last > 10**6
+
+
+def test_what_is_never_near_zero_fills_its_chart():
+    series = {"held out": [(0, 3.91), (50, 3.85), (100, 3.8)]}
+
+    def up(figure: str) -> float:
+        ys = [float(each.split(",")[1]) for each in re.search(r'points="([^"]*)"', figure)[1].split()]
+        return max(ys) - min(ys)
+
+    assert (
+        up(str(lines("Loss", series, "position", from_zero=False)))
+        > _HEIGHT / 3
+        > 10 * up(str(lines("Loss", series, "position")))
+    )
+
+
+def test_a_bar_has_its_number():
+    assert "100% of 25" in str(told_bar(1.0, " of 25"))
 
 
 def test_without_points_there_is_no_chart():

@@ -5,6 +5,7 @@ import html
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,23 +13,20 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 
-from conftest import generate, read_only
 from streamdocs import RunFile, StreamingMegadocDataset
 from streamdocs.auditing.looking import open_stored
 from streamdocs.commands.cli import commands
 from streamdocs.errors import ConfigError, StoreError
+from streamdocs.generations.rejected import RejectedText, rejections
 from streamdocs.generations.stored import generations_of
-from streamdocs.ledger.file import export_ledger
-from streamdocs.store import LmdbStore
 from streamdocs.view import inspector, looking
-from streamdocs.view.looking import ReadOnly
+from streamdocs.view.opening import ReadOnly
+from streamdocs.view.pages.frame import passage
 from streamdocs.view.serve import View
-from viewing import DOCUMENTS, MEGADOCS, make_viewed, viewed
+from viewing import DOCUMENTS, SIGNS, make_viewed, shown, viewed, words
 
 TOKEN = "a-token-of-some-length"
-SIGNS = {0: r"\x00", 27: r"\x1b", 0x202E: r"\u202e"}
 
 ADDRESSES = [
     *("", "position", "position?at=5&tokens=1", "position?at=40&stretch=0", "document?number=5"),
@@ -48,21 +46,6 @@ def run_file(tmp_path_factory) -> Path:
 def client(run_file):
     with viewed(run_file) as view, httpx.Client(base_url=view.url, timeout=30) as client:
         yield client
-
-
-def shown(client: httpx.Client, address: str) -> str:
-    """A page, once it is there."""
-    for _ in range(100):
-        answer = client.get(address)
-        if answer.status_code != 202:
-            break
-    assert answer.status_code == 200, answer.text
-    return answer.text
-
-
-def words(page: str) -> str:
-    """The text of a page."""
-    return html.unescape(re.sub(r"<[^>]*>", "", page))
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -133,6 +116,69 @@ def test_a_generation_has_its_prompt_its_answer_and_its_verdict(client, run_file
     assert all(name in page for name in (*drawn.topics, *drawn.concepts))
 
 
+def test_what_is_read_of_a_document_is_marked_in_it(client, run_file):
+    run, _ = open_stored(run_file)
+    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=4)
+    found = ((at, number, each) for at in range(192) for number, each in enumerate(dataset.explain(at)))
+    at, number, one = next(each for each in found if each[2].kind == "web" and each[2].offset)
+    page = shown(client, f"position?at={at}&stretch={number}")
+    box = re.search(r'aria-label="source, document \d+"[^>]*>(.*?)</pre>', page, re.DOTALL)[1]
+    before, marked = (
+        html.unescape(each) for each in re.match(r"(.*?)<mark[^>]*>(.*?)</mark>", box, re.DOTALL).groups()
+    )
+    tokens, decode = run.corpus.tokens(one.document), run.corpus.tokenizer.decode
+    assert before == decode(tokens[: one.offset]).translate(SIGNS) and before
+    assert marked == decode(tokens[one.offset :][: one.stop - one.start]).translate(SIGNS)
+    assert 'href="#marked"' in page
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "near", "place"),
+    [
+        ("lo wor", "hello world", 3, (3, 9)),
+        ("lo wor", "hello world", 5, (3, 9)),
+        ("\ufffdé wor", "né wor", 0, (1, 6)),  # its first token is half a character
+        ("hello", "hello", 0, None),
+        ("not there", "hello", 2, None),
+        ("\ufffd", "hello", 2, None),
+        ("ab", "ab" + " " * 50 + "ab", 52, (52, 54)),
+    ],
+)
+def test_a_part_is_found_near_where_it_should_be(part, text, near, place):
+    assert inspector.place_of(part, text, near) == place
+
+
+def test_what_is_marked_far_down_a_text_is_shown():
+    text = "x" * 50_000 + "HERE" + "y" * 50_000
+    page = str(passage("a text", text, (50_000, 50_004)))
+    assert "xx<mark" in page and ">HERE</mark>yy" in page and "48,000 characters" in page and len(page) < 30_000
+
+
+def test_a_walk_is_a_link_and_its_documents_are_there(client, run_file):
+    run, store = open_stored(run_file)
+    scope = run.stream("problems").scope
+    each = next(each for each in generations_of(store, scope) if each.text)
+    drawn = scope.walks(each.document, each.round)[0]
+    page = shown(client, f"generation?stream=problems&number={each.document}&round={each.round}&which=0")
+    to = f"/graph?stream=problems&edition={scope.edition(each.round)}&walk={drawn.number}"
+    assert f'<a href="{html.escape(to)}">' in page and "Documents of its walk" in page
+    assert all(f">Document {number}</a>" in page for number in drawn.walk.documents)
+
+
+def test_rejected_texts_are_of_every_cause_and_of_every_attempt(run_file, tmp_path):
+    shutil.copytree(run_file.parent / "store", tmp_path / "store")
+    shutil.copy(run_file, tmp_path)
+    run, store = open_stored(tmp_path / "run.yaml")
+    many = [RejectedText(9, 1, "too short", f"text {number}") for number in range(15)]
+    store.update_all(rejections(run.synthetic[0].scope, many))
+    with viewed(tmp_path / "run.yaml") as view, httpx.Client(base_url=view.url, timeout=30) as client:
+        page = words(shown(client, "rejected"))
+        assert "✗ refusal" in page and "✗ too long" in page and "text 14" in page and "text 3" not in page
+        assert "15 of the texts that are kept" in page and "Texts 1 to 10 of 17" in page
+        onward = re.search(r'<a href="([^"]*)">Further texts', shown(client, "rejected"))[1]
+        assert "text 3" in words(shown(client, html.unescape(onward)))
+
+
 def test_rejected_texts_are_found_by_cause(client):
     everything = shown(client, "rejected")
     assert everything.count("<article>") == 2 and "too long" in everything
@@ -161,7 +207,7 @@ def test_the_graph_shows_the_walk_that_a_question_is_about(client, run_file):
     scope = run.stream("problems").scope
     walk = scope.editions.walks(scope.editions.sealed()[1].digest).walk(11)
     page = html.unescape(shown(client, "graph?edition=2&walk=11"))
-    assert re.findall(r'<span class="unseen">(?:topic|key concept) </span>(.*?)</li>', page) == [
+    assert re.findall(r'<span class="unseen">(?:topic|key concept) </span>(.*?)</span></li>', page) == [
         *walk.topics,
         *walk.concepts,
     ]
@@ -182,20 +228,30 @@ def test_the_page_of_a_run_has_its_figures(client):
 @pytest.mark.parametrize(
     ("address", "status", "said"),
     [
-        ("position?at=192", 400, "192 of them are sealed"),
-        ("position?at=-1", 400, "at=-1: a whole number from 0 on"),
-        ("position?at=%C2%B2", 400, "a whole number from 0 on"),
-        ("position?at=99999999999999999999", 400, "a whole number from 0 on"),
-        ("document?number=60", 400, "has 0 to 59"),
-        ("document?number=1&stream=other", 400, "those of this run are web, megadocs, problems"),
-        ("generation?number=1&round=9&which=0", 400, "is not written yet"),
-        ("generation?number=1&round=0&which=9", 400, "a round has those from 0 to 1"),
-        ("generation?number=1&round=0&which=0&stream=web", 400, "nothing is written for web text"),
-        ("rejected?stream=web", 400, "nothing is written for web text"),
+        ("position?at=192", 404, "192 of them are sealed"),
+        ("position?at=-1", 400, "at=-1: a whole number from 0 to"),
+        ("position?at=%C2%B2", 400, "a whole number from 0 to"),
+        ("position?at=99999999999999999999", 400, "a whole number from 0 to 4,611,686,018,427,387,903"),
+        ("position?at=4611686018427387904", 400, "a whole number from 0 to 4,611,686,018,427,387,903"),
+        ("position?at=5&stretch=99", 404, "stretch 99 of position 5: of the tokens that are shown there are 0 to"),
+        ("position?at=5&start=64", 404, "a sequence has those from 0 to 63"),
+        ("position?at=5&tokens=yes", 400, "it is one of 0, 1"),
+        ("position?at=5&at=6", 400, "it is there 2 times"),
+        ("position?position=5", 400, "no such part; it has at, start, stretch, tokens"),
+        ("?at=5", 400, "it has nothing of that kind"),
+        ("document?number=60", 404, "has 0 to 59"),
+        ("document?number=1&stream=other", 404, "those of this run are web, megadocs, problems"),
+        ("document?number=1&round=9", 404, "not written yet: the newest round of which something is written is 1"),
+        ("document?number=1&round=0&stream=web", 404, "is web text, and has none"),
+        ("generation?number=1&round=9&which=0", 404, "is not written yet"),
+        ("generation?number=1&round=0&which=9", 404, "a round has those from 0 to 1"),
+        ("generation?number=1&round=0&which=0&stream=web", 404, "nothing is written for web text"),
+        ("rejected?stream=web", 404, "nothing is written for web text"),
+        ("rejected?start=9", 404, "2 are kept"),
         ("search?text=x&where=elsewhere", 400, "it is one of generations, documents, rejected"),
         ("search?text=" + "x" * 201, 400, "201 characters; from 1 to 200"),
-        ("graph?edition=3", 400, "those from 1 to 2 are sealed"),
-        ("graph?stream=megadocs", 400, "that have a graph are problems"),
+        ("graph?edition=3", 404, "those from 1 to 2 are sealed"),
+        ("graph?stream=megadocs", 404, "that have a graph are problems"),
         ("search?" + "&".join(f"x{n}=1" for n in range(30)), 400, "asks for too much"),
         ("nothing", 404, "No such page"),
         ("static/../app.py", 404, "No such page"),
@@ -205,6 +261,15 @@ def test_the_page_of_a_run_has_its_figures(client):
 def test_what_cannot_be_shown_says_why(client, address, status, said):
     answer = client.get(address)
     assert answer.status_code == status and said in words(answer.text)
+
+
+def test_a_cause_that_there_is_not_is_said_once_causes_are_counted(client):
+    for _ in range(50):
+        answer = client.get("rejected?cause=nothing")
+        if answer.status_code != 200:
+            break
+        time.sleep(0.1)
+    assert answer.status_code == 404 and "too long" in words(answer.text)
 
 
 def test_looking_writes_nothing(client, run_file):
@@ -219,95 +284,21 @@ def test_looking_writes_nothing(client, run_file):
             write("notes", {})
 
 
-def test_over_an_exported_ledger_what_is_not_there_is_said(tmp_path):
-    run_file = make_viewed(tmp_path, megadocs={"share": "3/4", "recipe": MEGADOCS})
-    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=4)
-    export_ledger(dataset.ledgers["megadocs"]).save(tmp_path / "run.ledger")
-    accounts = {position: dataset.explain(position) for position in range(64)}
-    both = next(at for at, each in accounts.items() if {"rephrase", "web"} <= {one.kind for one in each})
-    shutil.rmtree(tmp_path / "store")
-    with viewed(run_file, tmp_path / "run.ledger") as view, httpx.Client(base_url=view.url, timeout=30) as client:
-        assert "6 windows" in words(shown(client, ""))
-        page = words(shown(client, f"position?at={both}"))
-        for each in accounts[both]:
-            if each.kind == "rephrase":
-                assert f"[{each.stop - each.start} tokens that are not here]" in page and each.key in page
-            if each.kind == "web":
-                tokens = dataset.corpus.tokens(each.document)[each.offset :][: each.stop - each.start]
-                assert dataset.corpus.tokenizer.decode(tokens).translate(SIGNS) in page
-        assert "An exported ledger has no texts" in shown(client, "document?number=3&stream=megadocs")
-        assert client.get("generation?number=3&round=0&which=0").status_code == 400
-    assert not (tmp_path / "store").exists()
-
-
-def test_a_ledger_without_the_plans_that_it_needs_says_so(run_file, tmp_path):
-    dataset = StreamingMegadocDataset.from_run_file(run_file, batch_size=4)
-    files = [tmp_path / name for name in dataset.ledgers]
-    for file in files:
-        export_ledger(dataset.ledgers[file.name]).save(file)
-    of_problems = next(at for at in range(192) if dataset.explain(at)[0].stream == "problems")
-    with viewed(run_file, *files) as view, httpx.Client(base_url=view.url, timeout=30) as client:
-        answer = client.get(f"position?at={of_problems}")
-        assert answer.status_code == 503 and "plan" in words(answer.text)
-
-
-def test_a_run_that_has_not_begun_appears_when_it_has(run_file, tmp_path):
-    later = tmp_path / "run.yaml"
-    later.write_text(run_file.read_text())
-    with viewed(later) as view, httpx.Client(base_url=view.url, timeout=30) as client:
-        answer = client.get("")
-        assert answer.status_code == 503 and "there is no store" in words(answer.text)
-        assert 'http-equiv="refresh"' in answer.text and not (tmp_path / "store").exists()
-        shutil.copytree(run_file.parent / "store", tmp_path / "store")
-        assert "6 windows" in words(shown(client, ""))
-        assert "Position 3" in shown(client, "position?at=3")
-
-
-def test_a_store_that_nobody_here_may_write_is_looked_at(as_nobody):
-    (as_nobody / "made").mkdir()
-    made, run_file = make_viewed(as_nobody / "made", windows=2), as_nobody / "shared" / "run.yaml"
-    shutil.copytree(made.parent / "store", run_file.parent / "store")  # which nobody here has open
-    shutil.copy(made, run_file)
-    with (
-        read_only(run_file.parent / "store"),
-        viewed(run_file) as view,
-        httpx.Client(base_url=view.url, timeout=30) as client,
-    ):
-        assert RunFile.load(run_file).open_store().is_read_only
-        for address in ("", "position?at=9", "document?number=5", "search?text=river", "graph", "rejected"):
-            shown(client, address)
-
-
-def test_what_is_written_meanwhile_shows(run_file, tmp_path):
-    shutil.copytree(run_file.parent / "store", tmp_path / "store")
-    fields = yaml.safe_load(run_file.read_text())
-    fields["streams"]["megadocs"]["recipe"]["rounds"] = 4
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(fields))
-    run, store = open_stored(tmp_path / "run.yaml")
-    with viewed(tmp_path / "run.yaml") as view, httpx.Client(base_url=view.url, timeout=30) as client:
-        assert "120 documents × rounds of 240, 50.0%" in words(shown(client, ""))
-        generate(run, LmdbStore(store.location), blocks=12)
-        page = ""
-        for _ in range(100):
-            if "180 documents × rounds of 240, 75.0%" in page:
-                break
-            time.sleep(0.1)
-            page = words(shown(client, ""))
-        else:
-            pytest.fail(page)
-        assert "known at the next look" not in page
-
-
 def test_others_than_this_machine_sign_in(run_file, monkeypatch):
     with pytest.raises(ConfigError, match=r"--host 0\.0\.0\.0 can be reached from elsewhere: set --token-env"):
         View(run_file, host="0.0.0.0")
     monkeypatch.setenv("VIEW_TOKEN", TOKEN)
     with viewed(run_file, host="0.0.0.0", token_env="VIEW_TOKEN") as view:
-        url = view.url.replace("0.0.0.0", "127.0.0.1")
+        assert httpx.URL(view.url).host == socket.gethostname().lower()
+        url = f"http://127.0.0.1:{httpx.URL(view.url).port}/"
         with httpx.Client(base_url=url, timeout=30) as client:
-            for address in (*ADDRESSES, "static/view.css"):
+            for address in ADDRESSES:
                 assert client.get(address).status_code == 401
-            assert client.get("sign-in?token=wrong").status_code == client.get("sign-in").status_code == 403
+                asked = client.get(address, headers={"Accept": "text/html,*/*"})
+                assert asked.status_code == 401 and 'action="/sign-in"' in asked.text and "run.yaml" not in asked.text
+            assert client.get("static/view.css").status_code == 200  # for the page that asks
+            assert client.get("sign-in?token=wrong").status_code == 403
+            assert "/sign-in" in client.get("sign-in").text and "set-cookie" not in client.get("sign-in").headers
             client.cookies.set("streamdocs", TOKEN)
             assert client.get("search").status_code == 401
             client.cookies.clear()
@@ -323,6 +314,9 @@ def test_others_than_this_machine_sign_in(run_file, monkeypatch):
 def test_on_the_loopback_no_other_site_can_have_a_browser_ask(client):
     assert client.get("search", headers={"Host": "example.org"}).status_code == 421
     assert client.post("search").status_code == 405
+    asked, told = client.head("search"), client.get("search")
+    assert asked.status_code == 200 and asked.headers["content-length"] == told.headers["content-length"]
+    assert not asked.content
 
 
 def test_a_run_file_that_cannot_be_is_told_before_anything_is_served(tmp_path):
@@ -348,18 +342,19 @@ def test_what_takes_long_is_taken_up_when_it_is_asked_for_again(run_file, monkey
         monkeypatch.setattr(looking, "_MOST_LATE", 2)
         for position in range(4, 9):
             assert client.get(f"position?at={position}").status_code == 202
-        assert len(view._looker._late) == 2
+        assert len(view._looker._look.late) == 2
 
 
-def test_the_command_says_where_and_ends_when_it_is_told_to(run_file):
+def test_the_command_says_where_beside_another_and_ends_when_it_is_told_to(run_file, client):
     command = [Path(sys.executable).with_name("streamdocs"), "view", run_file, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             url = re.match(r"(http://127\.0\.0\.1:\d+/) shows ", process.stdout.readline())[1]
-            with httpx.Client(base_url=url, timeout=30) as client:
-                assert "Position 3" in shown(client, "position?at=3")
+            with httpx.Client(base_url=url, timeout=30) as other:
+                assert shown(other, "position?at=3") == shown(client, "position?at=3")
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 0
+            assert "Position 4" in shown(client, "position?at=4")
         finally:
             process.kill()
 

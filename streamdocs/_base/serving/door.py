@@ -82,12 +82,20 @@ class Guard:
             it too, by having its name lead here; such a request says that name as its host.
         open_paths: What needs no token.
         cookie: Name of a cookie that does instead of the header, for browsers; see ``session``. "" for none.
+        ask: What answers a browser that sent neither; default the same as programs get.
     """
 
     def __init__(
-        self, application: Application, *, token: str, local: bool, open_paths: tuple[str, ...], cookie: str = ""
+        self,
+        application: Application,
+        *,
+        token: str,
+        local: bool,
+        open_paths: tuple[str, ...],
+        cookie: str = "",
+        ask: Application | None = None,
     ) -> None:
-        self._application = application
+        self._application, self._ask = application, ask
         self._cookie, self._session = cookie, session(token)
         self._expected = f"Bearer {token}".encode() if token else b""
         self._local = local
@@ -100,15 +108,28 @@ class Guard:
             # Where the server says nothing of itself, wsgiref tells the versions of all that it is made of.
             return start_response(status, [*headers, ("Server", "streamdocs")], *rest)
 
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return self._answer(environ, start)
+        said: list[tuple[str, list[tuple[str, str]]]] = []
+        length = sum(map(len, self._answer(environ, lambda *answer: said.append(answer))))
+        status, headers = said[0]
+        start(status, [*(each for each in headers if each[0] != "Content-Length"), ("Content-Length", str(length))])
+        return []
+
+    def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         refused = self._refuses(environ)
         if refused is None:
             return self._application(environ, start)
-        ask = [("WWW-Authenticate", "Bearer")] if refused.startswith("401") else []
-        start(refused, [("Content-Type", "application/json"), *ask])
+        is_unknown = refused.startswith("401")
+        if is_unknown and self._ask and "text/html" in environ.get("HTTP_ACCEPT", ""):
+            return self._ask(environ, start)
+        start(
+            refused, [("Content-Type", "application/json"), *([("WWW-Authenticate", "Bearer")] if is_unknown else [])]
+        )
         return [json.dumps({"error": refused}).encode() + b"\n"]
 
     def _refuses(self, environ: dict[str, Any]) -> str | None:
-        if environ["REQUEST_METHOD"] != "GET":
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return "405 Method Not Allowed"
         if environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ:
             return "413 Content Too Large"

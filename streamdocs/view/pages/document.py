@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import htpy as h
 
 from streamdocs.generations.steps.replay import MOST_ASKED, Asked
-from streamdocs.graph.walks import told as walk_told
 from streamdocs.view.documents import Document, Generated, Told
-from streamdocs.view.pages.frame import choice, count, figures, link, passage, shown, whole
+from streamdocs.view.pages.frame import choice, count, figures, link, passage, whole
+from streamdocs.view.pages.sources import sources, walk_of
 
 
 def document(found: Document, streams: Sequence[str], *, whole_store: bool) -> list[h.Node]:
@@ -61,7 +61,6 @@ def verdict(told: Told) -> h.Element:
 def _told(found: Document, told: Told) -> h.Element:
     title = f"Round {told.round}, generation {told.number}"
     to = {"number": found.number, "stream": found.stream, "round": told.round, "which": told.number}
-    walk = told.walk and walk_told(told.walk.topics, told.walk.concepts)
     about = None if told.about is None else f"document {told.about}, in this one's place"
     return h.article[
         h.h3[title, " ", verdict(told)],
@@ -71,7 +70,7 @@ def _told(found: Document, told: Told) -> h.Element:
                 "Writer": told.author.writer,
                 "Key": h.code[told.key],
                 "About": about,
-                "Walk": walk and shown(walk),
+                "Walk": walk_of(told.walk, found.stream),
                 "How": link("/generation", "how it came to be", **to),
             }
         ),
@@ -84,7 +83,6 @@ def generation(found: Generated) -> list[h.Node]:
     told, to = found.told, {"number": found.document, "stream": found.stream}
     story = found.story
     more = f"Only the first {MOST_ASKED} questions are shown, or those of which the store has the answers."
-    walk = told.walk and walk_told(told.walk.topics, told.walk.concepts)
     return [
         h.p[verdict(told)],
         figures(
@@ -98,11 +96,11 @@ def generation(found: Generated) -> list[h.Node]:
                 "Seed": str(found.seed),
                 "Asked": count(told.attempts, "time"),
                 "Cut": f"{told.cut:,} characters of the document, for the model's context" if told.cut else None,
-                "Walk": walk and shown(walk),
+                "Walk": walk_of(told.walk, found.stream),
             }
         ),
         h.div(".beside")[
-            h.section(aria_labelledby="source")[h.h2("#source")["Source"], passage("source", found.source)],
+            h.section[sources(found.sources, found.stream, walk=told.walk, heading=h.h2)],
             h.section(aria_labelledby="text")[
                 h.h2("#text")["Text"],
                 h.p(".note")["It was rejected, and is not kept here."]

@@ -1,72 +1,75 @@
 """The pages of rejected texts, and of a search."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import htpy as h
 
-from streamdocs.generations.rejected import MOST_TEXTS, RejectedText
+from streamdocs.generations.rejected import MOST_TEXTS
+from streamdocs.view.documents import Refused, Sample
 from streamdocs.view.pages.frame import choice, count, figures, link, passage, shown, table
-from streamdocs.view.searching import MOST_CHARS, PLACES, Hit, Search
-
-
-class Refused(NamedTuple):
-    """A rejected text, whose it may be, and what it was written about."""
-
-    text: RejectedText
-    writers: Sequence[str]
-    source: str
+from streamdocs.view.pages.sources import sources
+from streamdocs.view.searching import MOST_CHARS, MOST_FOUND, PLACES, Hit, Search
 
 
 def rejected(
-    stream: str, streams: Sequence[str], cause: str | None, counts: Mapping[str, int] | None, texts: Sequence[Refused]
+    found: Sample, streams: Sequence[str], cause: str | None, counts: Mapping[str, int] | None
 ) -> list[h.Node]:
     """The page of rejected texts.
 
     Args:
-        stream, streams: Whose they are, and of which that is one.
+        found: A sample of them.
+        streams: Of which they are one's.
         cause: Those of this alone; None for all.
         counts: How many were rejected so far, by cause; None where they are being counted.
-        texts: A sample of them.
     """
     rows = [
-        (link("/rejected", each, stream=stream, cause=each), f"{n:,}")
+        (link("/rejected", each, stream=found.stream, cause=each), f"{n:,}")
         for each, n in sorted((counts or {}).items(), key=lambda each: -each[1])
     ]
     columns = ("Cause", "Generations")
+    causes, last = sorted({*(counts or ()), *found.causes}), found.start + len(found.texts)
+    further = link("/rejected", "Further texts", stream=found.stream, cause=cause, start=last)
     return [
         h.form(".jump", action="/rejected", method="get")[
-            choice("Stream", "stream", streams, stream),
+            choice("Stream", "stream", streams, found.stream),
             h.label[
                 "Cause",
                 h.select(name="cause")[
                     h.option(value="", selected=cause is None)["any"],
-                    [h.option(value=each, selected=each == cause)[each] for each in _causes(counts, texts)],
+                    [h.option(value=each, selected=each == cause)[each] for each in causes],
                 ],
             ],
             h.button["Show"],
         ],
-        table(f"rejected so far of {stream}", columns, rows, columns[1:]) if rows else None,
+        table(f"generations of {found.stream} that were given up", columns, rows, columns[1:]) if rows else None,
         h.p["How many were rejected is being counted."] if counts is None else None,
-        h.p["Nothing was rejected."] if not (rows or texts) and counts is not None else None,
-        h.p(".note")[f"The newest {MOST_TEXTS} texts of each cause are kept, by their beginnings."],
-        [_refused(number, stream, each) for number, each in enumerate(texts, 1)],
+        h.p["Nothing was rejected."] if not (rows or found.kept) and counts is not None else None,
+        h.p(".note")[
+            f"Of each cause the newest {MOST_TEXTS} texts are kept, by their beginnings. These are of every attempt: a "
+            "generation that was asked for again may be here more than once, and be accepted by now."
+        ],
+        h.p[f"Texts {found.start + 1:,} to {last:,} of {found.kept:,}"] if found.texts else None,
+        [_refused(number, found.stream, each) for number, each in enumerate(found.texts, found.start + 1)],
+        h.p[further] if last < found.kept else None,
     ]
-
-
-def _causes(counts: Mapping[str, int] | None, texts: Sequence[Refused]) -> list[str]:
-    return sorted({*(counts or ()), *(each.text.cause for each in texts)})
 
 
 def _refused(number: int, stream: str, each: Refused) -> h.Element:
     text = each.text
     to = {"number": text.document, "stream": stream, "round": text.round}
+    same = f"{each.alike:,} of the texts that are kept, of one attempt each" if each.alike > 1 else None
     return h.article[
         h.h2[f"Document {text.document}, round {text.round} ", h.span(".verdict.refused")[f"✗ {text.cause}"]],
-        figures({"Writer": ", ".join(each.writers), "Document": link("/document", f"{text.document:,}", **to)}),
+        figures(
+            {
+                "Writer": ", ".join(each.writers),
+                "Document": link("/document", f"{text.document:,}", **to),
+                "Of the same round of it": same,
+            }
+        ),
         h.div(".beside")[
             h.div[h.h3["Text"], passage(f"rejected text {number}", text.text)],
-            h.div[h.h3["Source"], passage(f"source of text {number}", each.source)],
+            h.div[sources(each.sources, stream, f"text {number}")],
         ],
     ]
 
@@ -92,9 +95,11 @@ def search(text: str, where: str, streams: Sequence[str], stream: str, found: Se
     on = f"The first {found.looked:,} {unit} were looked at, so there may be more. "
     return [
         form,
-        h.p(role="status")[f"{count(len(found.hits), 'text')} on this page; {found.looked:,}{of} {unit} looked at."],
-        [_hit(found.stream, each) for each in found.hits],
-        h.p[on, link("/search", "Look further", **query)] if found.onward is not None else None,
+        h.p("#looked", role="status")[
+            h.span("#hits")[count(len(found.hits), "text")], f" on this page; {found.looked:,}{of} {unit} looked at."
+        ],
+        h.div("#found", data_most=MOST_FOUND)[[_hit(found.stream, each) for each in found.hits]],
+        h.p("#onward")[on, link("/search", "Look further", **query)] if found.onward is not None else None,
     ]
 
 

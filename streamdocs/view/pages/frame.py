@@ -7,6 +7,10 @@ import htpy as h
 
 #: Characters of a text that a page shows.
 MOST_CHARS = 20_000
+#: A cell of so many takes more than one line.
+_LONG = 32
+#: Characters before what is marked in a text, where that is further on.
+_BEFORE = 2_000
 NAVIGATION = {
     "/": "Run",
     "/position": "Positions",
@@ -23,13 +27,13 @@ _SPELLED = {
 }
 
 
-def page(path: str, title: str, run: str, *content: h.Node, again: int | None = None) -> h.Element:
+def page(path: str, title: str, run: str | None, *content: h.Node, again: int | None = None) -> h.Element:
     """A page.
 
     Args:
         path: Which of ``NAVIGATION`` it belongs to.
         title: What it shows.
-        run: What of, in a few words.
+        run: What of, in a few words; None where nothing of it is to be seen.
         content: What is on it.
         again: Seconds after which a browser asks for it once more, also one without scripts.
     """
@@ -48,7 +52,8 @@ def page(path: str, title: str, run: str, *content: h.Node, again: int | None = 
             h.a("#skip", href="#main")["To the content"],
             h.header[
                 h.p(".run")[h.strong["streamdocs"], " ", run],
-                h.nav(aria_label="Pages")[
+                run is not None
+                and h.nav(aria_label="Pages")[
                     h.ul[
                         [
                             h.li[h.a(href=to, aria_current="page" if to == path else None)[name]]
@@ -79,10 +84,12 @@ def table(
 ) -> h.Element:
     """A table, which scrolls by itself where it is too wide; the columns in ``numbers`` are flush right."""
     right = ["number" if name in {*numbers} else None for name in columns]
-    body = [
-        h.tr[[(h.th(scope="row") if not at else h.td(class_=right[at]))[cell] for at, cell in enumerate(row)]]
-        for row in rows
-    ]
+
+    def of(at: int, cell: h.Node) -> h.Element:
+        kind = "long" if isinstance(cell, str) and len(cell) > _LONG else right[at]
+        return (h.td(class_=kind) if at else h.th(scope="row", class_=kind))[cell]
+
+    body = [h.tr[[of(at, cell) for at, cell in enumerate(row)]] for row in rows]
     return h.div(".scroll", tabindex="0", role="region", aria_label=caption)[
         h.table[
             h.caption[caption],
@@ -105,9 +112,16 @@ def shown(text: str, most: int = MOST_CHARS) -> str:
     return text[:most].translate(_SPELLED) + more
 
 
-def passage(label: str, text: str) -> h.Element:
-    """A text that somebody wrote, as it is."""
-    return h.pre(".text", tabindex="0", role="region", aria_label=label, dir="auto")[shown(text)]
+def passage(label: str, text: str, marked: tuple[int, int] | None = None) -> h.Element:
+    """A text that somebody wrote, as it is; what is ``marked`` from one character to another stands out in it."""
+    box = h.pre(".text", tabindex="0", role="region", aria_label=label, dir="auto")
+    if marked is None:
+        return box[shown(text)]
+    begin, end = marked
+    first = 0 if end <= MOST_CHARS else max(begin - _BEFORE, 0)
+    before = f"{first:,} characters, and …\n" if first else ""
+    part = h.mark("#marked")[shown(text[begin:end])]
+    return box[before, shown(text[first:begin]), part, shown(text[end:], max(MOST_CHARS - end + first, 0))]
 
 
 def count(number: float, name: str, several: str = "") -> str:

@@ -9,10 +9,9 @@ import htpy as h
 from streamdocs.graph.summary import Summary
 from streamdocs.graph.walks import Walk
 from streamdocs.plans.editions import Sealed
-from streamdocs.view.charts import bar
+from streamdocs.view.charts import told_bar
 from streamdocs.view.pages.frame import choice, figures, link, passage, shown, table, whole
-
-MOST_WALK = (1 << 63) - 1
+from streamdocs.view.query import MOST_NUMBER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ def _figures(found: Graph, summary: Summary) -> h.Element:
     kinds = zip(("topic–topic", "topic–concept", "concept–concept"), summary.edges, strict=True)
     most = max((each.documents for each in summary.largest), default=1)
     rows = [
-        (shown(each.name), f"{each.documents:,}", f"{each.degree:,}", bar(each.documents / most))
+        (shown(each.name), f"{each.documents:,}", f"{each.degree:,}", told_bar(each.documents / most))
         for each in summary.largest
     ]
     spreads = {
@@ -102,13 +101,13 @@ def _walk(found: Graph, streams: Sequence[str]) -> list[h.Node]:
                 link("/graph", "← Previous", **to, walk=found.number - 1) if found.number else None,
                 choice("Stream", "stream", streams, found.stream),
                 h.input(type="hidden", name="edition", value=found.edition),
-                whole("Walk", "walk", found.number, MOST_WALK),
+                whole("Walk", "walk", found.number, MOST_NUMBER),
                 h.button["Show"],
-                link("/graph", "Next →", **to, walk=found.number + 1) if found.number < MOST_WALK else None,
+                link("/graph", "Next →", **to, walk=found.number + 1) if found.number < MOST_NUMBER else None,
             ],
             h.ol(".walk", aria_label="The walk")[
-                [h.li(".topic")[h.span(".unseen")["topic "], shown(name)] for name in walk.topics],
-                [h.li(".concept")[h.span(".unseen")["key concept "], shown(name)] for name in walk.concepts],
+                [h.li[h.span(".topic")[h.span(".unseen")["topic "], shown(name)]] for name in walk.topics],
+                [h.li[h.span(".concept")[h.span(".unseen")["key concept "], shown(name)]] for name in walk.concepts],
             ],
             h.p(".note")["Topics first, then key concepts; the documents are those nearest to all of them."],
             h.div(".beside")[

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import htpy as h
 
 from streamdocs.generations.newest import Newest
-from streamdocs.view.charts import Series, bar, lines
+from streamdocs.view.charts import Series, bar, lines, told_bar
 from streamdocs.view.facts import Course, Now, StreamNow
 from streamdocs.view.pages.frame import count, figures, link, table
 
@@ -24,23 +24,37 @@ def live(now: Now | None, course: Course | None, newest: Newest | None, about: s
         now, course, newest: What is known.
         about: What an epoch reads, in lines.
     """
+    if now and course and any(each.sealed for each in now.streams) and not any(course.mixed.values()):
+        course = None  # it is older than what stands above it
+    if now and newest and any(each.all.items for each in now.streams) and not (newest.diversity or newest.rejected):
+        newest = None
+    whole = now is None or now.whole
     return [
         h.div("#live", data_again=AGAIN)[
             h.p(".asof")[f"As of {_clock(now.at)}" if now else "Being counted"],
-            [_stream(each, now.at) for each in now.streams] if now else None,
+            None if whole else h.p(".note")["Exported ledgers say what was sealed, and not how it was written."],
+            [_stream(each, now.at, whole=whole) for each in now.streams] if now else None,
             _shares(now) if now else None,
-            _course(course) if course else h.p["How it came there is being counted."],
-            _rejected(now) if now else None,
-            _diversity(newest) if newest else h.p["How different the generations are is being counted."],
-        ],
-        h.section[
-            h.h2["What an epoch reads"], h.pre(".plain", tabindex="0", role="region", aria_label="an epoch")[about]
+            _course(course, whole=whole) if course else h.p["How it came there is being counted."],
+            _rejected(now) if now and whole else None,
+            _newest(newest) if whole else None,
+            whole
+            and h.section[
+                h.h2["What an epoch reads"], h.pre(".plain", tabindex="0", role="region", aria_label="an epoch")[about]
+            ],
         ],
     ]
 
 
-def _stream(now: StreamNow, at: float) -> h.Element:
+def _stream(now: StreamNow, at: float, *, whole: bool) -> h.Element:
     held = now.all
+    written: dict[str, h.Node] = {
+        "Re-use": "nothing is sealed yet" if now.reuse is None else f"{now.reuse:.2f} times each token",
+        "Tokens a second": "known at the next look" if now.rate is None else f"{now.rate:,.0f}",
+        "Written so far": f"{count(held.generations, 'generation')}, {held.tokens:,} tokens",
+        "Servers": _servers(now, at),
+        "Waiting": "training waits for generations" if now.waiting else "nobody waits",
+    }
     of = f"of {now.items:,}, {now.written / now.items:.1%}" if now.items else "of endless rounds"
     return h.section(".stream")[
         h.h2[now.name, " ", h.small[now.recipe]],
@@ -50,15 +64,11 @@ def _stream(now: StreamNow, at: float) -> h.Element:
                 "Written": f"{now.written:,} documents × rounds {of}",
                 "Generations a document": f"{now.generations:.2f}",
                 "Lead over training": f"{now.lead:+,} documents × rounds",
-                "Re-use": "nothing is sealed yet" if now.reuse is None else f"{now.reuse:.2f} times each token",
-                "Tokens a second": "known at the next look" if now.rate is None else f"{now.rate:,.0f}",
-                "Written so far": f"{count(held.generations, 'generation')}, {held.tokens:,} tokens",
                 "Sealed": count(now.sealed, "window"),
-                "Servers": _servers(now, at),
-                "Waiting": "training waits for generations" if now.waiting else "nobody waits",
+                **(written if whole else {}),
             }
         ),
-        _rounds(now),
+        _rounds(now) if whole else None,
     ]
 
 
@@ -68,7 +78,8 @@ def _servers(now: StreamNow, at: float) -> str:
         return f"{count(len(alive), 'server')} at work: {', '.join(alive)}"
     if not now.servers:
         return "none at work"
-    return f"none was heard of since {_clock(max(now.servers.values()))}"
+    last = _clock(max(now.servers.values()))
+    return f"none at work; one that did not say that it ended was last heard of at {last}"
 
 
 def _rounds(now: StreamNow) -> h.Element:
@@ -103,7 +114,7 @@ def _part(some: int, of: int) -> str:
     return f"{some / of:.2%}" if of else "–"
 
 
-def _course(course: Course) -> h.Element:
+def _course(course: Course, *, whole: bool) -> h.Element:
     def of(value: int) -> Series:
         found = {name: [(point.window, point[value]) for point in each] for name, each in course.mixed.items()}
         return {name: each for name, each in found.items() if each}
@@ -111,14 +122,15 @@ def _course(course: Course) -> h.Element:
     drawn = [
         lines("Generations a document", of(1), "window", "{:,.2f}".format),
         lines("Lead over training, documents × rounds", of(2), "window", "{:,.0f}".format),
-        lines("Re-use, times each token", of(3), "window", "{:,.2f}".format),
+        lines("Re-use, times each token", of(3) if whole else {}, "window", "{:,.2f}".format),
         lines("Shares of the synthetic part", course.shares, "window", "{:.0%}".format),
-        lines("Loss, nats a token", course.losses, "window", "{:,.3f}".format),
+        lines("Loss, nats a token", course.losses, "window", "{:,.3f}".format, from_zero=False),
         lines(
             "Loss of what is held out",
             {"held out": [(each.position, each.loss) for each in course.held_out]} if course.held_out else {},
             "position",
             "{:,.3f}".format,
+            from_zero=False,
         ),
     ]
     there = [each for each in drawn if each is not None]
@@ -132,7 +144,12 @@ def _course(course: Course) -> h.Element:
 def _rejected(now: Now) -> h.Element:
     causes = {each.name: each.all.rejected for each in now.streams}
     rows = [
-        (link("/rejected", cause, stream=name, cause=cause), name, f"{n:,}", bar(n / found.total()))
+        (
+            link("/rejected", cause, stream=name, cause=cause),
+            name,
+            f"{n:,}",
+            told_bar(n / found.total(), f" of {found.total():,}"),
+        )
         for name, found in causes.items()
         for cause, n in found.most_common()
     ]
@@ -142,7 +159,9 @@ def _rejected(now: Now) -> h.Element:
     return h.section[h.h2["Rejected"], table("rejected so far, by cause", columns, rows, columns[2:3])]
 
 
-def _diversity(newest: Newest) -> h.Element:
+def _newest(newest: Newest | None) -> h.Element:
+    if newest is None:
+        return h.p["How different the generations are is being counted."]
     if not newest.diversity and not newest.rejected:
         return h.section[h.h2["Styles and writers"], h.p["Nothing is written yet."]]
     columns = (

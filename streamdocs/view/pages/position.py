@@ -2,10 +2,10 @@
 
 import htpy as h
 
-from streamdocs.graph.walks import told
 from streamdocs.reading.assembly import Segment
 from streamdocs.view.inspector import MOST_TOKENS, Shown, Stretch
-from streamdocs.view.pages.frame import address, figures, link, passage, shown, table, whole
+from streamdocs.view.pages.frame import address, figures, link, shown, table, whole
+from streamdocs.view.pages.sources import sources, walk_of
 
 _KINDS = {"web": "web text", "rephrase": "rephrase", "thought": "thought", "mark": "mark between parts"}
 
@@ -39,11 +39,11 @@ def position(found: Shown, *, tokens: bool) -> list[h.Node]:
 def jump(at: int | None, last: int, *, tokens: bool = False) -> h.Element:
     """Where to go from a position, or to one."""
     return h.form(".jump", action="/position", method="get")[
-        link("/position", "← Previous", at=at - 1, tokens=tokens or None) if at else None,
+        link("/position", "← Previous", at=at - 1, tokens=int(tokens) or None) if at else None,
         whole(f"Position, 0 to {last:,}", "at", at, last),
         h.label(".tick-box")[h.input(type="checkbox", name="tokens", value="1", checked=tokens), "each token"],
         h.button["Show"],
-        link("/position", "Next →", at=at + 1, tokens=tokens or None) if at is not None and at < last else None,
+        link("/position", "Next →", at=at + 1, tokens=int(tokens) or None) if at is not None and at < last else None,
     ]
 
 
@@ -102,10 +102,11 @@ def _more(found: Shown, *, tokens: bool) -> h.Element | None:
 def _chosen(found: Shown, chosen: Stretch) -> h.Element:
     segment = chosen.segment
     to = {"number": segment.document, "stream": found.stream}
+    begins = f"from token {segment.offset:,} of it on"
     pairs: dict[str, h.Node] = {
         "Kind": segment.kind,
         "Document": [link("/document", f"{segment.document:,}", **to), f" ({found.digest[:16]})"],
-        "Tokens": f"{segment.start:,} to {segment.stop:,}, from token {segment.offset:,} of it on",
+        "Tokens": [f"{segment.start:,} to {segment.stop:,}, ", h.a(href="#marked")[begins] if found.marked else begins],
     }
     if segment.generation:
         round, number = segment.generation
@@ -117,19 +118,10 @@ def _chosen(found: Shown, chosen: Stretch) -> h.Element:
             "About": None if segment.about is None else f"document {segment.about}, in this one's place",
             "How": link("/generation", "how it came to be, and its verdict", **to, round=round, which=number),
         }
-    if walk := segment.walk:
-        where = link(
-            "/graph",
-            f"walk {walk.number} of edition {walk.edition}",
-            **{"stream": found.stream, "edition": walk.edition, "walk": walk.number},
-        )
-        pairs["Walk"] = [where, f": {shown(told(walk.topics, walk.concepts))}"]
-    what = "Documents of its walk" if segment.walk else "Source"
     return h.section("#stretch", aria_labelledby="stretch-title")[
         h.h2("#stretch-title")[f"Stretch {chosen.number}"],
-        figures(pairs),
-        h.h3[what],
-        passage(what.lower(), found.source),
+        figures(pairs | {"Walk": walk_of(segment.walk, found.stream)}),
+        sources(found.sources, found.stream, walk=segment.walk, marked=found.marked),
     ]
 
 
