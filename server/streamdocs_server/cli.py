@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from streamdocs._base.console import error_exit, set_up_logging
 from streamdocs._base.untrusted import faults
 from streamdocs.checks.probed import PROBE
+from streamdocs.checks.server import try_monitor
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
 from streamdocs.generations.heartbeat import registered_generators
@@ -137,6 +138,7 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
+    try_monitor(file.server)  # before there is a store that nobody wants
     store, gates = file.open_served(), make_gates(file)
     desk = make_desk(file)
     try:

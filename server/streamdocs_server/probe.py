@@ -12,7 +12,7 @@ from fractions import Fraction
 from streamdocs.checks.lengths import lengths_of
 from streamdocs.checks.probed import START_SECONDS, Asked, Measured, Probe
 from streamdocs.config import RunFile
-from streamdocs.errors import EngineError
+from streamdocs.errors import ConfigError, EngineError
 from streamdocs.recipes.keys import Writers
 from streamdocs.recipes.synthllm import SynthLLM
 from streamdocs.run import Run
@@ -20,6 +20,7 @@ from streamdocs.store import LmdbStore, Store
 from streamdocs.store.base import TABLES
 from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines import Answer
+from streamdocs_server.engines.sglang import check_can_start
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work import programs
 from streamdocs_server.work.desk import Desk, make_desk
@@ -58,6 +59,13 @@ async def probe_run(file: RunFile, gates: Gates, seconds: float, deadline: float
     """
     found = Probe()
     started = [name for name, section in file.sections_of_writers.items() if _is_started(section)]
+    for name in started:
+        try:
+            check_can_start(file.sections_of_writers[name])
+        except ConfigError as error:
+            found.faults[name] = str(error)
+    if found.faults:
+        return found
     if started and not seconds:
         return replace(found, skipped=dict.fromkeys(started, _SKIPPED))
     desk = make_desk(file)

@@ -8,6 +8,7 @@ from streamdocs.checks.expected import Expected, expected
 from streamdocs.checks.findings import Finding, fault
 from streamdocs.checks.needs import check_needs
 from streamdocs.checks.probed import Probe, probe
+from streamdocs.checks.server import check_server
 from streamdocs.checks.setup import check_setup
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StreamdocsError
@@ -53,6 +54,8 @@ def check(run_file: Path, pace: Pace, *, ask: bool = True, seconds: float = 0, d
         found.findings.append(fault("run file", str(error).removeprefix("run file ")))
         return found
     found.findings.append(Finding("run file", "ok", f"{run_file}: every field is known and can be"))
+    if file.synthetic:
+        found.findings += check_server(file.server)
     setup = check_setup(file, found.findings)
     found.run = run = setup.run
     if run is None or not file.synthetic:

@@ -18,6 +18,14 @@ def fault(what: str, error: object) -> Finding:
     return Finding(what, "fault", " ".join(str(error).split()))
 
 
+def size(number: float) -> str:
+    """Bytes, in the unit in which they are most easily read."""
+    for unit, most in (("kB", 1e6), ("MB", 1e9), ("GB", 1e12)):
+        if number < most:
+            return f"{number / most * 1e3:,.1f} {unit}"
+    return f"{number / 1e12:,.1f} TB"
+
+
 def worst(findings: list[Finding]) -> Level:
     """The level of all of them together."""
     levels = [each.level for each in findings]

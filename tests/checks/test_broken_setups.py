@@ -18,12 +18,13 @@ from streamdocs.checks import check as checks
 from streamdocs.checks import needs
 from streamdocs.checks.check import check
 from streamdocs.checks.estimate import Pace
-from streamdocs.checks.findings import worst
+from streamdocs.checks.findings import Finding, worst
 from streamdocs.config import RunFile
+from streamdocs.errors import ConfigError
 from streamdocs.generations.heartbeat import register_generator, register_scope
 from streamdocs.recipes.keys import Generator
 from streamdocs.store import LmdbStore
-from streamdocs_server.cli import make_gates
+from streamdocs_server.cli import make_gates, serve_run
 from streamdocs_server.probe import probe_run
 
 REPHRASE = {"name": "rephrase", "generations": 2}
@@ -87,8 +88,12 @@ def run_file(folder: Path, where, **fields) -> Path:
     return folder / "run.yaml"
 
 
+def findings(path: Path, *, ask=False, deadline=2.0) -> list[Finding]:
+    return check(path, Pace(), ask=ask, deadline=deadline).findings
+
+
 def faults(path: Path, *, ask=False, deadline=2.0) -> list[str]:
-    found = check(path, Pace(), ask=ask, deadline=deadline).findings
+    found = findings(path, ask=ask, deadline=deadline)
     assert all("\n" not in each.said for each in found)
     return [f"{each.what}: {each.said}" for each in found if each.level == "fault"]
 
@@ -118,6 +123,7 @@ def test_one_that_can_go(small_corpus, tmp_path, probed_here):
         ({"recipe": {**REPHRASE, "writers": {"clever": 1}}}, "corpus and streams: .*clever"),
         ({"mix": {"max_seq_len": 64, "mask_labels": ["web", "rephrase", "mark"]}}, "mask_labels: every kind"),
         ({"store": "run.yaml/store"}, "store: .*cannot be"),
+        ({"server": {"monitor_host": "0.0.0.0"}}, "server: .*can be reached from elsewhere.*monitor_token_env"),
         ({"store": "s4://bucket/x"}, "run file: .*known are s3"),
     ],
 )
@@ -201,8 +207,15 @@ def test_no_room(small_corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(needs, "free_bytes", lambda place: 10_000)
     monkeypatch.setattr(needs, "_available", lambda: 1 << 20)
     (found,) = faults(path)
-    assert found.startswith("disk: ") and "free some" in found
-    assert any("larger machine" in each.said for each in check(path, Pace(), ask=False).findings)
+    assert found.startswith("disk: ") and "kB more" in found and "10.0 kB are free" in found and "free some" in found
+    assert any("larger machine" in each.said for each in findings(path))
+    path = run_file(tmp_path, small_corpus, store="none")  # of which nothing is known
+    (found,) = faults(path)
+    assert "does not suffice" in found and "lengths are not known" in found
+    most = check(path, Pace(), ask=False).estimate.bytes
+    monkeypatch.setattr(needs, "free_bytes", lambda place: most // 2)
+    assert faults(path) == []
+    assert ["does not suffice" in each.said for each in findings(path) if each.what == "disk"] == [True]
 
 
 def test_writers_that_do_not_write(small_corpus, tmp_path, probed_here, monkeypatch):
@@ -226,10 +239,30 @@ def test_writers_that_do_not_write(small_corpus, tmp_path, probed_here, monkeypa
 
 
 def test_a_server_that_would_be_started_is_not(small_corpus, tmp_path, probed_here):
-    path = run_file(tmp_path, small_corpus, generator={"engine": "sglang", "model_path": "Qwen/Qwen3-8B"})
-    assert faults(path, ask=True) == []
-    (said,) = [each.said for each in check(path, Pace()).findings if each.what == "generator"]
+    def path(**fields):
+        known = {"engine": "sglang", "model_path": "Qwen/Qwen3-8B", "sglang_python": "run.yaml", **fields}
+        return run_file(tmp_path, small_corpus, generator=known)
+
+    assert faults(path(), ask=True) == []
+    (said,) = [each.said for each in findings(path(), ask=True) if each.what == "generator"]
     assert "not asked" in said
+    for model in ("/nowhere/model", "./nowhere", "models/of/mine"):
+        (found,) = faults(path(model_path=model), ask=True)
+        assert f"generator.model_path {model}" in found
+    assert faults(path(model_path="."), ask=True) == []
+    (found,) = faults(path(sglang_python="nowhere/python"), ask=True)
+    assert "nowhere/python" in found and "generator.sglang_python" in found
+
+
+def test_a_port_that_is_taken(small_corpus, tmp_path):
+    with endpoint() as url:
+        path = run_file(tmp_path, small_corpus, server={"monitor_port": int(url.rpartition(":")[2])})
+        assert faults(path) == []  # this run's own server may have it
+        (said,) = [each.said for each in findings(path) if each.what == "server"]
+    assert "take another port" in said
+    with pytest.raises(ConfigError, match="can be reached from elsewhere"):
+        asyncio.run(serve_run(RunFile.load(run_file(tmp_path, small_corpus, server={"monitor_host": "0.0.0.0"}))))
+    assert not (tmp_path / "store").exists()
 
 
 def test_an_epoch_that_is_one_window(small_corpus, tmp_path):
