@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 
 from streamdocs.checks.lengths import lengths_of
@@ -120,6 +120,18 @@ class _Counts(Statistics):
         _ANSWERED.get().append(sum(each.completion_tokens for each in answer.completions))
 
 
+@dataclass
+class _Heard(Statistics):
+    """Counts that also keep what was answered."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def add_answer(self, answer: Answer) -> None:
+        """Count an answer's tokens, and keep its texts."""
+        super().add_answer(answer)
+        self.texts += [each.text for each in answer.completions]
+
+
 @dataclass(frozen=True)
 class _Counting(Resolver):
     """A resolver that counts what each item takes."""
@@ -200,9 +212,13 @@ async def _ask(lane: Lane) -> Asked:
     """Have the first item of a lane written; it is not kept, and counts nowhere."""
     document = int(lane.order.sources_of(lane.order.block(0))[0])
     started = time.monotonic()
-    written = await replace(lane.resolver, statistics=Statistics()).write(document, 0)
+    heard = _Heard()
+    written = await replace(lane.resolver, statistics=heard).write(document, 0)
+    seconds = time.monotonic() - started
     causes = [cause for cause in written.texts.causes if cause]
-    return Asked(lane.name, sum(text is not None for text in written.texts.texts), causes, time.monotonic() - started)
+    accepted = sum(text is not None for text in written.texts.texts)
+    tokens = sum(map(len, lane.scope.corpus.tokenizer.encode_batch(heard.texts)))
+    return Asked(lane.name, accepted, causes, seconds, heard.completion_tokens, tokens)
 
 
 async def _measure(loop: GenerationLoop, seconds: float) -> float:

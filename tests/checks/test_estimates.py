@@ -1,5 +1,6 @@
 """Estimates: what they say comes true in a run with the template engine, as far as no clock is needed for it."""
 
+import asyncio
 import json
 import math
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import TEMPLATE, generate, make_run, write_run_file
+from conftest import TEMPLATE, generate, make_corpus, make_run, make_texts, write_run_file
 from streamdocs import Rephrase, RunFile, Stitch, StreamingMegadocDataset
 from streamdocs.checks.check import check
 from streamdocs.checks.course import Simulation
@@ -20,6 +21,8 @@ from streamdocs.generations.progress import read_tallies, total
 from streamdocs.run import Run
 from streamdocs.sections import ServerSection
 from streamdocs.store import LmdbStore
+from streamdocs_server.cli import make_gates
+from streamdocs_server.probe import probe_run
 
 NEAR = 0.15
 
@@ -130,6 +133,25 @@ def test_the_probe_in_a_process_of_its_own(begun, tmp_path):
     assert found.models == {"": "template 1"} and found.tokens_per_second > 0 and not found.faults
     assert written.items >= written.lengths.items > 0 and written.completion_tokens > 0 and written.bytes > 0
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
+
+
+@pytest.mark.parametrize("fields", [{"max_tokens": 64}, {"styles": {"question-answer": 1}}])
+def test_the_most_is_the_most(tmp_path, fields):
+    """A small vocabulary makes more tokens of a text than its writer did, and long documents are read in chunks."""
+    corpus = make_corpus(tmp_path, make_texts(12, most_words=3000), train_tokenizer=300)
+    recipe = {"name": "rephrase", "generations": 2, **fields}
+    text = {"corpus": str(corpus), "store": "store", "recipe": recipe, "generator": {"engine": "template"}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(text))
+    file = RunFile.load(tmp_path / "run.yaml")
+    run = Run.of(file, TEMPLATE)
+    asked = asyncio.run(probe_run(file, make_gates(file), 0, 30))
+    generate(run, LmdbStore(tmp_path / "written"), gates=make_gates(file))
+    there = total(read_tallies(LmdbStore(tmp_path / "written"), run.stream().scope).values())
+    for each, near in ((asked, NEAR), (Probe(), 2 * NEAR)):
+        found = estimate(file, run, None, each, Pace()).streams["synthetic"]
+        assert found.known == "most" and found.tokens * (1 + near) >= there.tokens > there.text_bytes / 4
+        rate = found.tokens / found.completion_tokens
+        assert rate == pytest.approx(4 * there.tokens / there.text_bytes, rel=near)
 
 
 def test_what_a_probe_that_failed_said():

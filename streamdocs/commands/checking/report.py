@@ -101,8 +101,11 @@ def streams_table(found: Estimate) -> Table:
 def lines(found: Estimate, pace: Pace) -> Iterator[str]:
     """The estimate of all streams together, in sentences."""
     yield f"training reads {found.sequences:,} sequences in {found.windows:,} windows"
-    if guessed := [name for name, each in found.streams.items() if each.known == "most"]:
-        yield f"of {', '.join(guessed)} nothing is known yet: it is the most that is asked for"
+    if guessed := {name: each for name, each in found.streams.items() if each.known == "most"}:
+        said = f"of {', '.join(guessed)} no lengths are known yet: each text is taken to be as long as it may be"
+        read = [each for each in guessed.values() if each.tokens]
+        rates = dict.fromkeys(f"{each.tokens / each.completion_tokens:.2f}" for each in read)
+        yield said + (f", a token of its writer making {' or '.join(rates)} of the corpus's" if rates else "")
     yield f"{found.completion_tokens:,} tokens are left to be written; the store will have {size(found.bytes)}"
     if found.hours is None:
         yield "how long that takes is not known: --speed 60 measures it for a minute, or say --tokens-per-second"
