@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from streamdocs._base.console import error_exit, set_up_logging
+from streamdocs._base.serving.monitor import try_monitor
 from streamdocs._base.untrusted import faults
 from streamdocs.checks.probed import PROBE
-from streamdocs.checks.server import try_monitor
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, EngineError, StreamdocsError
 from streamdocs.generations.heartbeat import registered_generators
@@ -138,7 +138,10 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
-    try_monitor(file.server)  # before there is a store that nobody wants
+    told = file.server
+    try_monitor(
+        told.monitor_host, told.monitor_port, told.monitor_token_env
+    )  # before there is a store that nobody wants
     store, gates = file.open_served(), make_gates(file)
     desk = make_desk(file)
     try:
@@ -147,7 +150,6 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
         run = Run.of(file, file.who_writes(served))
         if served and file.generator.model is None:
             _check_same_model(store, run.synthetic[0].scope.generator)
-        told = file.server
         causes = reopen(store, [stream.scope for stream in run.synthetic], again) if again else frozenset[str]()
         counts, name = Statistics(outcome=Outcome(told.failure_budget)), server_name()
         lanes = make_lanes(
@@ -191,7 +193,7 @@ def make_gates(file: RunFile) -> Gates:
     try:
         gates = Gates(**file.server.gates)
     except ValidationError as error:
-        raise ConfigError(f"server.gates: {faults(error)}") from error
+        raise ConfigError(f"server.gates: {faults(error, kind=Gates)}") from error
     recipes = [section.recipe for section in file.streams_by_name.values() if section.recipe]
     wanted = file.server.decontaminate or any(recipe.protects for recipe in recipes)
     return replace(gates, protected=load_protected(file)) if wanted else gates

@@ -8,8 +8,7 @@ from streamdocs.checks.expected import Expected, expected
 from streamdocs.checks.findings import Finding, fault
 from streamdocs.checks.needs import check_needs
 from streamdocs.checks.probed import Probe, probe
-from streamdocs.checks.server import check_server
-from streamdocs.checks.setup import check_setup
+from streamdocs.checks.setup import check_server, check_setup
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.generations.heartbeat import registered_generators

@@ -1,5 +1,6 @@
 """Checks of what a run is made of: corpora, tokenizers, streams and their shares, and the store."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -9,15 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamdocs._base.serving.monitor import try_monitor
 from streamdocs.checks.findings import Finding, fault
 from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
-from streamdocs.errors import StoreError, StreamdocsError
+from streamdocs.errors import ConfigError, StoreError, StreamdocsError
 from streamdocs.generations.heartbeat import other_scopes, registered_generators
 from streamdocs.generations.progress import sample_tally
 from streamdocs.ledger.sealing import MOST_READS_IN_FIRST_WINDOW
 from streamdocs.recipes.keys import Generator, Writers
 from streamdocs.run import Run
+from streamdocs.sections import ServerSection
 from streamdocs.store import LmdbStore, SharedStore, Store
 
 #: Who writes, where that is not known yet.
@@ -175,6 +178,17 @@ def _check_others(store: Store, run: Run) -> Iterator[Finding]:
         if others := other_scopes(store, stream.scope):
             said = f"store {store.location} has nothing of stream {stream.name}, and generations of another run "
             yield Finding("store", "warning", f"{said}({others[0]}): all of it is written anew")
+
+
+def check_server(section: ServerSection) -> Iterator[Finding]:
+    """Whether a server could be started, as far as that does not hang on who writes."""
+    try:
+        try_monitor(section.monitor_host, section.monitor_port, section.monitor_token_env)
+    except ConfigError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE:
+            yield Finding("server", "warning", f"{error}: unless that is this run's own server, take another port")
+        else:
+            yield fault("server", error)
 
 
 def free_bytes(place: str) -> int:

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from streamdocs._base.serving.door import Guard, is_loopback, read_token
-from streamdocs.checks.server import MONITOR, open_monitor
+from streamdocs._base.serving.monitor import MONITOR, open_monitor
 from streamdocs.generations.diversity import diversity_rows
 from streamdocs_server.engines.member import Member
 from streamdocs_server.telling.view import waits_for

@@ -46,7 +46,7 @@ def _load(path: Path) -> Program:
         steps = [_with_prompt(step, path.parent) for step in fields["steps"]]
         return TypeAdapter(Program).validate_python({"name": path.stem, **fields, "steps": steps})
     except ValidationError as error:
-        raise ConfigError(f"program {path}: {faults(error)}") from error
+        raise ConfigError(f"program {path}: {faults(error, kind=Program)}") from error
     except ConfigError as error:
         raise ConfigError(f"program {path}: {error}") from error
 
