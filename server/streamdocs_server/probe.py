@@ -76,7 +76,7 @@ async def probe_run(file: RunFile, gates: Gates, seconds: float, deadline: float
                 async with asyncio.timeout(limit):
                     found.models[writer.name] = " ".join(filter(None, await writer.begin()))
             except TimeoutError:
-                found.faults[writer.name] = _waits_for(desk) or f"no answer in {limit:.0f} s"
+                found.faults[writer.name] = f"no answer in {limit:.0f} s: {_waits_for(desk)}"
             except EngineError as error:
                 found.faults[writer.name] = str(error)
         if found.faults:
@@ -104,7 +104,9 @@ def _is_started(section: GeneratorSection) -> bool:
 
 
 def _waits_for(desk: Desk) -> str:
-    return "; ".join(filter(None, (pool.waits_for for pool in desk.pools)))
+    """What keeps those who write, and what helps."""
+    waits = [*filter(None, (pool.waits_for for pool in desk.pools))]
+    return "; ".join([*waits, "check that it runs and that its endpoint is right, or give it longer with --deadline"])
 
 
 @dataclass
@@ -177,8 +179,8 @@ async def _ask_each(found: Probe, lanes: Sequence[Lane], desk: Desk, deadline: f
             async with asyncio.timeout(deadline):
                 found.asked.append(await _ask(lane))
         except TimeoutError:
-            waits = _waits_for(desk) or f"no answer in {deadline:.0f} s"
-            return replace(found, faults={name: f"a prompt of stream {lane.name}: {waits}"})
+            waits = f"no answer to a prompt of stream {lane.name} in {deadline:.0f} s: {_waits_for(desk)}"
+            return replace(found, faults={name: waits})
         except EngineError as error:
             return replace(found, faults={name: str(error)})
     return found

@@ -6,11 +6,15 @@ Level = Literal["ok", "warning", "fault"]
 
 
 class Finding(NamedTuple):
-    """What one check found. what: It looked at. level: How bad it is. said: In a line: what, where, and what helps."""
+    """What one check found.
+
+    what: It looked at. level: How bad it is. said: In a line: what, where, and what helps. detail: More, for programs.
+    """
 
     what: str
     level: Level
     said: str
+    detail: str = ""
 
 
 def fault(what: str, error: object) -> Finding:

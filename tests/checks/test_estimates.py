@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from conftest import TEMPLATE, generate, make_corpus, make_run, make_texts, write_run_file
 from streamdocs import Rephrase, RunFile, Stitch, StreamingMegadocDataset
@@ -15,7 +16,9 @@ from streamdocs.checks.course import Simulation
 from streamdocs.checks.estimate import Pace, estimate, with_generations
 from streamdocs.checks.expected import expected
 from streamdocs.checks.probed import Probe, _said, probe
+from streamdocs.commands.checking import report
 from streamdocs.commands.checking.report import check_run
+from streamdocs.commands.cli import commands
 from streamdocs.errors import ConfigError
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.run import Run
@@ -160,7 +163,7 @@ def test_what_a_probe_that_failed_said():
     assert "without a word" in _said("")
 
 
-def test_what_is_told(begun, tmp_path, capsys):
+def test_what_is_told(begun, tmp_path, capsys, monkeypatch):
     path, _ = begun
     pace = Pace(tokens_per_second=4e3, train_tokens_per_second=2e4, gpus=2)
     options = {"ask": False, "seconds": 0, "deadline": 5}
@@ -179,8 +182,21 @@ def test_what_is_told(begun, tmp_path, capsys):
         assert said in shown
     with pytest.raises(ConfigError, match="how fast is the generator"):
         check_run(path, Pace(), **options, what_if=True, plot=None, as_json=True)
-    with pytest.raises(ConfigError, match="nothing is known over time"):
-        check_run(path, Pace(), **options, what_if=False, plot=plot, as_json=True)
+    monkeypatch.setattr(report, "check", None)  # what follows is said before anything takes time
+    for how, where, said in (
+        (Pace(), plot, "nothing is known over time"),
+        (pace, tmp_path / "check.xyz", "check.xyz: its name has to end with one of .*png"),
+        (pace, tmp_path / "nowhere" / "check.png", "cannot be written: name a file in a folder that is there"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            check_run(path, how, **options, what_if=False, plot=where, as_json=True)
+    for options, said in (
+        (["--epochs", "1e300"], "at most 1,000,000"),
+        (["--epochs", "0"], "above 0"),
+        (["--tokens-per-second", "0"], "above 0"),
+    ):
+        refused = CliRunner().invoke(commands, ["check", str(path), *options], env={"COLUMNS": "200"})
+        assert refused.exit_code == 2 and said in refused.output
 
 
 def test_other_numbers_of_generations(begun):

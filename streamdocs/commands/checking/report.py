@@ -35,6 +35,10 @@ def check_run(
     Raises:
         ConfigError: ``what_if`` or ``plot`` is asked for and no speed is known, or a plot cannot be written.
     """
+    if plot:
+        from streamdocs.commands.checking.plot import check_plot  # noqa: PLC0415
+
+        check_plot(plot, known=bool(seconds or pace.tokens_per_second))
     found = check(run_file, pace, ask=ask, seconds=seconds, deadline=deadline)
     rows = _what_if(found, pace) if what_if and found.estimate else []
     if as_json:
