@@ -171,7 +171,7 @@ def faults(error: ValidationError, most: int | None = None, kind: Any = None) ->
     errors = error.errors()
     types = Counter(each["loc"][:-1] for each in errors if _is_of_a_type(each))
     found: list[str] = []
-    before: tuple[int | str, ...] = ()
+    before: tuple[int | str, ...] | None = None
     for each in errors[:most]:
         place, message = each["loc"], _words(each, kind)
         if place and place[-1] == "[key]":

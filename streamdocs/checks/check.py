@@ -70,7 +70,9 @@ def check(run_file: Path, pace: Pace, *, ask: bool = True, seconds: float = 0, d
     if found.estimate.stuck:
         found.findings.append(Finding("windows", "fault", f"training would wait for ever: {found.estimate.stuck}"))
     found.findings += _check_reads(found.estimate)
-    found.findings += check_needs(run, setup.store, file.store, file.cache, found.estimate)
+    # Of a place where no store can be, its room is not asked.
+    place = None if ("store", "fault") in [each[:2] for each in found.findings] else file.store
+    found.findings += check_needs(run, setup.store, place, file.cache, found.estimate)
     return found
 
 
