@@ -8,18 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from streamdocs._base.paths import expand_path
-from streamdocs._base.typed import exact_fraction, plain
+from streamdocs._base.typed import FilePath, Number, exact_fraction, plain
 from streamdocs._base.untrusted import faults, load_yaml
-from streamdocs.errors import ConfigError
+from streamdocs.errors import ConfigError, reason
 from streamdocs.named import MOST_STREAMS, StreamName, Streams, check_controller, check_shares
 from streamdocs.presets import with_small_prompts
 from streamdocs.recipes import Recipe
 from streamdocs.recipes.keys import RULES, Generator, Writers
 from streamdocs.schedule.mixture import SYNTHETIC, WEB
 from streamdocs.sections import (
-    FilePath,
     MixSection,
-    Number,
     RecipeFields,
     Section,
     ServerSection,
@@ -195,7 +193,7 @@ class RunFile(Section):
         try:
             fields = load_yaml(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise ConfigError(f"run file {path} cannot be read: {error}") from error
+            raise ConfigError(f"run file {path} cannot be read: {reason(error)}") from error
         if not isinstance(fields, dict):
             raise ConfigError(f"run file {path} does not hold fields, each with its value, like `corpus: corpus`")
         run = cls._checked(fields, f"run file {path}", folder)
@@ -238,7 +236,7 @@ class RunFile(Section):
         try:
             return cls.model_validate(fields, context=folder)
         except ValidationError as error:
-            raise ConfigError(f"{what}: {faults(error)}") from error
+            raise ConfigError(f"{what}: {faults(error, kind=cls)}") from error
 
     def dataset_arguments(self, **given: Any) -> dict[str, Any]:
         """What StreamingMegadocDataset takes from here, and what is ``given`` over it; None is as the file says.

@@ -72,6 +72,11 @@ class EngineUnavailableError(EngineError):
     """The language model server cannot be used now, and may be later: refused, timed out or overloaded."""
 
 
+def reason(error: Exception) -> str:
+    """Why a file cannot be used: without its name, where that is said already."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def some(things: Sequence[object], most: int = 5) -> str:
     """The first of some numbers or names, and how many more there are."""
     more = len(things) - most

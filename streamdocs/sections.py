@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlparse
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,7 +20,7 @@ from pydantic import (
 )
 
 from streamdocs._base.paths import expand_path
-from streamdocs._base.typed import exact_fraction
+from streamdocs._base.typed import FilePath, Number, ShareOf, VariableName, exact_fraction
 from streamdocs._base.untrusted import faults
 from streamdocs.corpus.columns.conditions import Where
 from streamdocs.presets import MixPreset, with_mix
@@ -29,29 +28,8 @@ from streamdocs.recipes import RECIPES, Recipe
 from streamdocs.recipes.programs.files import find_program
 from streamdocs.recipes.programs.styles import STYLES
 from streamdocs.recipes.prompts import PACKAGED, load_prompt
-from streamdocs.schedule.mixture import WhenBehind
+from streamdocs.schedule.mixture import MOST_SEQUENCES, MOST_TOKENS, WhenBehind
 from streamdocs.steering.controllers import CONTROLLERS, FIXED, Controller
-
-#: Of an environment variable. What is none may be the secret itself, and is not shown.
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
-
-#: A share as it is written: a number, or a string of a fraction; a truth value is neither.
-ShareOf = Annotated[float, Field(strict=True)] | str
-
-#: A path: its ~ and $VARIABLES are replaced, and what no file system takes is refused here.
-FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096), AfterValidator(expand_path)]
-
-
-def _number(value: Any) -> Any:
-    """What "1.5k" or "64gb" says, as streaming reads it: one of its two readings knows any such word."""
-    from streaming.base.util import bytes_to_int, number_abbrev_to_int  # noqa: PLC0415  (takes seconds)
-
-    if not isinstance(value, str):
-        return value
-    return bytes_to_int(value) if value.lower().rstrip().endswith("b") else number_abbrev_to_int(value)
-
-
-Number = Annotated[Annotated[int, Field(ge=1, lt=1 << 60)] | None, BeforeValidator(_number)]
 
 
 def _make_recipe(value: Any, info: ValidationInfo) -> Any:
@@ -78,7 +56,7 @@ def _make_recipe(value: Any, info: ValidationInfo) -> Any:
     try:
         return TypeAdapter(RECIPES[name]).validate_python(fields)
     except ValidationError as error:
-        raise ValueError(f"recipe {name}: {faults(error)}") from error
+        raise ValueError(f"recipe {name}: {faults(error, kind=RECIPES[name])}") from error
 
 
 def _style(name: Any, folder: Path | None) -> Any:
@@ -185,15 +163,15 @@ class MixSection(Section):
 
     preset: MixPreset | None = None
     synthetic_fraction: ShareOf = 0.75
-    max_seq_len: int = 2048
+    max_seq_len: int = Field(default=2048, ge=1, le=MOST_TOKENS)
     when_behind: WhenBehind = "reuse"
     max_reuse: float | None = Field(default=None, gt=0)
-    window: int = 2048
+    window: int = Field(default=2048, ge=1, le=MOST_SEQUENCES)
     shuffle: bool = True
-    shuffle_seed: int = 9176
-    shuffle_algo: str = "py1e"
+    shuffle_seed: int = Field(default=9176, ge=0, lt=1 << 63)
+    shuffle_algo: Literal["py1e", "py1s", "py1br", "py2s", "py1b", "naive"] = "py1e"
     shuffle_block_size: int = Field(default=1 << 18, ge=1)
-    num_canonical_nodes: int = 1
+    num_canonical_nodes: int = Field(default=1, ge=1)
     evaluation: bool = False
     epoch_size: Number = None
     block_cross_document_attention: bool = False

@@ -1,18 +1,31 @@
 """Who writes, as a run file says it: one generator, or writers by their names."""
 
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
+from streamdocs._base.typed import FilePath, VariableName
 from streamdocs.recipes.keys import Generator
-from streamdocs.sections import FilePath, Section, VariableName
+from streamdocs.sections import Section
 
 #: Fields of a request's body that are the generator's own, and what may be sent in their place.
 _OURS = ("model", "messages", "n", "seed", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stream")
 _RENAMED = Literal["n", "seed", "max_tokens", "temperature", "top_p"]
+
+
+def _is_of_http(url: str) -> str:
+    # What it says is not told, for there may be a password in it.
+    if not re.match(_HTTP, url):
+        raise ValueError("has to be the URL of a server, http(s)://host[:port][/path]")
+    return url
+
+
+_HTTP = "^[Hh][Tt][Tt][Pp][Ss]?://."
+Endpoint = Annotated[str, Field(json_schema_extra={"pattern": _HTTP}), AfterValidator(_is_of_http)]
 
 
 class GeneratorSection(Section):
@@ -49,7 +62,7 @@ class GeneratorSection(Section):
     system: str | None = None
     extra_body: dict[str, JsonValue] | None = None
     fields: dict[_RENAMED, str | None] = Field(default={})
-    endpoint: tuple[str, ...] = ()
+    endpoint: tuple[Endpoint, ...] = ()
     context: int | None = Field(default=None, ge=1)
     timeout: float = Field(default=600.0, gt=0)
     api_key_env: VariableName | None = None

@@ -421,8 +421,8 @@ def test_a_generator_that_samples_otherwise_is_not_taken_for_the_one_of_the_run_
         ({"synthetic_fraction": 1.5}, "synthetic_fraction=1.5"),
         ({"shuffle_algo": "py9"}, "shuffle_algo='py9'; it is one of py1b"),
         ({"num_canonical_nodes": 101}, "num_canonical_nodes=101: from 1 to the 100 documents"),
-        ({"epoch_size": "0"}, "arguments: mix.epoch_size: Input should be greater than or equal to 1"),
-        ({"keep_checkpoints": 0}, "arguments: server.keep_checkpoints: Input should be greater than or equal to 1"),
+        ({"epoch_size": "0"}, "arguments: mix.epoch_size: has to be at least 1"),
+        ({"keep_checkpoints": 0}, "arguments: server.keep_checkpoints: has to be at least 1"),
     ],
 )
 def test_arguments_that_cannot_mean_what_was_asked(small_corpus, store, options, message):

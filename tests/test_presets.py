@@ -48,7 +48,7 @@ def test_the_same_value_beside_it_may_stand_and_another_is_refused(tmp_path, sma
             ConfigError, match=r"mix: preset data-constrained says synthetic_fraction 0.75, and the file"
         ):
             load(tmp_path, small_corpus, preset="data-constrained", synthetic_fraction=other)
-    with pytest.raises(ConfigError, match=r"mix\.preset: Input should be 'data-constrained'"):
+    with pytest.raises(ConfigError, match=r"mix\.preset: has to be 'data-constrained'"):
         load(tmp_path, small_corpus, preset="plenty")
 
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from streamdocs._base.console import error_exit, set_up_logging
+from streamdocs._base.serving.monitor import try_monitor
 from streamdocs._base.untrusted import faults
 from streamdocs.checks.probed import PROBE
 from streamdocs.config import RunFile
@@ -137,6 +138,10 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
     Raises:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
+    told = file.server
+    try_monitor(
+        told.monitor_host, told.monitor_port, told.monitor_token_env
+    )  # before there is a store that nobody wants
     store, gates = file.open_served(), make_gates(file)
     desk = make_desk(file)
     try:
@@ -145,7 +150,6 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
         run = Run.of(file, file.who_writes(served))
         if served and file.generator.model is None:
             _check_same_model(store, run.synthetic[0].scope.generator)
-        told = file.server
         causes = reopen(store, [stream.scope for stream in run.synthetic], again) if again else frozenset[str]()
         counts, name = Statistics(outcome=Outcome(told.failure_budget)), server_name()
         lanes = make_lanes(
@@ -189,7 +193,7 @@ def make_gates(file: RunFile) -> Gates:
     try:
         gates = Gates(**file.server.gates)
     except ValidationError as error:
-        raise ConfigError(f"server.gates: {faults(error)}") from error
+        raise ConfigError(f"server.gates: {faults(error, kind=Gates)}") from error
     recipes = [section.recipe for section in file.streams_by_name.values() if section.recipe]
     wanted = file.server.decontaminate or any(recipe.protects for recipe in recipes)
     return replace(gates, protected=load_protected(file)) if wanted else gates

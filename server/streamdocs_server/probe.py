@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 
 from streamdocs.checks.lengths import lengths_of
 from streamdocs.checks.probed import START_SECONDS, Asked, Measured, Probe
 from streamdocs.config import RunFile
-from streamdocs.errors import EngineError
+from streamdocs.errors import ConfigError, EngineError
 from streamdocs.recipes.keys import Writers
 from streamdocs.recipes.synthllm import SynthLLM
 from streamdocs.run import Run
@@ -20,6 +20,7 @@ from streamdocs.store import LmdbStore, Store
 from streamdocs.store.base import TABLES
 from streamdocs.writers import GeneratorSection
 from streamdocs_server.engines import Answer
+from streamdocs_server.engines.sglang import check_can_start
 from streamdocs_server.gates.gates import Gates
 from streamdocs_server.work import programs
 from streamdocs_server.work.desk import Desk, make_desk
@@ -58,6 +59,13 @@ async def probe_run(file: RunFile, gates: Gates, seconds: float, deadline: float
     """
     found = Probe()
     started = [name for name, section in file.sections_of_writers.items() if _is_started(section)]
+    for name in started:
+        try:
+            check_can_start(file.sections_of_writers[name])
+        except ConfigError as error:
+            found.faults[name] = str(error)
+    if found.faults:
+        return found
     if started and not seconds:
         return replace(found, skipped=dict.fromkeys(started, _SKIPPED))
     desk = make_desk(file)
@@ -68,7 +76,7 @@ async def probe_run(file: RunFile, gates: Gates, seconds: float, deadline: float
                 async with asyncio.timeout(limit):
                     found.models[writer.name] = " ".join(filter(None, await writer.begin()))
             except TimeoutError:
-                found.faults[writer.name] = _waits_for(desk) or f"no answer in {limit:.0f} s"
+                found.faults[writer.name] = f"no answer in {limit:.0f} s: {_waits_for(desk)}"
             except EngineError as error:
                 found.faults[writer.name] = str(error)
         if found.faults:
@@ -96,7 +104,9 @@ def _is_started(section: GeneratorSection) -> bool:
 
 
 def _waits_for(desk: Desk) -> str:
-    return "; ".join(filter(None, (pool.waits_for for pool in desk.pools)))
+    """What keeps those who write, and what helps."""
+    waits = [*filter(None, (pool.waits_for for pool in desk.pools))]
+    return "; ".join([*waits, "check that it runs and that its endpoint is right, or give it longer with --deadline"])
 
 
 @dataclass
@@ -110,6 +120,18 @@ class _Counts(Statistics):
         """Count an answer's tokens, also for the item that is being written."""
         super().add_answer(answer)
         _ANSWERED.get().append(sum(each.completion_tokens for each in answer.completions))
+
+
+@dataclass
+class _Heard(Statistics):
+    """Counts that also keep what was answered."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def add_answer(self, answer: Answer) -> None:
+        """Count an answer's tokens, and keep its texts."""
+        super().add_answer(answer)
+        self.texts += [each.text for each in answer.completions]
 
 
 @dataclass(frozen=True)
@@ -157,8 +179,8 @@ async def _ask_each(found: Probe, lanes: Sequence[Lane], desk: Desk, deadline: f
             async with asyncio.timeout(deadline):
                 found.asked.append(await _ask(lane))
         except TimeoutError:
-            waits = _waits_for(desk) or f"no answer in {deadline:.0f} s"
-            return replace(found, faults={name: f"a prompt of stream {lane.name}: {waits}"})
+            waits = f"no answer to a prompt of stream {lane.name} in {deadline:.0f} s: {_waits_for(desk)}"
+            return replace(found, faults={name: waits})
         except EngineError as error:
             return replace(found, faults={name: str(error)})
     return found
@@ -192,9 +214,13 @@ async def _ask(lane: Lane) -> Asked:
     """Have the first item of a lane written; it is not kept, and counts nowhere."""
     document = int(lane.order.sources_of(lane.order.block(0))[0])
     started = time.monotonic()
-    written = await replace(lane.resolver, statistics=Statistics()).write(document, 0)
+    heard = _Heard()
+    written = await replace(lane.resolver, statistics=heard).write(document, 0)
+    seconds = time.monotonic() - started
     causes = [cause for cause in written.texts.causes if cause]
-    return Asked(lane.name, sum(text is not None for text in written.texts.texts), causes, time.monotonic() - started)
+    accepted = sum(text is not None for text in written.texts.texts)
+    tokens = sum(map(len, lane.scope.corpus.tokenizer.encode_batch(heard.texts)))
+    return Asked(lane.name, accepted, causes, seconds, heard.completion_tokens, tokens)
 
 
 async def _measure(loop: GenerationLoop, seconds: float) -> float:

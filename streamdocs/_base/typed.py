@@ -1,4 +1,4 @@
-"""What is configured, wherever it is: dataclasses whose values are of the types that they say, and exact shares."""
+"""What is configured, wherever it is: types of fields, dataclasses whose values are of these, and exact shares."""
 
 import os
 import re
@@ -6,12 +6,59 @@ from collections.abc import Mapping
 from dataclasses import fields
 from fractions import Fraction
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 
+from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults
 from streamdocs.errors import ConfigError
+
+#: Of an environment variable. What is none may be the secret itself, and is not shown.
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+
+#: A path: its ~ and $VARIABLES are replaced, and what no file system takes is refused here.
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096), AfterValidator(expand_path)]
+
+
+def _number(value: Any) -> Any:
+    """What "1.5k" or "64gb" says, as streaming reads it: one of its two readings knows any such word."""
+    from streaming.base.util import bytes_to_int, number_abbrev_to_int  # noqa: PLC0415  (takes seconds)
+
+    if not isinstance(value, str):
+        return value
+    try:
+        return bytes_to_int(value) if value.lower().rstrip().endswith("b") else number_abbrev_to_int(value)
+    except ValueError as error:
+        raise ValueError('has to be a whole number, or one with a unit, as "64gb" or "100k"') from error
+
+
+Number = Annotated[Annotated[int, Field(ge=1, lt=1 << 60)] | None, BeforeValidator(_number)]
+
+
+def _share(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, bool) or not isinstance(value, float | int | str):
+        raise ValueError('has to be a number from 0 to 1, or a fraction like "1/3"')
+    name = info.field_name or "share"
+    try:
+        exact_fraction(value, name)
+    except ConfigError as error:  # which says the name that comes before it here
+        raise ValueError(str(error).removeprefix(f"{name}=")) from error
+    return value
+
+
+#: A share as it is written: a number, or a string of a fraction; a truth value is neither.
+ShareOf = Annotated[
+    Annotated[float, Field(strict=True, ge=0, le=1)] | Annotated[str, Field(max_length=64)], BeforeValidator(_share)
+]
 
 
 def check_types(value: object, what: str) -> None:

@@ -2,18 +2,46 @@
 
 import json
 import re
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgpack
 import yaml
 import zstandard
-from pydantic import ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 
 #: Most bytes of a record or manifest once it is decompressed.
 MOST_BYTES = 1 << 28
 #: Of a run file.
 _MOST_YAML_BYTES, _MOST_YAML_VALUES = 1 << 18, 10_000
+_HAS_TO_BE = "has to be "
+#: What pydantic's types of error say in Python's words: what a value has to be, in plain ones.
+_WORDS = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    **dict.fromkeys(("dict_type", "mapping_type"), "names, each with its value"),
+    **dict.fromkeys(("model_type", "dataclass_type"), "fields, each with its value"),
+    "string_type": "text",
+    "finite_number": "a finite number",
+    "literal_error": "{expected}",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "string_pattern_mismatch": "text of the form {pattern}",
+    "string_too_long": "no longer than {max_length} characters",
+}
+#: The name of a type, as it ends the place of an error of what may be of several.
+_TYPE = re.compile(
+    r"(int|float|str|bool|none|literal|constrained-\w+|tuple|list|dict|function-\w+|is-instance)(\[.*\])?"
+)
 
 
 def unpack(data: bytes | memoryview) -> Any:
@@ -132,20 +160,93 @@ def _told(error: yaml.MarkedYAMLError) -> str:
     return f"{where}{said}" + (" (indent with spaces)" if "\\t" in said else "")
 
 
-def faults(error: ValidationError, most: int | None = None) -> str:
+def faults(error: ValidationError, most: int | None = None, kind: Any = None) -> str:
     """Each field that is wrong and why, in one line. Not its value: that may be huge, or a secret in the wrong place.
 
     Args:
         error: What pydantic found.
         most: Fields to name; default all of them.
+        kind: The class that was to be made, of whose fields one that is not known may be meant.
     """
-    found = [(".".join(map(str, each["loc"])), each["msg"] + _hint(each)) for each in error.errors()[:most]]
-    plain = [(field, " ".join(message.removeprefix("Value error, ").split())) for field, message in found]
-    return "; ".join(f"{field}: {message}" if field else message for field, message in plain)
+    errors = error.errors()
+    types = Counter(each["loc"][:-1] for each in errors if _is_of_a_type(each))
+    found: list[str] = []
+    before: tuple[int | str, ...] | None = None
+    for each in errors[:most]:
+        place, message = each["loc"], _words(each, kind)
+        if place and place[-1] == "[key]":
+            place, message = place[:-1], f"the name {message}"
+        if _is_of_a_type(each) and types[place[:-1]] > 1:
+            place = place[:-1]
+            if place == before:
+                found[-1] += f", or {message.removeprefix(_HAS_TO_BE)}"
+                continue
+            before = place
+        found.append(f"{'.'.join(map(str, place))}: {message}" if place else message)
+    return "; ".join(found)
+
+
+def _is_of_a_type(error: ErrorDetails) -> bool:
+    """Whether it is of one of the types that a value may have: there is one for each, at the type's name."""
+    return bool(error["loc"]) and _TYPE.fullmatch(str(error["loc"][-1])) is not None
+
+
+def _words(error: ErrorDetails, kind: Any) -> str:
+    """What is wrong with one field, in words that are not Python's."""
+    *path, name = error["loc"] or ("",)
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return _unknown(str(name), path, kind)
+    if error["type"] == "missing":
+        return "is missing"
+    if words := _WORDS.get(error["type"]):
+        message = _HAS_TO_BE + words.format(**{name: _plain(each) for name, each in error.get("ctx", {}).items()})
+    else:
+        message = error["msg"].removeprefix("Value error, ").replace("Input should be ", _HAS_TO_BE)
+    return " ".join(message.split()) + _hint(error)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _unknown(name: str, path: Sequence[int | str], kind: Any) -> str:
+    """What is said of a field that there is not; ``path``: of what it was given to, within a ``kind``."""
+    known, whole = _fields(kind, path), _fields(kind, ())
+    if near := get_close_matches(name, known, 1):
+        return f"no such field; did you mean {near[0]}?"
+    places = [name] * (name in whole) + [f"{each}.{name}" for each, its in whole.items() if name in _fields(its, ())]
+    if places and known:
+        return f"no such field here; did you mean {places[0]}?"
+    return "no such field" + (f"; there are {', '.join(known)}" if known else "")
+
+
+def _fields(kind: Any, path: Sequence[int | str]) -> dict[str, Any]:
+    """The fields of what is at a place of a class, by their names, each with its type; none where it has none."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _fields(inner[0], path)
+    if origin in (Union, UnionType):
+        return next(filter(None, (_fields(each, path) for each in inner)), {})
+    if origin is not None:  # a list of these, or a mapping to them
+        return _fields(next((each for each in reversed(inner) if each is not ...), None), path[1:]) if path else {}
+    if isinstance(kind, type) and issubclass(kind, RootModel):
+        return _fields(kind.model_fields["root"].annotation, path)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        found: dict[str, Any] = {name: each.annotation for name, each in kind.model_fields.items()}
+    elif isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        found = {each.name: hints[each.name] for each in fields(kind) if each.init}
+    else:
+        return {}
+    return _fields(found.get(str(path[0])), path[1:]) if path else found
 
 
 def _hint(error: ErrorDetails) -> str:
     """What helps where a plain word or number is taken for what was not meant."""
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
         return ": without quotes this is a number, true or false; quote it"
+    if error["type"] in ("model_type", "dataclass_type") and error["input"] is None:
+        return ": leave it out"
     return ""

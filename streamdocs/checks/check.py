@@ -1,5 +1,6 @@
 """All checks of a run, in the order in which they say something, and its estimate."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,12 +9,15 @@ from streamdocs.checks.expected import Expected, expected
 from streamdocs.checks.findings import Finding, fault
 from streamdocs.checks.needs import check_needs
 from streamdocs.checks.probed import Probe, probe
-from streamdocs.checks.setup import check_setup
+from streamdocs.checks.setup import check_server, check_setup
 from streamdocs.config import RunFile
 from streamdocs.errors import ConfigError, StreamdocsError
 from streamdocs.generations.heartbeat import registered_generators
 from streamdocs.run import Run
 from streamdocs.store import Store
+
+#: How often what was generated is read, from which on it is told: nobody has found use in as much.
+_MANY_READS = 20
 
 
 @dataclass
@@ -53,6 +57,8 @@ def check(run_file: Path, pace: Pace, *, ask: bool = True, seconds: float = 0, d
         found.findings.append(fault("run file", str(error).removeprefix("run file ")))
         return found
     found.findings.append(Finding("run file", "ok", f"{run_file}: every field is known and can be"))
+    if file.synthetic:
+        found.findings += check_server(file.server)
     setup = check_setup(file, found.findings)
     found.run = run = setup.run
     if run is None or not file.synthetic:
@@ -63,8 +69,21 @@ def check(run_file: Path, pace: Pace, *, ask: bool = True, seconds: float = 0, d
     found.estimate = of_expected(file, run, found.expected, found.probe.tokens_per_second, pace)
     if found.estimate.stuck:
         found.findings.append(Finding("windows", "fault", f"training would wait for ever: {found.estimate.stuck}"))
-    found.findings += check_needs(run, setup.store, file.store, file.cache, found.estimate)
+    found.findings += _check_reads(found.estimate)
+    # Of a place where no store can be, its room is not asked.
+    place = None if ("store", "fault") in [each[:2] for each in found.findings] else file.store
+    found.findings += check_needs(run, setup.store, place, file.cache, found.estimate)
     return found
+
+
+def _check_reads(found: Estimate) -> Iterator[Finding]:
+    """Whether generations are read so often that a model learns them by heart."""
+    for name, each in found.streams.items():
+        if each.reads > _MANY_READS:
+            said = f"what is written for stream {name} is read {each.reads:,.0f} times in {found.sequences:,} sequences"
+            yield Finding(
+                "reads", "warning", f"{said}: raise its generations, or lower epoch_size, epochs or its share"
+            )
 
 
 def _ask(run_file: Path, store: Store | None, findings: list[Finding], seconds: float, deadline: float) -> Probe:
@@ -73,7 +92,9 @@ def _ask(run_file: Path, store: Store | None, findings: list[Finding], seconds: 
         found = probe(run_file, seconds, deadline)
         registered = registered_generators(store) if store else []
     except StreamdocsError as error:
-        findings.append(fault("writers", error))
+        found_too = fault("writers", error)
+        if all(each.said != found_too.said for each in findings):  # else it was what was found here
+            findings.append(found_too)
         return Probe()
     for name, said in found.faults.items():
         findings.append(fault(f"writer {name}" if name else "generator", said))

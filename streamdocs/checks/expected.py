@@ -33,7 +33,7 @@ class Expected:
         lengths: How long generations are.
         completion_tokens: That an item costs, as engines count them, rejected texts and steps included.
         bytes: That an item takes in the store.
-        known: What that is known from: "measured", "stored", or "most", the most that is asked for.
+        known: What that is known from: "measured", "stored", or "most", as long as they may be.
     """
 
     scope: GenerationScope
@@ -89,16 +89,37 @@ def expected(run: Run, store: Store | None, probe: Probe) -> dict[str, Expected]
             cost = each.tokens / each.items if scope.is_read else each.characters / _CHARACTERS
             found[name] = Expected(scope, items, resolved[name], each, cost, each.bytes * overhead, "stored")
         else:
-            found[name] = _most(run, scope, items, resolved[name])
+            heard = next((each for each in probe.asked if each.stream == name and each.completion_tokens), None)
+            for_each = heard.tokens / heard.completion_tokens if heard else _tokens_for_each(scope)
+            found[name] = _most(run, scope, items, resolved[name], for_each)
     return found
 
 
-def _most(run: Run, scope: GenerationScope, items: int | None, resolved: int) -> Expected:
-    """Where nothing is known: the most that is asked for."""
-    tokens = scope.recipe.round_size * scope.recipe.most_tokens
-    bytes_each = _ITEM_BYTES + tokens * (_TEXT_BYTES + run.corpus.dtype.itemsize * scope.is_read)
-    each = Lengths(each=float(tokens * scope.is_read))
-    return Expected(scope, items, resolved, each, float(tokens), bytes_each * _OVERHEAD, "most")
+def _most(run: Run, scope: GenerationScope, items: int | None, resolved: int, for_each: float) -> Expected:
+    """Where no lengths are known: as long as may be. ``for_each``: tokens of the corpus for each of the writer's."""
+    completion_tokens = scope.recipe.round_size * _most_tokens(scope)
+    tokens = completion_tokens * for_each * scope.is_read
+    size = _ITEM_BYTES + completion_tokens * _TEXT_BYTES + tokens * run.corpus.dtype.itemsize
+    return Expected(scope, items, resolved, Lengths(each=tokens), completion_tokens, size * _OVERHEAD, "most")
+
+
+def _most_tokens(scope: GenerationScope) -> float:
+    """Completion tokens that a slot takes at most, on average over the sources: long ones are read in chunks."""
+    if scope.recipe.is_plain:
+        return scope.recipe.most_tokens
+    sizes = scope.corpus.documents["text_bytes"][scope.sources.numbers]
+    programs = {task.team.program.digest: task.team.program for task in scope.recipe.tasks}
+    return max(
+        sum(step.max_tokens for step in each.steps) * float(np.ceil(sizes / (each.chunk or sizes.max() or 1)).mean())
+        for each in programs.values()
+    )
+
+
+def _tokens_for_each(scope: GenerationScope) -> float:
+    """Tokens of the corpus for each of a writer's, of which nothing is known but its documents."""
+    sources = scope.sources
+    size = int(scope.corpus.documents["text_bytes"][sources.numbers].sum(dtype=np.int64))
+    return _CHARACTERS * sources.total_tokens / size if size else 1.0
 
 
 def _resolved(store: Store | None, scope: GenerationScope) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from streamdocs.checks.estimate import Estimate
-from streamdocs.checks.findings import Finding
+from streamdocs.checks.findings import Finding, Level, size
 from streamdocs.checks.setup import free_bytes
 from streamdocs.generations.record_cache import RecordCache
 from streamdocs.run import Run
@@ -20,6 +20,8 @@ _ORDERS, _RANKS = 4, 2
 _READ_AHEAD = 64 << 20
 #: Of what is free, from which on it is told.
 _MUCH = 0.8
+#: Of the most that may be written, what is written at least: models end their texts long before they have to.
+_LEAST_OF_MOST = 0.2
 
 
 def memory_bytes(run: Run) -> int:
@@ -49,17 +51,17 @@ def check_needs(run: Run, store: Store | None, location: str | None, cache: str,
         there = store.size() if isinstance(store, LmdbStore | SharedStore) else 0
         place = cache if "://" in location else location
         needed, free = max(found.bytes - there, 0), free_bytes(place)
-        said = f"{needed / 1e9:,.2f} GB more will be in the store, {free / 1e9:,.1f} GB are free at {place}"
-        if any(each.known == "most" for each in found.streams.values()):
-            yield Finding(
-                "disk", "ok" if needed <= free else "warning", f"{said}; at most, as lengths are not known yet"
-            )
-        elif needed > free:
-            yield Finding("disk", "fault", f"{said}: free some, or have fewer generations written")
+        guessed = any(each.known == "most" for each in found.streams.values())
+        said = f"{size(needed)} more will be in the store, {size(free)} are free at {place}"
+        said += "; lengths are not known yet, and may be less" if guessed else ""
+        if needed > free:
+            lacks = f"{said}: that does not suffice: free some, or have fewer generations written"
+            level: Level = "warning" if guessed and needed * _LEAST_OF_MOST <= free else "fault"
+            yield Finding("disk", level, lacks)
         else:
-            yield Finding("disk", "warning" if needed > _MUCH * free else "ok", said)
+            yield Finding("disk", "warning" if needed > _MUCH * free and not guessed else "ok", said)
     needed, free = memory_bytes(run), _available()
-    said = f"a process that reads takes some {needed / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free"
+    said = f"a process that reads takes some {size(needed)}, {size(free)} are free"
     more = (
         "; DataLoader workers share what is large" if needed <= free else ": take a larger machine, or fewer documents"
     )

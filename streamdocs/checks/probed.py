@@ -25,12 +25,16 @@ class Asked:
         accepted: Generations that were accepted.
         causes: Why the others were rejected.
         seconds: That it took.
+        completion_tokens: Of all that was answered, as the engine counts them.
+        tokens: Of the same texts, as the corpus does.
     """
 
     stream: str
     accepted: int
     causes: list[str]
     seconds: float
+    completion_tokens: int
+    tokens: int
 
 
 @dataclass(frozen=True)

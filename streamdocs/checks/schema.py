@@ -43,10 +43,11 @@ def run_file_schema() -> dict[str, Any]:
     for kind, others in WORDS.items():
         _describe(found if kind is RunFile else parts.get(kind.__name__, {}), sentences(kind, *others))
     # Values may stand for a condition.
-    parts["Condition"] = {"anyOf": [parts["Condition"], {"type": ["number", "string", "boolean", "array"]}]}
-    names = {"enum": [FIXED, *CONTROLLERS]}
-    parts["Recipe"] = {"oneOf": [_named(name, kind, parts) for name, kind in RECIPES.items()]}
-    parts["Controller"] = {"anyOf": [names, *(_named(name, kind, parts) for name, kind in CONTROLLERS.items())]}
+    values = {"type": ["number", "string", "boolean", "array"]}
+    parts["Condition"] = {"if": {"type": "object"}, "then": parts["Condition"], "else": values}
+    parts["Recipe"] = _one_of([_named(name, kind, parts) for name, kind in RECIPES.items()])
+    sections = _one_of([_named(name, kind, parts) for name, kind in CONTROLLERS.items()], FIXED)
+    parts["Controller"] = {"if": {"type": "object"}, "then": sections, "else": {"enum": [FIXED, *CONTROLLERS, None]}}
     return {"$schema": _DIALECT, **found, "title": "A run of streamdocs"}
 
 
@@ -80,16 +81,72 @@ def _describe(part: dict[str, Any], words: dict[str, str]) -> None:
 
 
 class _OfRunFiles(GenerateJsonSchema):
-    """Also says what may be written in a file in place of what a field holds in the end."""
+    """Also says what may be written in a file in place of what a field holds in the end.
+
+    As far as can be, of what may be one thing or another, errors are those of the one that it is.
+    """
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         """Numbers may be words, as "64gb"; one may stand for a list of one."""
         found, name = super().function_before_schema(schema), getattr(schema["function"]["function"], "__name__", "")
         if name == "_number":
-            return {"anyOf": [found, {"type": "string"}]}
-        if name == "_one_or_several":
-            return {"anyOf": [*([found["items"]] if "items" in found else []), found, {"type": "null"}]}
+            return _either([found, {"type": "string"}])
+        if name == "_one_or_several" and "items" in found:
+            one = {"if": {"not": {"type": "null"}}, "then": found["items"]}
+            return {"if": {"type": "array"}, "then": found, "else": one}
         return found
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        """Null is one thing, and what has fields or names another."""
+        inner = self.generate_inner(schema["schema"])
+        if {"$ref", "patternProperties", "additionalProperties"} & {*inner}:
+            return {"if": {"not": {"type": "null"}}, "then": inner}
+        return _either([inner, {"type": "null"}])
+
+    def union_schema(self, schema: core_schema.UnionSchema) -> JsonSchemaValue:
+        """Limits of numbers say nothing of text, and the other way about."""
+        found = super().union_schema(schema)
+        return _either(found["anyOf"]) if "anyOf" in found else found
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """Names of another form are none."""
+        found = super().dict_schema(schema)
+        return {**found, "additionalProperties": False} if "patternProperties" in found else found
+
+
+def _either(kinds: list[JsonSchemaValue]) -> JsonSchemaValue:
+    """What may be of several types: in one, where each is plain, or else as alternatives."""
+    types = [type for each in kinds for type in _types(each)]
+    if len({*types}) < len(types) or not all(map(_types, kinds)):
+        return {"anyOf": kinds}
+    return {**functools.reduce(lambda one, other: {**one, **other}, kinds), "type": types}
+
+
+def _types(schema: JsonSchemaValue) -> list[str]:
+    """Those of a schema whose other words are about these alone; none of another."""
+    found = (
+        schema.get("type", [])
+        if not {"enum", "const", "items", "properties", "additionalProperties"} & {*schema}
+        else []
+    )
+    return [found] if isinstance(found, str) else found
+
+
+def _one_of(sections: list[JsonSchemaValue], *others: str) -> JsonSchemaValue:
+    """The section of those with a name that has it: what is wrong is said of that one alone."""
+    names = [each["title"] for each in sections]
+    return {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"enum": [*others, *names]}},
+        "allOf": [
+            {
+                "if": {"type": "object", "required": ["name"], "properties": {"name": {"const": name}}},
+                "then": each,
+            }
+            for name, each in zip(names, sections, strict=True)
+        ],
+    }
 
 
 def _named(name: str, kind: type, parts: dict[str, Any]) -> JsonSchemaValue:

@@ -1,6 +1,8 @@
 """Checks of what a run is made of: corpora, tokenizers, streams and their shares, and the store."""
 
+import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,19 +11,27 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamdocs._base.serving.monitor import try_monitor
 from streamdocs.checks.findings import Finding, fault
 from streamdocs.config import RunFile
 from streamdocs.corpus.reader import Corpus
-from streamdocs.errors import StoreError, StreamdocsError
+from streamdocs.errors import ConfigError, StoreError, StreamdocsError, reason
 from streamdocs.generations.heartbeat import other_scopes, registered_generators
 from streamdocs.generations.progress import sample_tally
 from streamdocs.ledger.sealing import MOST_READS_IN_FIRST_WINDOW
 from streamdocs.recipes.keys import Generator, Writers
 from streamdocs.run import Run
+from streamdocs.sections import ServerSection
 from streamdocs.store import LmdbStore, SharedStore, Store
 
 #: Who writes, where that is not known yet.
 NOBODY = Generator(model="unknown")
+#: Where no store can be made, what helps; where none of these is why, another folder does.
+_MENDS = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "mend the rights of {}, or name another folder"),
+    errno.EROFS: "what is mounted there is read-only, name a folder elsewhere",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, or name a folder elsewhere"),
+}
 #: Documents whose tokens are made again of their text.
 _LOOKED_AT = 8
 
@@ -158,13 +168,12 @@ def _probe_folder(store: LmdbStore) -> None:
         place = place.parent
     try:
         if not place.is_dir():
-            raise NotADirectoryError(f"{place} is no folder")
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file")
         with tempfile.TemporaryDirectory(prefix=".streamdocs-check-", dir=place) as folder:
             LmdbStore(os.path.join(folder, "store")).add("notes", {b"probe": b"1"})
     except OSError as error:
-        raise StoreError(
-            f"store {store.location} cannot be made ({error}): mend the rights of {place}, or name another folder"
-        ) from error
+        what = _MENDS.get(error.errno or 0, "name another folder").format(place)
+        raise StoreError(f"store {store.location} cannot be made in {place} ({reason(error)}): {what}") from error
 
 
 def _check_others(store: Store, run: Run) -> Iterator[Finding]:
@@ -173,8 +182,20 @@ def _check_others(store: Store, run: Run) -> Iterator[Finding]:
         if sample_tally(store, stream.scope)[0].items:
             continue
         if others := other_scopes(store, stream.scope):
-            said = f"store {store.location} has nothing of stream {stream.name}, and generations of another run "
-            yield Finding("store", "warning", f"{said}({others[0]}): all of it is written anew")
+            said = f"store {store.location} has nothing of stream {stream.name}, and generations of another run"
+            fields = ", ".join(re.findall(r"(?:^|; )([\w ]+): ", others[0]))
+            yield Finding("store", "warning", f"{said}, of another {fields}: all of it is written anew", others[0])
+
+
+def check_server(section: ServerSection) -> Iterator[Finding]:
+    """Whether a server could be started, as far as that does not hang on who writes."""
+    try:
+        try_monitor(section.monitor_host, section.monitor_port, section.monitor_token_env)
+    except ConfigError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE:
+            yield Finding("server", "warning", f"{error}: unless that is this run's own server, take another port")
+        else:
+            yield fault("server", error)
 
 
 def free_bytes(place: str) -> int:

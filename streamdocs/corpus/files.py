@@ -21,7 +21,7 @@ import xxhash
 from streamdocs._base.hashing import TEXT_DIGEST_BYTES, digest128, text_digest
 from streamdocs._base.untrusted import load_json
 from streamdocs.corpus.schema import check_index
-from streamdocs.errors import CorpusError
+from streamdocs.errors import CorpusError, reason
 
 FORMAT = 2
 INDEX_FILE = "corpus.json"
@@ -67,7 +67,7 @@ def check_split(corpus: Path, split: str, index: dict[str, Any]) -> None:
     try:
         found = split_digest(folder, index["tokenizer"]["digest"])
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{folder} cannot be read ({error}): {PREPARE_AGAIN}") from error
+        raise CorpusError(f"{folder} cannot be read ({reason(error)}): {PREPARE_AGAIN}") from error
     if found != index["splits"][split]["digest"]:
         raise CorpusError(
             f"{folder}: {DOCUMENTS_FILE} or {SHARDS_FILE} is damaged, or from another corpus than {INDEX_FILE}: "
@@ -84,7 +84,7 @@ def load_documents(corpus: str | Path, split: str = "train") -> npt.NDArray[np.v
     try:
         documents: npt.NDArray[np.void] = np.load(path, mmap_mode="r")
     except Exception as error:  # NumPy parses its header as Python, which raises whatever comes up
-        raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
+        raise CorpusError(f"{path} cannot be read ({reason(error)}): {PREPARE_AGAIN}") from error
     if not isinstance(documents, np.ndarray) or documents.ndim != 1:  # an archive of arrays, say
         raise CorpusError(f"{path} is not a row of documents: {PREPARE_AGAIN}")
     if documents.dtype != DOCUMENT_DTYPE:
@@ -104,8 +104,10 @@ def load_index(corpus: str | Path) -> dict[str, Any]:
         index = load_json(path.read_bytes())
     except FileNotFoundError as error:
         raise CorpusError(f"{corpus} is not a corpus (no {INDEX_FILE}): make one with `streamdocs prepare`") from error
+    except NotADirectoryError as error:
+        raise CorpusError(f"{corpus} is a file, and a corpus a folder: name what `streamdocs prepare` made") from error
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
+        raise CorpusError(f"{path} cannot be read ({reason(error)}): {PREPARE_AGAIN}") from error
     found = index.get("format") if isinstance(index, dict) else None
     if not isinstance(index, dict) or found != FORMAT:
         raise CorpusError(f"{path} has format {found!r}, this version reads {FORMAT}: {PREPARE_AGAIN}")

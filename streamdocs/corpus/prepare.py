@@ -22,7 +22,7 @@ from streamdocs.corpus.inputs import DATASET_PREFIX, find_inputs, input_path
 from streamdocs.corpus.report import InputReport
 from streamdocs.corpus.sources import BadRow, Document, Row, check_fields, read_file
 from streamdocs.corpus.tokenizing.tokenizer import CorpusTokenizer
-from streamdocs.errors import ConfigError, CorpusError
+from streamdocs.errors import ConfigError, CorpusError, reason
 from streamdocs.recipes import MARKS
 
 # What is tokenised at a time: enough for all cores, little beside a shard.
@@ -101,7 +101,7 @@ def prepare_corpus(
             chosen.save(folder)
             save_index(folder, index)
     except OSError as error:
-        raise CorpusError(f"{out} cannot be written: {error}") from error
+        raise CorpusError(f"{out} cannot be written: {reason(error)}") from error
     return report
 
 

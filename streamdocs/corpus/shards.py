@@ -16,7 +16,7 @@ from streaming.base.storage.download import CloudDownloader
 
 from streamdocs._base.unfinished import remove, unfinished
 from streamdocs.corpus.files import PREPARE_AGAIN
-from streamdocs.errors import CorpusError
+from streamdocs.errors import CorpusError, reason
 
 RAISE_LIMIT = "something keeps many other files open; close some, or allow for more with `ulimit -n`"
 
@@ -122,7 +122,7 @@ class Shards:
             mapped = self.mapped[shard] = self._open_or_download(shard)
         except OSError as error:
             what_to_do = RAISE_LIMIT if error.errno in (errno.EMFILE, errno.ENFILE) else PREPARE_AGAIN
-            raise CorpusError(f"{self._path(shard)} cannot be read ({error}): {what_to_do}") from error
+            raise CorpusError(f"{self._path(shard)} cannot be read ({reason(error)}): {what_to_do}") from error
         return mapped
 
     def check(self) -> None:
@@ -137,7 +137,7 @@ class Shards:
                 if self._files.remote is None or path.exists():
                     self._open(shard, path)
             except OSError as error:
-                raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
+                raise CorpusError(f"{path} cannot be read ({reason(error)}): {PREPARE_AGAIN}") from error
 
     def _path(self, shard: int) -> Path:
         return self._files.local / self._split / self._names[shard]

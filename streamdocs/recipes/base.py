@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from streamdocs._base.arrays import Ints
 from streamdocs._base.hashing import digest128
@@ -35,6 +35,8 @@ WEB_UNIT = -1
 #: Most generations of a document, and rounds: what is worked out for a document has to fit in memory, and the number of
 #: a round in 32 bits.
 MOST_GENERATIONS, MOST_ROUNDS = 4096, 1 << 31
+#: Of an answer.
+MostTokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,22 +69,18 @@ class Recipe:
     default_styles: ClassVar[Mapping[str | Program, int] | None] = None
     takes_styles: ClassVar[bool] = True
 
-    generations: int
-    per_round: int | None = None
-    rounds: int | Literal["enough"] | None = "enough"
+    generations: Annotated[int, Field(ge=1, le=MOST_GENERATIONS)]
+    per_round: Annotated[int, Field(ge=1)] | None = None
+    rounds: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | Literal["enough"] | None = "enough"
     prompt: str = field(default_factory=lambda: load_prompt("rephrase"), repr=False)
-    max_tokens: int = 1024
+    max_tokens: MostTokens = 1024
     styles: Mapping[str | Program, int] | None = None
     writers: Mapping[str, int | str] | None = None
     errors: ErrorRule | None = None
 
     def __post_init__(self) -> None:
         check_types(self, f"recipe {self.name}")
-        if not 1 <= self.generations <= MOST_GENERATIONS:
-            raise ConfigError(f"{self.name}: generations={self.generations}; at least one, up to {MOST_GENERATIONS:,}")
-        if isinstance(self.rounds, int) and self.rounds > MOST_ROUNDS:
-            raise ConfigError(f"{self.name}: rounds={self.rounds}; at most {MOST_ROUNDS:,}, or null for endless ones")
-        if self.round_size < 1 or self.generations % self.round_size:
+        if self.generations % self.round_size:
             raise ConfigError(f"{self.name}: per_round={self.per_round} does not divide generations={self.generations}")
         if isinstance(self.rounds, int) and self.rounds < self.cycle:
             raise ConfigError(
@@ -90,8 +88,6 @@ class Recipe:
             )
         if not self.programs and (missing := set(self.fields) - placeholders(self.prompt)):
             raise ConfigError(f"{self.name}: the prompt lacks the placeholder {{{sorted(missing)[0]}}}")
-        if not 1 <= self.max_tokens <= MOST_TOKENS:
-            raise ConfigError(f"{self.name}: max_tokens={self.max_tokens}; from 1 to {MOST_TOKENS:,}")
         if not self.is_plain:
             self._check_programs()
         if self.errors:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
-from streamdocs._base.typed import check_types, exact_fraction
+from streamdocs._base.typed import ShareOf, check_types, exact_fraction
 from streamdocs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class ErrorRule:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    share: float | str = "1/4"
-    cap: int = 4
+    share: ShareOf = "1/4"
+    cap: Annotated[int, Field(json_schema_extra={"minimum": 2, "maximum": 256})] = 4
     reference: Literal["mean", "earlier"] = "mean"
 
     def __post_init__(self) -> None:

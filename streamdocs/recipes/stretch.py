@@ -9,7 +9,7 @@ import numpy as np
 
 from streamdocs._base.arrays import Ints
 from streamdocs.errors import ConfigError
-from streamdocs.recipes.base import Recipe
+from streamdocs.recipes.base import MostTokens, Recipe
 from streamdocs.recipes.layout import Layout, Part
 from streamdocs.recipes.prompts import load_prompt
 from streamdocs.recipes.request import Request
@@ -35,7 +35,7 @@ class Stretch(Recipe):
     open_mark: str = "<think>"
     close_mark: str = "</think>"
     prompt: str = field(default_factory=lambda: load_prompt("thought"), repr=False)
-    max_tokens: int = 512
+    max_tokens: MostTokens = 512
 
     def __post_init__(self) -> None:
         super().__post_init__()

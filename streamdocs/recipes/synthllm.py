@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from streamdocs._base.arrays import Ints
-from streamdocs._base.typed import exact_fraction
+from streamdocs._base.typed import ShareOf, exact_fraction
 from streamdocs.errors import ConfigError
-from streamdocs.recipes.base import Recipe
+from streamdocs.recipes.base import MostTokens, Recipe
 from streamdocs.recipes.layout import Layout
 from streamdocs.recipes.programs.chunks import head
-from streamdocs.recipes.programs.program import LEAST_CHUNK, MOST_CHARS, MOST_TOKENS, Program, Step
+from streamdocs.recipes.programs.program import LEAST_CHUNK, MOST_CHARS, Program, Step
 from streamdocs.recipes.programs.tasks import Task, make_tasks
 from streamdocs.recipes.prompts import fill_prompt, load_prompt
 from streamdocs.recipes.rephrase import Rephrase
@@ -23,6 +25,8 @@ from streamdocs.recipes.rules import GraphRule
 from streamdocs.recipes.stitch import Stitch
 
 Level = Literal[1, 2, 3]
+#: That are read of a text.
+Characters = Annotated[int, Field(ge=LEAST_CHUNK, le=MOST_CHARS)]
 #: Questions of one call by level, at most, where nobody says how many.
 _QUESTIONS: Mapping[int, int] = {1: 5, 2: 1, 3: 1}
 #: Most new tokens of a question, and fewest characters of one with its answer.
@@ -45,7 +49,7 @@ class _Reading(Recipe):
 
     takes_styles: ClassVar[bool] = False
 
-    document_chars: int = 12_000
+    document_chars: Characters = 12_000
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,16 +122,16 @@ class SynthLLM(_Reading):
     protects: ClassVar[bool] = True
 
     level: Level = 1
-    levels: Mapping[Level, float | str] | None = None
-    questions: int | None = None
+    levels: Mapping[Level, ShareOf] | None = None
+    questions: Annotated[int, Field(ge=1)] | None = None
     layout: Literal["pairs", "megadoc", "append"] = "pairs"
     separator: str = "\n\n"
     choose: Literal["even", "model"] = "even"
-    answer_tokens: int = 2048
-    reference_chars: int = 6_000
-    editions: tuple[float | str, ...] = ("1/10", "2/5", "1")
-    min_documents: int = 2
-    max_share: float | str = "1/20"
+    answer_tokens: MostTokens = 2048
+    reference_chars: Characters = 6_000
+    editions: tuple[ShareOf, ...] = ("1/10", "2/5", "1")
+    min_documents: Annotated[int, Field(ge=1)] = 2
+    max_share: ShareOf = "1/20"
     dedupe: bool = True
 
     def __post_init__(self) -> None:
@@ -139,24 +143,17 @@ class SynthLLM(_Reading):
         if self.levels is not None:
             parts = {level: str(exact_fraction(part, "levels")) for level, part in self.levels.items()}
             object.__setattr__(self, "levels", parts)
-        chars = self.document_chars, self.reference_chars
         faults = {
             f"questions={self.questions} does not divide per_round={self.round_size}": (
-                self.questions == 0 or self.round_size % self.per_call
+                self.round_size % self.per_call
             ),
             "layout: append: a walk has no document of its own: take pairs or megadoc, or another level": (
                 self.layout == "append" and self.level == 3
             ),
-            f"document_chars and reference_chars are from {LEAST_CHUNK} to {MOST_CHARS:,}": not all(
-                LEAST_CHUNK <= each <= MOST_CHARS for each in chars
-            ),
-            f"answer_tokens={self.answer_tokens}; from 1 to {MOST_TOKENS:,}": not (
-                1 <= self.answer_tokens <= MOST_TOKENS
-            ),
             "editions: shares above 0, each larger than the one before": (
                 not shares or shares != sorted({*shares}) or not shares[0]
             ),
-            "min_documents is at least 1, and max_share above 0": self.min_documents < 1 or not most,
+            "max_share is above 0": not most,
             "levels: the level is theirs to say: leave it out": self.levels is not None and self.level != 1,
         }
         if found := [fault for fault, there in faults.items() if there]:

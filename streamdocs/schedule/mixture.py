@@ -63,9 +63,9 @@ class Mixture:
     """
 
     def __init__(self, shares: Sequence[Share], max_seq_len: int, window: int, seed: int) -> None:
-        if not (1 <= max_seq_len <= MOST_TOKENS and 1 <= window <= MOST_SEQUENCES):
-            which = f"max_seq_len={max_seq_len}, window={window}"
-            raise ConfigError(f"{which}: at least 1, and at most {MOST_TOKENS:,} and {MOST_SEQUENCES:,}")
+        for name, value, most in (("max_seq_len", max_seq_len, MOST_TOKENS), ("window", window, MOST_SEQUENCES)):
+            if not 1 <= value <= most:
+                raise ConfigError(f"{name}={value}: has to be at least 1, and at most {most:,}")
         self.shares = tuple(shares)
         self.max_seq_len = max_seq_len
         self.window = window

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from streamdocs._base.arrays import Count
 from streamdocs._base.unfinished import write_whole
 from streamdocs._base.untrusted import faults
-from streamdocs.errors import ConfigError
+from streamdocs.errors import ConfigError, reason
 from streamdocs.schedule.mixture import Mixture
 from streamdocs.steering.controllers import Arms
 from streamdocs.steering.decisions import Decisions
@@ -138,7 +138,7 @@ def save_rows(path: Path, fingerprint: Fingerprint, arms: Sequence[str], rows: I
     try:
         write_whole(path, ("\n".join(lines) + "\n").encode())
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}") from error
+        raise ConfigError(f"{path} cannot be written: {reason(error)}") from error
 
 
 def load_rows(path: Path, fingerprint: Fingerprint, arms: Sequence[str], mixture: Mixture) -> list[Row]:

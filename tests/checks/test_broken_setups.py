@@ -18,12 +18,13 @@ from streamdocs.checks import check as checks
 from streamdocs.checks import needs
 from streamdocs.checks.check import check
 from streamdocs.checks.estimate import Pace
-from streamdocs.checks.findings import worst
+from streamdocs.checks.findings import Finding, worst
 from streamdocs.config import RunFile
+from streamdocs.errors import ConfigError
 from streamdocs.generations.heartbeat import register_generator, register_scope
 from streamdocs.recipes.keys import Generator
 from streamdocs.store import LmdbStore
-from streamdocs_server.cli import make_gates
+from streamdocs_server.cli import make_gates, serve_run
 from streamdocs_server.probe import probe_run
 
 REPHRASE = {"name": "rephrase", "generations": 2}
@@ -87,8 +88,12 @@ def run_file(folder: Path, where, **fields) -> Path:
     return folder / "run.yaml"
 
 
+def findings(path: Path, *, ask=False, deadline=2.0) -> list[Finding]:
+    return check(path, Pace(), ask=ask, deadline=deadline).findings
+
+
 def faults(path: Path, *, ask=False, deadline=2.0) -> list[str]:
-    found = check(path, Pace(), ask=ask, deadline=deadline).findings
+    found = findings(path, ask=ask, deadline=deadline)
     assert all("\n" not in each.said for each in found)
     return [f"{each.what}: {each.said}" for each in found if each.level == "fault"]
 
@@ -105,7 +110,10 @@ def test_one_that_can_go(small_corpus, tmp_path, probed_here):
     [
         ({"mixture": {}}, "run file: .*mixture"),
         ({"recipe": {"name": "stitch", "generations": 5, "per_round": 2}}, "run file: .*per_round=2 does not divide"),
-        ({"recipe": {**REPHRASE, "prompt": "none.txt"}}, "run file: .*none.txt"),
+        (
+            {"recipe": {**REPHRASE, "prompt": "none.txt"}},
+            "run file: .*prompt [^ ]*none.txt cannot be read: No such file or directory$",
+        ),
         (
             {"recipe": None, "streams": {"web": {"share": "1/2"}, "more": {"share": "1/3", "recipe": REPHRASE}}},
             "run file: .*1/3 \\+ 1/2 = 5/6, and have to add up to 1",
@@ -117,7 +125,11 @@ def test_one_that_can_go(small_corpus, tmp_path, probed_here):
         ),
         ({"recipe": {**REPHRASE, "writers": {"clever": 1}}}, "corpus and streams: .*clever"),
         ({"mix": {"max_seq_len": 64, "mask_labels": ["web", "rephrase", "mark"]}}, "mask_labels: every kind"),
-        ({"store": "run.yaml/store"}, "store: .*cannot be"),
+        ({"store": "run.yaml/store"}, "store: .*run.yaml .it is a file.: name another folder"),
+        ({"store": "run.yaml"}, "store: .*run.yaml .it is a file.: name another folder"),
+        ({"store": "/proc/store"}, "store: .*cannot be made in /proc .*: name another folder"),
+        ({"corpus": "run.yaml"}, "corpus and streams: .*run.yaml is a file, and a corpus a folder"),
+        ({"server": {"monitor_host": "0.0.0.0"}}, "server: .*can be reached from elsewhere.*monitor_token_env"),
         ({"store": "s4://bucket/x"}, "run file: .*known are s3"),
     ],
 )
@@ -131,7 +143,7 @@ def own_corpus(small_corpus, tmp_path) -> Path:
     return Path(shutil.copytree(small_corpus, tmp_path / "corpus"))
 
 
-def test_a_corpus_that_is_broken(own_corpus, tmp_path):
+def test_a_corpus_that_is_broken(own_corpus, tmp_path, probed_here):
     path = run_file(tmp_path, own_corpus)
     shard = sorted((own_corpus / "train").glob("*.mds"))[-1]
     whole = shard.read_bytes()
@@ -140,7 +152,8 @@ def test_a_corpus_that_is_broken(own_corpus, tmp_path):
     assert f"{shard} has {len(whole) - 1} bytes" in found
     shard.unlink()
     (found,) = faults(path)
-    assert f"{shard} cannot be read" in found and "prepare" in found
+    assert f"{shard} cannot be read (No such file or directory)" in found and "prepare" in found
+    assert faults(path, ask=True) == [found]  # once, though those who write would end with it too
     shard.write_bytes(whole)
     tokenizer = own_corpus / "tokenizer.json"
     before = tokenizer.read_text()
@@ -190,8 +203,9 @@ def test_a_store_that_is_damaged_or_of_others(small_corpus, tmp_path, probed_her
     generate(written, store, 1)
     register_scope(store, written.stream().scope)
     other = run_file(tmp_path, small_corpus, generator={"model": "template", "revision": "1"})
-    warnings = [each.said for each in check(other, Pace(), ask=False).findings if each.level == "warning"]
-    assert any("generations of another run" in each and "shuffle_seed: 3" in each for each in warnings)
+    (found,) = [each for each in findings(other) if each.level == "warning" and each.what == "store"]
+    assert "generations of another run, of another " in found.said and "shuffle_seed" in found.said
+    assert len(found.said) < 300 and "shuffle_seed: 3" in found.detail
 
 
 def test_no_room(small_corpus, tmp_path, monkeypatch):
@@ -201,8 +215,15 @@ def test_no_room(small_corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(needs, "free_bytes", lambda place: 10_000)
     monkeypatch.setattr(needs, "_available", lambda: 1 << 20)
     (found,) = faults(path)
-    assert found.startswith("disk: ") and "free some" in found
-    assert any("larger machine" in each.said for each in check(path, Pace(), ask=False).findings)
+    assert found.startswith("disk: ") and "kB more" in found and "10.0 kB are free" in found and "free some" in found
+    assert any("larger machine" in each.said for each in findings(path))
+    path = run_file(tmp_path, small_corpus, store="none")  # of which nothing is known
+    (found,) = faults(path)
+    assert "does not suffice" in found and "lengths are not known" in found
+    most = check(path, Pace(), ask=False).estimate.bytes
+    monkeypatch.setattr(needs, "free_bytes", lambda place: most // 2)
+    assert faults(path) == []
+    assert ["does not suffice" in each.said for each in findings(path) if each.what == "disk"] == [True]
 
 
 def test_writers_that_do_not_write(small_corpus, tmp_path, probed_here, monkeypatch):
@@ -211,7 +232,8 @@ def test_writers_that_do_not_write(small_corpus, tmp_path, probed_here, monkeypa
         return found
 
     assert "endpoint" in asked({"engine": "sglang"})
-    assert "127.0.0.1:9" in asked({"engine": "openai", "endpoint": "http://127.0.0.1:9"})
+    said = asked({"engine": "openai", "endpoint": "http://127.0.0.1:9"})
+    assert "127.0.0.1:9: nobody listens there; check that it runs and that its endpoint is right" in said
     with endpoint() as url:
         said = asked({"engine": "openai", "endpoint": url, "model": "another"})
         assert "served" in said and "another" in said
@@ -226,10 +248,37 @@ def test_writers_that_do_not_write(small_corpus, tmp_path, probed_here, monkeypa
 
 
 def test_a_server_that_would_be_started_is_not(small_corpus, tmp_path, probed_here):
-    path = run_file(tmp_path, small_corpus, generator={"engine": "sglang", "model_path": "Qwen/Qwen3-8B"})
-    assert faults(path, ask=True) == []
-    (said,) = [each.said for each in check(path, Pace()).findings if each.what == "generator"]
+    def path(**fields):
+        known = {"engine": "sglang", "model_path": "Qwen/Qwen3-8B", "sglang_python": "run.yaml", **fields}
+        return run_file(tmp_path, small_corpus, generator=known)
+
+    assert faults(path(), ask=True) == []
+    (said,) = [each.said for each in findings(path(), ask=True) if each.what == "generator"]
     assert "not asked" in said
+    for model in ("/nowhere/model", "./nowhere", "models/of/mine"):
+        (found,) = faults(path(model_path=model), ask=True)
+        assert f"generator.model_path {model}" in found
+    assert faults(path(model_path="."), ask=True) == []
+    (found,) = faults(path(sglang_python="nowhere/python"), ask=True)
+    assert "nowhere/python" in found and "generator.sglang_python" in found
+
+
+def test_a_port_that_is_taken(small_corpus, tmp_path):
+    with endpoint() as url:
+        path = run_file(tmp_path, small_corpus, server={"monitor_port": int(url.rpartition(":")[2])})
+        assert faults(path) == []  # this run's own server may have it
+        (said,) = [each.said for each in findings(path) if each.what == "server"]
+    assert "take another port" in said
+    with pytest.raises(ConfigError, match="can be reached from elsewhere"):
+        asyncio.run(serve_run(RunFile.load(run_file(tmp_path, small_corpus, server={"monitor_host": "0.0.0.0"}))))
+    assert not (tmp_path / "store").exists()
+
+
+def test_generations_that_are_read_too_often(small_corpus, tmp_path):
+    mix = {"max_seq_len": 64, "window": 32, "epoch_size": 20_000}
+    path = run_file(tmp_path, small_corpus, recipe={**REPHRASE, "generations": 1, "max_tokens": 64}, mix=mix)
+    (said,) = [each.said for each in findings(path) if each.what == "reads"]
+    assert re.search("is read [0-9,]+ times in 20,000 sequences: raise its generations", said)
 
 
 def test_an_epoch_that_is_one_window(small_corpus, tmp_path):

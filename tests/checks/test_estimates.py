@@ -1,25 +1,31 @@
 """Estimates: what they say comes true in a run with the template engine, as far as no clock is needed for it."""
 
+import asyncio
 import json
 import math
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from conftest import TEMPLATE, generate, make_run, write_run_file
+from conftest import TEMPLATE, generate, make_corpus, make_run, make_texts, write_run_file
 from streamdocs import Rephrase, RunFile, Stitch, StreamingMegadocDataset
 from streamdocs.checks.check import check
 from streamdocs.checks.course import Simulation
 from streamdocs.checks.estimate import Pace, estimate, with_generations
 from streamdocs.checks.expected import expected
 from streamdocs.checks.probed import Probe, _said, probe
+from streamdocs.commands.checking import report
 from streamdocs.commands.checking.report import check_run
+from streamdocs.commands.cli import commands
 from streamdocs.errors import ConfigError
 from streamdocs.generations.progress import read_tallies, total
 from streamdocs.run import Run
 from streamdocs.sections import ServerSection
 from streamdocs.store import LmdbStore
+from streamdocs_server.cli import make_gates
+from streamdocs_server.probe import probe_run
 
 NEAR = 0.15
 
@@ -132,13 +138,32 @@ def test_the_probe_in_a_process_of_its_own(begun, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
 
 
+@pytest.mark.parametrize("fields", [{"max_tokens": 64}, {"styles": {"question-answer": 1}}])
+def test_the_most_is_the_most(tmp_path, fields):
+    """A small vocabulary makes more tokens of a text than its writer did, and long documents are read in chunks."""
+    corpus = make_corpus(tmp_path, make_texts(12, most_words=3000), train_tokenizer=300)
+    recipe = {"name": "rephrase", "generations": 2, **fields}
+    text = {"corpus": str(corpus), "store": "store", "recipe": recipe, "generator": {"engine": "template"}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(text))
+    file = RunFile.load(tmp_path / "run.yaml")
+    run = Run.of(file, TEMPLATE)
+    asked = asyncio.run(probe_run(file, make_gates(file), 0, 30))
+    generate(run, LmdbStore(tmp_path / "written"), gates=make_gates(file))
+    there = total(read_tallies(LmdbStore(tmp_path / "written"), run.stream().scope).values())
+    for each, near in ((asked, NEAR), (Probe(), 2 * NEAR)):
+        found = estimate(file, run, None, each, Pace()).streams["synthetic"]
+        assert found.known == "most" and found.tokens * (1 + near) >= there.tokens > there.text_bytes / 4
+        rate = found.tokens / found.completion_tokens
+        assert rate == pytest.approx(4 * there.tokens / there.text_bytes, rel=near)
+
+
 def test_what_a_probe_that_failed_said():
     assert _said("12:00 INFO starting\nerror: there is no corpus\n\n") == "there is no corpus"
     assert "[server]" in _said("python: No module named streamdocs_server")
     assert "without a word" in _said("")
 
 
-def test_what_is_told(begun, tmp_path, capsys):
+def test_what_is_told(begun, tmp_path, capsys, monkeypatch):
     path, _ = begun
     pace = Pace(tokens_per_second=4e3, train_tokens_per_second=2e4, gpus=2)
     options = {"ask": False, "seconds": 0, "deadline": 5}
@@ -157,8 +182,21 @@ def test_what_is_told(begun, tmp_path, capsys):
         assert said in shown
     with pytest.raises(ConfigError, match="how fast is the generator"):
         check_run(path, Pace(), **options, what_if=True, plot=None, as_json=True)
-    with pytest.raises(ConfigError, match="nothing is known over time"):
-        check_run(path, Pace(), **options, what_if=False, plot=plot, as_json=True)
+    monkeypatch.setattr(report, "check", None)  # what follows is said before anything takes time
+    for how, where, said in (
+        (Pace(), plot, "nothing is known over time"),
+        (pace, tmp_path / "check.xyz", "check.xyz: its name has to end with one of .*png"),
+        (pace, tmp_path / "nowhere" / "check.png", "cannot be written: name a file in a folder that is there"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            check_run(path, how, **options, what_if=False, plot=where, as_json=True)
+    for options, said in (
+        (["--epochs", "1e300"], "at most 1,000,000"),
+        (["--epochs", "0"], "above 0"),
+        (["--tokens-per-second", "0"], "above 0"),
+    ):
+        refused = CliRunner().invoke(commands, ["check", str(path), *options], env={"COLUMNS": "200"})
+        assert refused.exit_code == 2 and said in refused.output
 
 
 def test_other_numbers_of_generations(begun):

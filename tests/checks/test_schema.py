@@ -37,7 +37,9 @@ def test_examples_are_valid(validator, path):
         {"generator": {"endpoint": "http://a"}, "server": {"decontaminate": {"files": "a.jsonl"}}},
         {"generator": {"endpoint": ["http://a", "http://b"], "fields": {"n": None}}},
         {"streams": {"web": {"share": 1, "where": {"language": ["en", "de"], "quality": 3}}}},
-        {"mix": {"controller": "ucb"}},
+        {"mix": {"controller": "ucb", "epoch_size": "10k", "max_reuse": None}},
+        {"mix": {"controller": None, "synthetic_fraction": "1/3"}, "recipe": None, "streams": None},
+        {"generator": {"endpoint": None}},
         {"mix": {"controller": {"name": "ucb", "floor": 0.1}}},
     ],
 )
@@ -51,9 +53,20 @@ def test_what_a_file_may_say_in_other_words(validator, fields):
         ({}, []),
         ({"corpus": "c", "corpse": "c"}, []),
         ({"corpus": "c", "mix": {"window": "many"}}, ["mix", "window"]),
-        ({"corpus": "c", "recipe": {"name": "stich", "generations": 4}}, ["recipe"]),
-        ({"corpus": "c", "recipe": {"name": "stitch", "generations": 4, "rounds": "more"}}, ["recipe"]),
+        ({"corpus": "c", "recipe": {"name": "stich", "generations": 4}}, ["recipe", "name"]),
+        ({"corpus": "c", "recipe": {"name": "stitch", "generations": -4}}, ["recipe", "generations"]),
+        ({"corpus": "c", "recipe": {"name": "stitch", "generations": 4, "rounds": "more"}}, ["recipe", "rounds"]),
         ({"corpus": "c", "mix": {"controller": "abc"}}, ["mix", "controller"]),
+        ({"corpus": "c", "mix": {"controller": {"name": "ucb", "floor": 2}}}, ["mix", "controller", "floor"]),
+        ({"corpus": "c", "mix": {"synthetic_fraction": 1.5}}, ["mix", "synthetic_fraction"]),
+        ({"corpus": "c", "mix": {"max_seq_len": -512}}, ["mix", "max_seq_len"]),
+        ({"corpus": "c", "generator": {"endpoint": "htp:/"}}, ["generator", "endpoint"]),
+        ({"corpus": "c", "generator": {"endpoint": ["http://a", "htp:/"]}}, ["generator", "endpoint", 1]),
+        (
+            {"corpus": "c", "streams": {"web": {"share": 1, "where": {"a": {"least": 1}}}}},
+            ["streams", "web", "where", "a"],
+        ),
+        ({"corpus": "c", "streams": {"Web": {"share": 1}}}, ["streams"]),
     ],
 )
 def test_what_is_wrong_is_found_where_it_is(validator, fields, at):
@@ -63,8 +76,9 @@ def test_what_is_wrong_is_found_where_it_is(validator, fields, at):
 
 def test_editors_are_told_every_recipe_and_what_fields_mean(validator):
     schema = validator.schema
-    assert [each["title"] for each in schema["$defs"]["Recipe"]["oneOf"]] == [*RECIPES]
-    assert [each["title"] for each in schema["$defs"]["Controller"]["anyOf"][1:]] == [*CONTROLLERS]
+    assert [each["then"]["title"] for each in schema["$defs"]["Recipe"]["allOf"]] == [*RECIPES]
+    sections = schema["$defs"]["Controller"]["then"]
+    assert [each["then"]["title"] for each in sections["allOf"]] == [*CONTROLLERS]
     for name in ("MixSection", "ServerSection", "GeneratorSection", "StreamSection"):
         silent = [field for field, each in schema["$defs"][name]["properties"].items() if "description" not in each]
         assert silent == []

@@ -123,7 +123,7 @@ def test_a_file_of_runs(tmp_path):
     assert (first.tokens, first.G, first.seed, first.name) == (100, 0, 0, "web")
     assert (second.name, second.seed) == ("web, G = 2", 7)
     for wrong, said in (
-        ({**run, "loss": 0}, "line 2: loss: .*greater than 0"),
+        ({**run, "loss": 0}, "line 2: loss: has to be more than 0"),
         ({**run, "tokens": "many"}, "line 2: tokens: "),
         ({**run, "loss": True}, "line 2: loss: "),
         ('{"tokens": 1, "loss": NaN, "recipe": "web"}', "line 2: loss: "),

@@ -60,7 +60,7 @@ def test_numbers_that_are_none_are_refused_by_name(load, state, field, value):
 
 @pytest.mark.parametrize("field", ["epoch", "sample_in_epoch", "position", "fingerprint"])
 def test_a_missing_field_is_named(load, state, field):
-    with pytest.raises(FingerprintError, match=f"{field}: Field required"):
+    with pytest.raises(FingerprintError, match=f"{field}: is missing"):
         load({name: value for name, value in state.items() if name != field})
 
 

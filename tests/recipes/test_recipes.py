@@ -13,7 +13,7 @@ DIVISORS = [(g, p) for g in range(1, 33) for p in range(1, g + 1) if g % p == 0]
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (lambda: Stitch(generations=0), "at least one"),
+        (lambda: Stitch(generations=0), "generations: has to be at least 1"),
         (lambda: Stitch(generations=8, per_round=3), "does not divide"),
         (lambda: Stitch(generations=8, per_round=2, rounds=3), "4 are needed"),
         (lambda: Stitch(generations=8, web="middle"), "'last', 'first' or 'none'"),

@@ -2,9 +2,11 @@
 
 import asyncio
 import email.utils
+import errno
 import json
 import os
 import re
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -186,6 +188,10 @@ class Connection:
                 return EngineError(f"{self.name}: {cause.verify_message}. Trusted certificates are {trusted}.")
             if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
                 return EngineError(f"{self.name} does not speak TLS: is its URL one of http://?")
+            if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:
+                return self.try_again("connection", "nobody listens there")
+            if isinstance(cause, socket.gaierror):
+                return self.try_again("connection", "there is no such host")
         said = self.hide(str(error))[:_MOST_SAID]  # aiohttp's may quote all that was sent
         return self.try_again("connection", f"{type(error).__name__} {said}")
 

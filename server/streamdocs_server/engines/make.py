@@ -11,7 +11,7 @@ from streamdocs_server.engines.base import Engine, Sampling
 from streamdocs_server.engines.gateway import GatewayEndpoint
 from streamdocs_server.engines.openai import OpenAIEndpoint
 from streamdocs_server.engines.pool import Pool
-from streamdocs_server.engines.sglang import SGLangEndpoint, start_sglang
+from streamdocs_server.engines.sglang import SGLangEndpoint, check_can_start, start_sglang
 from streamdocs_server.engines.template import TemplateEngine
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ def make_endpoints(section: GeneratorSection) -> list[OpenAIEndpoint]:
     if section.endpoint and section.model_path:
         raise ConfigError("generator: endpoint uses a server that runs and model_path starts one; name one of the two")
     if section.engine == "sglang" and section.model_path:
+        check_can_start(section)
         server, url = start_sglang(section)
         return [SGLangEndpoint(url=url, server=server, **connection)]
     if not section.endpoint:

@@ -221,6 +221,20 @@ def version_of(told: str | None) -> str:
     return "" if told in (None, "default") else str(told)[:_MOST_VERSION]
 
 
+def check_can_start(section: GeneratorSection) -> None:
+    """Make sure that a server could be started: its Python is there, and its model where that is a path.
+
+    Raises:
+        ConfigError: It could not.
+    """
+    model = section.model_path or ""
+    # The name of a model on a hub has no more than one slash, and none before it.
+    is_path = model.startswith(("/", ".")) or model.count("/") > 1
+    if is_path and "://" not in model and not os.path.exists(model):
+        raise ConfigError(f"generator.model_path {model}: nothing is there: name the model's folder, or its hub's name")
+    _sglang_python(section)
+
+
 def start_sglang(section: GeneratorSection) -> tuple[Supervisor, str]:
     """A supervisor of SGLang with the model at ``section.model_path``, not yet started, and the server's URL.
 

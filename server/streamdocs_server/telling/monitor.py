@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streamdocs._base.serving.door import Guard, Named, Server, is_loopback, read_token
-from streamdocs.errors import ConfigError
+from streamdocs._base.serving.door import Guard, is_loopback, read_token
+from streamdocs._base.serving.monitor import MONITOR, open_monitor
 from streamdocs.generations.diversity import diversity_rows
 from streamdocs_server.engines.member import Member
 from streamdocs_server.telling.view import waits_for
@@ -21,7 +21,6 @@ from streamdocs_server.work.loop import GenerationLoop
 
 log = logging.getLogger(__name__)
 
-_NAMED = Named("server.monitor_host", "server.monitor_token_env", "leave the monitor on 127.0.0.1")
 #: What is said of each stream and each writer, and the fields of Diversity and of Corrections: as metrics.
 _STREAM = {name: f"The {name} of a stream" for name in ("watermark", "rounds_done", "lead")}
 _WRITER = {
@@ -70,12 +69,9 @@ class Monitor(Collector):
         registry = CollectorRegistry()
         registry.register(self)
         self._metrics = make_wsgi_app(registry)
-        token = read_token(token_env, host, _NAMED)
+        token = read_token(token_env, host, MONITOR)
         guard = Guard(self._answer, token=token, local=is_loopback(host), open_paths=("/health",))
-        try:
-            self._server = Server(host, port, guard)
-        except (OSError, UnicodeError) as error:
-            raise ConfigError(f"port {port} of {host} (server.monitor_port) cannot be used: {error}") from error
+        self._server = open_monitor(host, port, guard)
         self._thread = threading.Thread(target=self._server.serve_forever, name="monitor", daemon=True)
 
     @property

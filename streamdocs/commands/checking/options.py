@@ -7,6 +7,23 @@ import typer
 
 from streamdocs._base.console import expanded
 
+#: More than these are no run's, and make numbers that nobody could read.
+_MOST_EPOCHS, _MOST_SPEED = 1e6, 1e12
+
+
+def _epochs(value: float) -> float:
+    return _positive(value, _MOST_EPOCHS)
+
+
+def _speed(value: float | None) -> float | None:
+    return value if value is None else _positive(value, _MOST_SPEED)
+
+
+def _positive(value: float, most: float) -> float:
+    if not 0 < value <= most:
+        raise typer.BadParameter(f"{value:g}: above 0, and at most {most:,.0f}")
+    return value
+
 
 def check(
     run_file: Annotated[Path, typer.Argument(callback=expanded, help="The run file.")],
@@ -16,12 +33,13 @@ def check(
     ] = 0,
     deadline: Annotated[float, typer.Option(min=1, help="Seconds that each has to be there, and to answer.")] = 30,
     tokens_per_second: Annotated[
-        float | None, typer.Option(min=1e-9, help="How fast they write, in place of measuring it.")
+        float | None, typer.Option(callback=_speed, help="How fast they write, in place of measuring it.")
     ] = None,
     train_tokens_per_second: Annotated[
-        float | None, typer.Option(min=1e-9, help="How fast training reads, over all ranks: says when it would wait.")
+        float | None,
+        typer.Option(callback=_speed, help="How fast training reads, over all ranks: says when it would wait."),
     ] = None,
-    epochs: Annotated[float, typer.Option(min=1e-9, help="That training reads.")] = 1.0,
+    epochs: Annotated[float, typer.Option(callback=_epochs, help="That training reads.")] = 1.0,
     gpus: Annotated[int, typer.Option(min=1, help="That write, for GPU-hours.")] = 1,
     what_if: Annotated[
         bool, typer.Option("--what-if", help="Also with other speeds of the generator, and other G.")

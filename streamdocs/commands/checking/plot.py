@@ -1,5 +1,6 @@
 """The plot of ``streamdocs check``."""
 
+import os
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,29 @@ from typing import Any
 import numpy as np
 
 from streamdocs.checks.estimate import Estimate
-from streamdocs.errors import ConfigError
+from streamdocs.errors import ConfigError, reason
+
+_UNKNOWN = "--plot: nothing is known over time: give --speed 60, or --tokens-per-second"
+
+
+def check_plot(path: Path, *, known: bool) -> None:
+    """Make sure that there will be something to draw, and that it can be written, before anything takes time.
+
+    Raises:
+        ConfigError: There will not, matplotlib is not installed, or the file cannot be written.
+    """
+    if not known:
+        raise ConfigError(_UNKNOWN)
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError("--plot needs matplotlib: install it beside streamdocs") from error
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in kinds:
+        raise ConfigError(f"--plot {path}: its name has to end with one of .{', .'.join(sorted(kinds))}")
+    there = path if path.exists() else path.parent
+    if path.is_dir() or not there.exists() or not os.access(there, os.W_OK):
+        raise ConfigError(f"--plot {path} cannot be written: name a file in a folder that is there and can be written")
 
 
 def plot_estimate(found: Estimate, rows: list[dict[str, Any]], path: Path) -> None:
@@ -19,17 +42,15 @@ def plot_estimate(found: Estimate, rows: list[dict[str, Any]], path: Path) -> No
         path: The file.
 
     Raises:
-        ConfigError: Nothing is known over time, matplotlib is not installed, or the file cannot be written.
+        ConfigError: Nothing is known over time, or the file cannot be written.
     """
     if found.course is None:
-        raise ConfigError("--plot: nothing is known over time: give --speed 60, or --tokens-per-second")
-    try:
-        import matplotlib as mpl  # noqa: PLC0415
+        raise ConfigError(_UNKNOWN)
+    import matplotlib as mpl  # noqa: PLC0415
 
-        mpl.use("agg")
-        from matplotlib import pyplot as plt  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError("--plot needs matplotlib: install it beside streamdocs") from error
+    mpl.use("agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
     figure, panels = plt.subplots(1, 4 if rows else 2, figsize=(14 if rows else 8, 3.6), layout="constrained")
     course, hours = found.course, found.course.ready / 3600
     panels[0].plot(hours, course.stored / 1e6, label="store, MB")
@@ -52,6 +73,6 @@ def plot_estimate(found: Estimate, rows: list[dict[str, Any]], path: Path) -> No
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--plot {path} cannot be written: {error}") from error
+        raise ConfigError(f"--plot {path} cannot be written: {reason(error)}") from error
     finally:
         plt.close(figure)

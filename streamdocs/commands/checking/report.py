@@ -10,7 +10,7 @@ from rich.table import Table
 from streamdocs._base.console import plain_console, printable
 from streamdocs.checks.check import Checked, check
 from streamdocs.checks.estimate import Estimate, Pace, what_if
-from streamdocs.checks.findings import worst
+from streamdocs.checks.findings import size, worst
 from streamdocs.errors import ConfigError
 
 #: What is tried of the generator's speed, and of G, in relation to what they are.
@@ -35,6 +35,10 @@ def check_run(
     Raises:
         ConfigError: ``what_if`` or ``plot`` is asked for and no speed is known, or a plot cannot be written.
     """
+    if plot:
+        from streamdocs.commands.checking.plot import check_plot  # noqa: PLC0415
+
+        check_plot(plot, known=bool(seconds or pace.tokens_per_second))
     found = check(run_file, pace, ask=ask, seconds=seconds, deadline=deadline)
     rows = _what_if(found, pace) if what_if and found.estimate else []
     if as_json:
@@ -94,23 +98,19 @@ def streams_table(found: Estimate) -> Table:
     for name, each in found.streams.items():
         numbers = (f"{number:,}" for number in (each.generations, each.tokens, each.left))
         reads = f"{each.reads:.2f}x" if each.reads else ""
-        table.add_row(name, *numbers, _size(each.bytes), reads, each.known)
+        table.add_row(name, *numbers, size(each.bytes), reads, each.known)
     return table
-
-
-def _size(size: float) -> str:
-    for unit, most in (("kB", 1e6), ("MB", 1e9), ("GB", 1e12)):
-        if size < most:
-            return f"{size / most * 1e3:,.1f} {unit}"
-    return f"{size / 1e12:,.1f} TB"
 
 
 def lines(found: Estimate, pace: Pace) -> Iterator[str]:
     """The estimate of all streams together, in sentences."""
     yield f"training reads {found.sequences:,} sequences in {found.windows:,} windows"
-    if guessed := [name for name, each in found.streams.items() if each.known == "most"]:
-        yield f"of {', '.join(guessed)} nothing is known yet: it is the most that is asked for"
-    yield f"{found.completion_tokens:,} tokens are left to be written; the store will have {_size(found.bytes)}"
+    if guessed := {name: each for name, each in found.streams.items() if each.known == "most"}:
+        said = f"of {', '.join(guessed)} no lengths are known yet: each text is taken to be as long as it may be"
+        read = [each for each in guessed.values() if each.tokens]
+        rates = dict.fromkeys(f"{each.tokens / each.completion_tokens:.2f}" for each in read)
+        yield said + (f", a token of its writer making {' or '.join(rates)} of the corpus's" if rates else "")
+    yield f"{found.completion_tokens:,} tokens are left to be written; the store will have {size(found.bytes)}"
     if found.hours is None:
         yield "how long that takes is not known: --speed 60 measures it for a minute, or say --tokens-per-second"
         return
@@ -139,7 +139,7 @@ def time_table(found: Estimate) -> Table:
         begin = (
             _hours(row["seconds"] / 3600),
             str(row["window"]),
-            _size(row["bytes"]),
+            size(row["bytes"]),
             _hours(row["waited_seconds"] / 3600),
         )
         table.add_row(*begin, *(f"{row['generations'][name]:.2f}, {row['reads'][name]:.2f}x" for name in names))
@@ -153,6 +153,6 @@ def what_if_table(rows: list[dict[str, Any]]) -> Table:
         waits = "" if row["wait_hours"] is None else _hours(row["wait_hours"])
         begins = "never" if row["begins"] is None else _hours(row["begins"] / 3600)
         reads = ", ".join(f"{name} {value:.2f}x" for name, value in row["reads"].items())
-        cells = (f"{row['tokens_per_second']:,.0f}", _hours(row["hours"]), _size(row["bytes"]), begins, waits, reads)
+        cells = (f"{row['tokens_per_second']:,.0f}", _hours(row["hours"]), size(row["bytes"]), begins, waits, reads)
         table.add_row(str(row["generations"]), *cells)
     return table

@@ -11,7 +11,7 @@ from streamdocs._base.arrays import Bools, Int32s
 from streamdocs.corpus.columns.conditions import Condition, Where
 from streamdocs.corpus.columns.file import MOST_DISTINCT, file_digest, read_batches, told_value
 from streamdocs.corpus.files import COLUMNS_FOLDER, PREPARE_AGAIN
-from streamdocs.errors import ConfigError, CorpusError, some
+from streamdocs.errors import ConfigError, CorpusError, reason, some
 
 
 def select(folder: Path, section: Mapping[str, Any], where: Where, fetch: Callable[[str], Path]) -> Int32s:
@@ -89,5 +89,5 @@ def _met(path: Path, column: Mapping[str, Any], condition: Condition, documents:
         if len(met) != documents:
             raise ValueError(f"it has {len(met):,} rows for {documents:,} documents")
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise CorpusError(f"{path} cannot be read ({error}): {PREPARE_AGAIN}") from error
+        raise CorpusError(f"{path} cannot be read ({reason(error)}): {PREPARE_AGAIN}") from error
     return met

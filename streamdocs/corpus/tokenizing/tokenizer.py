@@ -19,7 +19,7 @@ from streamdocs.corpus.files import INDEX_FILE, TOKENIZER_FILE, load_index
 from streamdocs.corpus.tokenizing.adopting import adopt, made_of_text, plain_text_tokenizer
 from streamdocs.corpus.tokenizing.contents import Contents, token_texts, unknown_token
 from streamdocs.corpus.tokenizing.long_texts import LONG, encode_long, pieces_to_learn_from
-from streamdocs.errors import ConfigError, CorpusError
+from streamdocs.errors import ConfigError, CorpusError, reason
 from streamdocs.recipes.boundaries import TokenBoundaries
 
 # Tried in this order where there is no tokenizer_config.json to say.
@@ -219,7 +219,7 @@ def _load(corpus: str | Path) -> tuple[Contents, dict[str, Any]]:
     try:
         contents = _parsed(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read: {error}") from error
+        raise CorpusError(f"{path} cannot be read: {reason(error)}") from error
     if _digest(contents, section["bos"], section["eos"]) != section["digest"]:
         raise CorpusError(f"{path} is not the tokenizer of {INDEX_FILE}: it was changed after the corpus was made")
     return contents, section

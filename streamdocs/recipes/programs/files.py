@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from streamdocs._base.paths import expand_path
 from streamdocs._base.untrusted import faults, load_yaml
-from streamdocs.errors import ConfigError
+from streamdocs.errors import ConfigError, reason
 from streamdocs.recipes.programs.program import Program
 from streamdocs.recipes.programs.styles import style
 from streamdocs.recipes.prompts import PACKAGED, load_prompt
@@ -39,14 +39,14 @@ def _load(path: Path) -> Program:
     try:
         fields = load_yaml(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"program {path} cannot be read: {error}") from error
+        raise ConfigError(f"program {path} cannot be read: {reason(error)}") from error
     if not isinstance(fields, dict) or not isinstance(fields.get("steps"), list):
         raise ConfigError(f"program {path} does not hold `steps:`, a list of steps with a name and a prompt each")
     try:
         steps = [_with_prompt(step, path.parent) for step in fields["steps"]]
         return TypeAdapter(Program).validate_python({"name": path.stem, **fields, "steps": steps})
     except ValidationError as error:
-        raise ConfigError(f"program {path}: {faults(error)}") from error
+        raise ConfigError(f"program {path}: {faults(error, kind=Program)}") from error
     except ConfigError as error:
         raise ConfigError(f"program {path}: {error}") from error
 

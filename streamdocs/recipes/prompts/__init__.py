@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from streamdocs.errors import ConfigError
+from streamdocs.errors import ConfigError, reason
 
 _FILES = {path.stem: path for path in sorted(Path(__file__).parent.rglob("*.txt"))}
 #: Names of the prompts that come with the package: those of recipes, and in a folder of their own those of styles.
@@ -21,7 +21,7 @@ def load_prompt(name_or_path: str | Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # the second for a name that cannot be, or no UTF-8
-        raise ConfigError(f"prompt {path} cannot be read: {error}") from error
+        raise ConfigError(f"prompt {path} cannot be read: {reason(error)}") from error
 
 
 def placeholders(template: str) -> set[str]:
