@@ -31,7 +31,7 @@ _POLL_PATIENCE = 5.0
 # After a conflict, a pause of up to so many seconds: whoever waited longer would lose again to who has just won.
 _STEP = 0.02
 # Entries that are asked for where somebody was faster, and how long he gives way then, in times of what an entry takes.
-_BEHIND, _WAY = 4, (1.0, 4.0)
+_BEHIND, _WAY, _LONGEST = 4, (1.0, 4.0), 2.0
 # Where there are many writers each appends less often, up to so many times, and by no common beat.
 _MOST_SLOW, _SLOWER, _FASTER = 100.0, 1.5, 0.95
 # With no sign of the store for longer, nobody is taken to have been heard meanwhile.
@@ -241,7 +241,7 @@ class Node:
             began = time.monotonic()
             if self._log.create(number, entry) or self._is_at(number, entry):
                 self.replica.apply(number, [entry])
-                self._took = time.monotonic() - began
+                self._took = min(time.monotonic() - began, _LONGEST)  # it may have been repeated for minutes
                 break
             tries += 1
             if time.monotonic() > until:
