@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from streamdocs.errors import StoreFullError
 from streamdocs.store.base import Table
@@ -19,6 +20,8 @@ _SMALL = 1 << 16
 _MOST_BYTES = 8 << 20
 #: Bundles that are remembered: a snapshot does not see what was kept after it was taken.
 _REMEMBERED = 8
+#: Most bundles that are fetched at a time.
+_AT_ONCE = 16
 
 _Values = Mapping[bytes, bytes]
 
@@ -39,13 +42,29 @@ class Bundles:
         self._is_full = False
         self._lately: OrderedDict[bytes, _Values] = OrderedDict()
 
-    def fetch(self, table: Table, bundles: Sequence[bytes]) -> dict[bytes, _Values]:
-        """What is in bundles, by key; nothing of one that is gone."""
-        found = {bundle: values for bundle in bundles if (values := self._lately.get(bundle)) is not None}
-        missing = [bundle for bundle in bundles if bundle not in found]
-        for bundle, values in zip(missing, in_parallel(self.get, missing), strict=True):
-            found[bundle] = values
-            self.hold(bundle, table, values)
+    def fetch(self, table: Table, wanted: Mapping[bytes, Sequence[bytes]]) -> _Values:
+        """Values by key, of the keys that are wanted of each bundle; nothing of one that is gone.
+
+        All of a bundle is read, and some bundles at a time: no more of them is in memory than these and what is wanted.
+        """
+        found: dict[bytes, bytes] = {}
+
+        def take(bundle: bytes, values: _Values) -> None:
+            found.update((key, values[key]) for key in wanted[bundle] if key in values)
+
+        missing = []
+        for bundle in wanted:
+            if (values := self._lately.get(bundle)) is None:
+                missing.append(bundle)
+            else:
+                take(bundle, values)
+        for start in range(0, len(missing), _AT_ONCE):
+            some = missing[start : start + _AT_ONCE]
+            # Unpacked one by one: meanwhile each takes several times its size.
+            for bundle, data in zip(some, in_parallel(self._read, some), strict=True):
+                values = self._unpacked(bundle, data)
+                take(bundle, values)
+                self.hold(bundle, table, values)
         return found
 
     def hold(self, bundle: bytes, table: Table, values: _Values) -> None:
@@ -62,21 +81,28 @@ class Bundles:
                 if not self._is_full:
                     log.warning("the cache keeps no more, and fetches what it lacks each time: %s", error)
                 self._is_full = True
+                with suppress(StoreFullError):
+                    self._replica.make_room()  # for the entries of the log, without which nothing goes on
 
-    def delete(self, bundles: Sequence[bytes]) -> None:
-        """Delete bundles."""
-        self._objects.delete(list(map(name_of, bundles)))
+    def delete(self, bundles: Sequence[bytes], patience: float) -> None:
+        """Delete bundles, which is tried for so many seconds."""
+        self._objects.within(patience).delete(list(map(name_of, bundles)))
 
     def get(self, bundle: bytes) -> _Values:
         """What is in a bundle now, whatever is kept of it."""
-        name = name_of(bundle)
-        if (data := self._objects.get(name)) is None:
+        return self._unpacked(bundle, self._read(bundle))
+
+    def _read(self, bundle: bytes) -> bytes | None:
+        return self._objects.get(name_of(bundle))
+
+    def _unpacked(self, bundle: bytes, data: bytes | None) -> _Values:
+        if data is None:
             return {}
         try:
             values = unpack_values(data)
             return dict(zip(values[::2], values[1::2], strict=True))
         except ValueError as error:
-            raise damaged(self._objects.location, name, error) from error
+            raise damaged(self._objects.location, name_of(bundle), error) from error
 
 
 class Sending:

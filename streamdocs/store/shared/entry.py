@@ -110,11 +110,12 @@ def sealed(data: bytes) -> bytes:
     return xxhash.xxh3_64_digest(data) + data
 
 
-def unsealed(data: bytes) -> bytes:
-    """Bytes that were ``sealed``; ValueError where they are not what they were."""
-    if xxhash.xxh3_64_digest(data[_DIGEST:]) != data[:_DIGEST]:
+def unsealed(data: bytes) -> memoryview:
+    """Bytes that were ``sealed``, not copied; ValueError where they are not what they were."""
+    said = memoryview(data)[_DIGEST:]
+    if xxhash.xxh3_64_digest(said) != data[:_DIGEST]:
         raise ValueError("its digest is another")
-    return data[_DIGEST:]
+    return said
 
 
 def damaged(location: str, name: str, error: Exception) -> StoreError:

@@ -29,10 +29,6 @@ class Log:
         """Append an entry; False where there is one of that number: somebody else's, or this after all."""
         return self._objects.create(_name(number), entry.pack())
 
-    def is_at(self, number: int, entry: Entry) -> bool:
-        """Whether the entry of a number is this one."""
-        return [each.id for each in self.read(number, 1)[0]] == [entry.id]
-
     def read(self, number: int, most: int) -> tuple[list[Entry], bool]:
         """The entries from a number on, about so many or a fold, and whether there may be more."""
         most = min(most, _MOST, FOLD - number % FOLD)

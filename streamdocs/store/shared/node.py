@@ -6,8 +6,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -21,7 +20,7 @@ from streamdocs.store.shared.follower import follow
 from streamdocs.store.shared.journal import Journal
 from streamdocs.store.shared.log import Log
 from streamdocs.store.shared.replica import View
-from streamdocs.store.shared.ticket import Ticket
+from streamdocs.store.shared.ticket import Ticket, held
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +30,8 @@ _T = TypeVar("_T")
 _POLL_PATIENCE = 5.0
 # After a conflict, a pause of up to so many seconds: whoever waited longer would lose again to who has just won.
 _STEP = 0.02
+# Entries that are asked for where somebody was faster, and how long he gives way then, in times of what an entry takes.
+_BEHIND, _WAY, _LONGEST = 4, (1.0, 4.0), 2.0
 # Where there are many writers each appends less often, up to so many times, and by no common beat.
 _MOST_SLOW, _SLOWER, _FASTER = 100.0, 1.5, 0.95
 # With no sign of the store for longer, nobody is taken to have been heard meanwhile.
@@ -38,6 +39,8 @@ _GAP = 5.0
 #: Seconds that a bundle is kept of which nothing is left, by whoever let go of it; others take a day's time.
 GRACE, _GRACE_OF_OTHERS = 900.0, 86_400.0
 _SWEEP_SECONDS = 60.0
+# Bundles that are deleted between two looks for new entries, by some providers one by one.
+_MOST_SWEPT = 16
 # Seconds that the end of a process waits for what it was to write some time.
 _LAST_SECONDS = 10.0
 
@@ -65,7 +68,8 @@ class Node:
         self.journal = Journal(self._cache.journal)
         self._queue: list[Ticket[Any]] = []
         self._turn, self._catching, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
-        self._appended, self._slow = -1.0, 1.0
+        # When the last entry of this process was appended, how long that took, and how much less often that is to be.
+        self._appended, self._took, self._slow = -1.0, 0.0, 1.0
         self._folds: list[int] = []
         #: What is to be written of processes that are gone, and where it lies until it was.
         self._left: list[tuple[Ticket[int], Path]] = []
@@ -109,8 +113,9 @@ class Node:
         self._enqueue(ticket)
         pause *= self._slow * random.uniform(0.7, 1.3)
         time.sleep(max(0.0, self._appended + pause - time.monotonic()))
-        with _held(self._turn, 2 * self._objects.patience, self._objects.location):
+        with held(self._turn, 2 * self._objects.patience, self._objects.location):
             if not ticket.done:
+                self._make_way()
                 self._append_queue()
         if ticket.error:
             raise ticket.error
@@ -123,7 +128,7 @@ class Node:
     def catch_up(self, reading: Log | None = None) -> None:
         """Replay what is new in the log; the first time also make sure that its beginning is there."""
         reading = reading or self._log
-        with _held(self._catching, 2 * self._objects.patience, self._objects.location):
+        with held(self._catching, 2 * self._objects.patience, self._objects.location):
             length = None if self.replica.is_whole else reading.length()
             most, is_more = 1, True
             while is_more:
@@ -233,11 +238,11 @@ class Node:
                 continue
             said, bundled = sending.split(view.changes)
             entry = Entry(secrets.token_bytes(16), time.time(), self._name, said, [bundle for bundle, _ in bundled])
-            # Where there is one of that number, it may be this one all the same, of which no answer had come.
-            if self._log.create(number, entry) or self._log.is_at(number, entry):
+            began = time.monotonic()
+            if self._log.create(number, entry) or self._is_at(number, entry):
                 self.replica.apply(number, [entry])
+                self._took = min(time.monotonic() - began, _LONGEST)  # it may have been repeated for minutes
                 break
-            self.catch_up()
             tries += 1
             if time.monotonic() > until:
                 raise StoreError(
@@ -253,6 +258,23 @@ class Node:
             self._folds.append(number // FOLD)
         self._appended = time.monotonic()
 
+    def _is_at(self, number: int, entry: Entry) -> bool:
+        """Whether that entry has its number after all, of which no answer had come; otherwise replay what has it."""
+        # With what followed, in one go: whoever took long to see that would be too late again.
+        entries, is_more = self._log.read(number, _BEHIND)
+        if entries and entries[0].id == entry.id:
+            return True
+        self.replica.apply(number, entries)
+        self.seen = max(self.seen, number + len(entries))
+        if is_more or not entries:
+            self.catch_up()
+        return False
+
+    def _make_way(self) -> None:
+        """Let those come who were slower than this process's last entry: they have to read it first, and then try."""
+        pause = self._took * random.uniform(*_WAY)
+        time.sleep(max(0.0, self._appended + pause - time.monotonic()))
+
     def _check_and_sweep(self) -> None:
         """Write no more where this is another store by now; delete bundles of which nothing has long been left."""
         try:
@@ -262,20 +284,13 @@ class Node:
             self._gone = None if error.__cause__ else error  # unless it could not be asked
             raise
         grace = GRACE if self._appended >= 0 else _GRACE_OF_OTHERS
-        if dead := [each for each in self.replica.dead() if time.time() - each.since > grace]:
-            self.bundles.delete([each.bundle for each in dead])
+        dead = self.replica.dead(before=time.time() - grace, most=_MOST_SWEPT)
+        if dead:
+            self.bundles.delete([each.bundle for each in dead], _POLL_PATIENCE)
             self.replica.bury(dead)
+        if len(dead) == _MOST_SWEPT:  # the next ones at the next look
+            self._swept = -_SWEEP_SECONDS
 
 
 def _add_texts(texts: Mapping[bytes, bytes], view: View) -> int:
     return view.add("texts", texts)
-
-
-@contextmanager
-def _held(lock: threading.Lock, seconds: float, location: str) -> Iterator[None]:
-    if not lock.acquire(timeout=seconds):
-        raise StoreError(f"store {location}: another thread has been writing for {seconds:.0f} s")
-    try:
-        yield
-    finally:
-        lock.release()

@@ -1,9 +1,12 @@
 """What a node keeps of a shared store: the log replayed up to some number, and bundles that were read."""
 
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from itertools import islice, takewhile
+from math import inf
 from typing import NamedTuple
 
 import msgpack
@@ -12,6 +15,7 @@ from pydantic import TypeAdapter
 
 from streamdocs._base.arrays import Count
 from streamdocs._base.untrusted import unpack
+from streamdocs.errors import StoreFullError
 from streamdocs.store.base import Table, Values
 from streamdocs.store.lmdb import LmdbChange, LmdbSnapshot, LmdbStore
 from streamdocs.store.shared.entry import BULKY, Entry
@@ -22,6 +26,8 @@ _PLACES = "places"
 _STATE = "state"
 _HEAD, _NEXT, _IDENTITY, _WHOLE = b"head", b"next", b"identity", b"whole"
 _BUNDLE, _HELD, _DEAD = b"bundle/", b"held/", b"dead/"
+# Seconds after which a bundle of which nothing is left was deleted.
+_LONG = 3 * 86_400.0
 # After an eviction there is room for some more.
 _FULL_SHARE = 0.9
 
@@ -126,6 +132,14 @@ class Replica:
 
     def apply(self, number: int, entries: Sequence[Entry]) -> None:
         """Replay entries, the first of which has a number; not those that another process replayed meanwhile."""
+        while True:
+            try:
+                return self._replay(number, entries)
+            except StoreFullError:
+                if not self.make_room():
+                    raise
+
+    def _replay(self, number: int, entries: Sequence[Entry]) -> None:
         with self.store.change() as change:
             head = _number(change.get(_STATE, _HEAD))
             for entry in entries[max(head - number, 0) :]:
@@ -167,11 +181,20 @@ class Replica:
                 change.delete(table, [key for key in keys if place(change, table, key) == bundle])
                 change.delete(_STATE, [first[0]])
 
-    def dead(self) -> list[Dead]:
-        """Bundles of which nothing is left."""
+    def make_room(self) -> bool:
+        """Keep a tenth less, where the disk is full; whether anything could go."""
+        size = self.store.size()
+        self.evict(int(size * _FULL_SHARE))
+        return self.store.size() < size
+
+    def dead(self, *, before: float = inf, most: int | None = None) -> list[Dead]:
+        """Bundles of which nothing is left since before some time (Unix seconds); so many, the earliest first."""
         with self.store.read() as snapshot:
-            noted = snapshot.scan(_STATE, _DEAD)
-            return [Dead(key, key[len(_DEAD) + 8 :], _number(key[len(_DEAD) :][:8]) / 1e3) for key, _ in noted]
+            noted = (
+                Dead(key, key[len(_DEAD) + 8 :], _number(key[len(_DEAD) :][:8]) / 1e3)
+                for key, _ in snapshot.scan(_STATE, _DEAD)
+            )
+            return [*islice(takewhile(lambda each: each.since < before, noted), most)]
 
     def bury(self, dead: Iterable[Dead]) -> None:
         """Know no more of bundles that were deleted."""
@@ -237,7 +260,8 @@ def _apply(change: LmdbChange, entry: Entry) -> None:
             change.put(_STATE, {_BUNDLE + identity: msgpack.packb([table_number, size, count - gone])})
         else:
             change.delete(_STATE, [_BUNDLE + identity])
-            change.put(_STATE, {_DEAD + _packed(int(entry.at * 1e3)) + identity: b"-"})
+            if entry.at > time.time() - _LONG:  # otherwise others have deleted it: this is a new cache
+                change.put(_STATE, {_DEAD + _packed(int(entry.at * 1e3)) + identity: b"-"})
 
 
 def _unplaced(change: LmdbChange, table: Table, keys: Iterable[bytes]) -> Counter[bytes]:

@@ -9,8 +9,8 @@ from streamdocs.store.lmdb import LmdbSnapshot
 from streamdocs.store.shared.entry import BULKY
 from streamdocs.store.shared.replica import absent, place, places
 
-#: Fetches bundles of a table, and keeps them: by bundle and key what is in it.
-Fetch = Callable[[Table, Sequence[bytes]], Mapping[bytes, Mapping[bytes, bytes]]]
+#: Fetches values of a table, by key; which keys are wanted of which bundles.
+Fetch = Callable[[Table, Mapping[bytes, Sequence[bytes]]], Mapping[bytes, bytes]]
 
 
 class SharedSnapshot:
@@ -30,21 +30,24 @@ class SharedSnapshot:
         found = self._snapshot.get(table, key)
         if found is not None or table not in BULKY or not (bundle := place(self._snapshot, table, key)):
             return found
-        return self._fetch(table, [bundle]).get(bundle, {}).get(key)
+        return self._fetch(table, {bundle: [key]}).get(key)
 
     def get_many(self, table: Table, keys: Iterable[bytes]) -> Values:
         """The values under several keys."""
         keys = list(keys)
         values = self._snapshot.get_many(table, keys)
         missing = absent(values) if table in BULKY else []
-        where = {at: bundle for at in missing if (bundle := place(self._snapshot, table, keys[at]))}
-        if not where:
+        wanted: dict[bytes, list[bytes]] = {}
+        for at in missing:
+            if bundle := place(self._snapshot, table, keys[at]):
+                wanted.setdefault(bundle, []).append(keys[at])
+        if not wanted:
             return values
-        bundles = self._fetch(table, list(dict.fromkeys(where.values())))
+        fetched = self._fetch(table, wanted)
         buffers, starts, sizes = list(values.buffers), np.array(values.starts), np.array(values.sizes)
-        for at, bundle in where.items():
-            buffers[at] = found = bundles.get(bundle, {}).get(keys[at])
-            starts[at], sizes[at] = 0, len(found or b"")
+        for at in missing:
+            if found := fetched.get(keys[at]):
+                buffers[at], starts[at], sizes[at] = found, 0, len(found)
         return Values(buffers, starts, sizes)
 
     def scan(self, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,8 +1,11 @@
-"""A change of a store that somebody wants."""
+"""A change of a store that somebody wants, and whose turn it is."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from streamdocs.errors import StoreError
 from streamdocs.store.shared.replica import View
 
 _T = TypeVar("_T")
@@ -24,3 +27,14 @@ class Ticket(Generic[_T]):
             self.found = self.change(view)
         except Exception as error:
             self.error = error
+
+
+@contextmanager
+def held(lock: threading.Lock, seconds: float, location: str) -> Iterator[None]:
+    """Hold a lock of a store, for which other threads wait at most so many seconds."""
+    if not lock.acquire(timeout=seconds):
+        raise StoreError(f"store {location}: another thread has been writing for {seconds:.0f} s")
+    try:
+        yield
+    finally:
+        lock.release()

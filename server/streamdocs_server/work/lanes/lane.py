@@ -2,6 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from itertools import chain, takewhile
 
 from streamdocs.generations.progress import block_key, read_watermark
 from streamdocs.store import Store
@@ -90,8 +91,10 @@ class Lane(ABC):
     def take(self, number: int) -> bool:
         """Lease a block; whether no other server has it."""
         limit = self._limit()
-        coming = [each for each in range(number + 1, number + self.leases.many) if self.order.first_item(each) < limit]
-        if self.leases.acquire([number, *filter(self._is_free, coming)]):
+        coming = takewhile(
+            lambda each: self.order.first_item(each) < limit, range(number + 1, number + self.leases.many)
+        )
+        if self.leases.acquire(chain([number], filter(self._is_free, coming))):
             self.waits_for_trainer = False
             return True
         self._elsewhere |= {number, *self.leases.taken()}

@@ -5,6 +5,8 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import msgpack
@@ -20,6 +22,8 @@ from streamdocs.streams import GenerationScope
 LEASE_SECONDS = 60.0
 #: Most blocks that are leased at a time.
 _MOST = 64
+#: Servers that may be after the same blocks at a time, each of which is to be given some.
+_RIVALS = 8
 
 #: By server, when it said so (Unix time) and what it has.
 _Leases = dict[str, tuple[float, list[int]]]
@@ -35,10 +39,12 @@ def server_name() -> str:
 
 def _processes() -> str:
     """The machine, or container, within which ids of processes tell them apart."""
-    try:
-        return f"{socket.gethostname()}-{os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:
-        return socket.gethostname()
+    names = [socket.gethostname()]
+    with suppress(OSError):
+        # Machines may have one name, and the first namespace has one number on all of them.
+        names.append(Path("/proc/sys/kernel/random/boot_id").read_text()[:8])
+        names.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return "-".join(names)
 
 
 class Leases:
@@ -67,8 +73,12 @@ class Leases:
         self._heard: dict[str, tuple[float, float]] = {}
 
     def acquire(self, numbers: Iterable[int]) -> bool:
-        """Take the first of some blocks, unless a living server has it; where that is dear, also of the next."""
-        number, *others = numbers
+        """Take the first of some blocks, unless a living server has it; where that is dear, also of the next.
+
+        Whoever comes too late for the first is given what is free of the others, for later.
+        """
+        coming = iter(numbers)
+        number = next(coming)
         if number not in self._next:
             now, pace = time.monotonic(), self._store.pace
             since, self._acquired = now - self._acquired, now
@@ -76,7 +86,7 @@ class Leases:
                 self._many = min(2 * self._many, _MOST)
             elif since > 8 * pace:
                 self._many = max(self._many // 2, 1)
-            self._store.update(self._note, self._change([number, *others[: self._many - 1]]))
+            self._store.update(self._note, self._change([number, *coming]))
             self._next |= self._granted
         if number not in self._next:
             return False
@@ -93,7 +103,7 @@ class Leases:
     @property
     def many(self) -> int:
         """Blocks of which ``acquire`` may want to know."""
-        return min(2 * self._many, _MOST) if self._store.pace else 1
+        return _RIVALS * min(2 * self._many, _MOST) if self._store.pace else 1
 
     def release(self, number: int) -> None:
         """Hold a block no longer, which is done."""
@@ -110,13 +120,13 @@ class Leases:
         return {self._note: self._change()}
 
     def _change(self, wanted: Sequence[int] = ()) -> Change:
-        """Say what this server has, and of what is ``wanted`` what no other has, if that is the first of it."""
+        """Say what this server has, and as many of what is ``wanted`` and no other has as are leased at a time."""
 
         def change(old: bytes | None) -> bytes | None:
             others = self._others(old)
             taken = _blocks(others)
             if wanted:
-                self._granted = set() if wanted[0] in taken else {*wanted} - taken
+                self._granted = set([each for each in wanted if each not in taken][: self._many])
                 if not self._granted:
                     return old
             self._next -= taken
@@ -138,9 +148,11 @@ class Leases:
         heard = self._heard.get(server)
         if heard is None or heard[0] != said:
             self._heard[server] = heard = (said, now)
-        # Nobody says so long ago, or so far ahead, that it is alive: it is damaged, or the clock was set back.
-        age = time.time() - said
-        return -LEASE_SECONDS < age < LEASE_SECONDS + self._store.silence and now - heard[1] < LEASE_SECONDS
+        if now - heard[1] >= LEASE_SECONDS:
+            return False
+        # By one clock, nobody alive said so long ago, or so far ahead: it is damaged, or the clock was set. Machines
+        # that share a store have clocks of their own, and there it only counts that what they say changes.
+        return bool(self._store.silence) or abs(time.time() - said) < LEASE_SECONDS
 
 
 def _blocks(leases: _Leases) -> set[int]:
