@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from streamdocs._base.unfinished import write_whole
+from streamdocs._base.unfinished import write_into
 from streamdocs.errors import StoreError
 from streamdocs.store.lmdb import is_damage
 from streamdocs.store.objects.base import RefusedError
@@ -77,8 +77,7 @@ class Cache:
             return True
         said = _begin(objects) if found is None else _check(objects, found)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._mark, said)
+            write_into(self._folder, self._mark.name, said)
         except OSError as error:
             raise StoreError(f"cache {self._folder} cannot be written ({error}): name another folder") from error
         return True

@@ -101,16 +101,16 @@ class SharedStore:
 
     def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
         """Write those entries whose key is not there yet, in several tables at once."""
-        kept = self.node.journal.keys
-        texts = {key: value for key, value in entries.get("texts", {}).items() if key not in kept}
-        sent = self.keep(texts) if texts else None
+        texts = entries.get("texts", {})
+        kept = self.node.journal.keys if texts else ()
+        if new := {key: value for key, value in texts.items() if key not in kept}:
+            self.keep(new)
         is_urgent = BULKY[0] not in entries and BULKY[1] not in entries
         added = self.node.commit(
             lambda view: sum(view.add(table, values) for table, values in entries.items()),
             pause=0.0 if is_urgent else _PACE,
         )
-        if sent:
-            sent()
+        self.node.journal.sent(texts)
         return added
 
     def keep(self, texts: Mapping[bytes, bytes]) -> Callable[[], None]:
