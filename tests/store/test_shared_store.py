@@ -236,20 +236,23 @@ def test_a_cache_that_cannot_be_read_is_filled_anew(opened, tmp_path):
     assert get(opened(), "texts", b"a") == b"1"
 
 
-def test_a_cache_outlives_no_store_without_a_word(opened, tmp_path):
-    opened().add("texts", {b"a": b"1"})
-    os.rename(tmp_path / "shared", tmp_path / "elsewhere")
-    (tmp_path / "shared").mkdir()
+def test_a_cache_outlives_no_store_without_a_word(tmp_path):
+    location = f"memory://{time.time_ns()}"
+    one, two = (lambda name=name: SharedStore(location, tmp_path / name) for name in ("one", "two"))
+    one().add("texts", {b"a": b"1"})
+    objects = one()._objects._objects._objects
+    whole = dict(objects)
+    objects.clear()
     for _ in range(2):
         with pytest.raises(StoreError, match="is empty, and is not the one that cache"):
-            opened().update(b"n", lambda old: b"1")
-    assert os.listdir(tmp_path / "shared") == []
-    opened("two").add("texts", {b"b": b"2"})
+            one().update(b"n", lambda old: b"1")
+    assert not objects
+    two().add("texts", {b"b": b"2"})
     with pytest.raises(StoreError, match="was made anew"):
-        opened().update(b"n", lambda old: b"1")
-    shutil.rmtree(tmp_path / "shared")
-    os.rename(tmp_path / "elsewhere", tmp_path / "shared")
-    assert get(opened(), "texts", b"a") == b"1"
+        one().update(b"n", lambda old: b"1")
+    objects.clear()
+    objects.update(whole)
+    assert get(one(), "texts", b"a") == b"1"
 
 
 def test_a_store_that_is_emptied_is_written_no_more(tmp_path):
@@ -285,6 +288,31 @@ def test_a_folder_that_is_away_for_a_while(opened, tmp_path):
     assert store.update(b"n", lambda old: old + b"2") == b"12"
     timer.join()
     assert get(opened("two"), "notes", b"n") == b"12"
+
+
+@pytest.mark.parametrize("left", ["nothing", "a folder"])
+def test_a_folder_that_is_not_mounted_yet(opened, tmp_path, monkeypatch, caplog, left):
+    """Who starts reads what the cache holds, and writes nothing beside the store."""
+    monkeypatch.setattr("streamdocs.store.shared.cache._PATIENCE", 0.2)
+    monkeypatch.setattr("streamdocs.store.shared.node._POLL_PATIENCE", 0.2)
+    large = values(100)
+    opened().add("texts", large)
+    os.rename(tmp_path / "shared", tmp_path / "elsewhere")
+    if left == "a folder":
+        (tmp_path / "shared").mkdir()
+    store = opened(patience=0.5)
+    with caplog.at_level(logging.WARNING):
+        assert get_all(store, "texts", large) == [*large.values()]
+    assert "going on with what the cache" in caplog.text and "Is it mounted?" in caplog.text
+    heard = store.clock()
+    with pytest.raises(StoreError, match="Is it mounted"):
+        store.update(b"n", lambda old: b"1")
+    assert store.clock() == heard  # nobody is taken to be silent
+    assert [*tmp_path.glob("shared/*")] == []
+    shutil.rmtree(tmp_path / "shared", ignore_errors=True)
+    os.rename(tmp_path / "elsewhere", tmp_path / "shared")
+    assert store.update(b"n", lambda old: b"2") == b"2"
+    assert get(opened("two"), "notes", b"n") == b"2"
 
 
 def test_a_replica_that_somebody_uses_is_never_deleted(opened, monkeypatch):

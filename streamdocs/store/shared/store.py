@@ -11,6 +11,8 @@ from typing import Any
 import xxhash
 
 from streamdocs.store.base import Change, Changes, Table, apply_to_notes
+from streamdocs.store.objects.base import FORMAT
+from streamdocs.store.objects.folder import FolderObjects
 from streamdocs.store.objects.open import open_objects
 from streamdocs.store.objects.probe import probe
 from streamdocs.store.objects.reliable import ReliableObjects
@@ -47,6 +49,8 @@ class SharedStore:
         self.location = objects.location
         self.pace, self.silence = _PACE, patience
         self.cache = os.path.join(os.path.realpath(cache), _folder_name(self.location))
+        if isinstance(objects, FolderObjects):
+            objects.is_begun = Cache(self.cache).is_known
         self._objects = ReliableObjects(objects, patience)
         self.requests: Mapping[tuple[str, str], int] = self._objects.requests
         self._cache_bytes = cache_bytes
@@ -68,7 +72,7 @@ class SharedStore:
     @property
     def exists(self) -> bool:
         """Whether anybody ever wrote it."""
-        return Cache(self.cache).is_known or self._objects.get("format") is not None
+        return Cache(self.cache).is_known or self._objects.get(FORMAT) is not None
 
     def probe(self) -> None:
         """Try whether the object store does what a store relies on; nothing of that stays.
