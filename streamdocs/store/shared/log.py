@@ -89,7 +89,11 @@ def in_parallel(work: Callable[[_A], _B], each: Sequence[_A]) -> list[_B]:
         return list(map(work, each))
     # Not kept: its threads would be missing in a process that is forked from this one.
     with ThreadPoolExecutor(min(len(each), 16)) as pool:
-        return list(pool.map(work, each))
+        try:
+            found = pool.map(work, each)
+        except RuntimeError:  # this process ends, and begins no thread any more
+            return list(map(work, each))
+        return list(found)
 
 
 def _whole(found: Iterable[bytes | None]) -> list[bytes]:

@@ -41,6 +41,9 @@ _SWEEP_SECONDS = 60.0
 # Seconds that the end of a process waits for what it was to write some time.
 _LAST_SECONDS = 10.0
 
+#: Those with something to write some time: they stay until it was, also where nobody has them any more.
+_owing: set["Node"] = set()
+
 
 class Node:
     """One process's part of a node.
@@ -117,7 +120,7 @@ class Node:
         return cast(_T, ticket.found)
 
     def commit_soon(self, change: Callable[[View], Any]) -> None:
-        """The same some time: with the next change, or when the log is next looked at."""
+        """The same some time: with the next change, when the log is next looked at, or when the process ends."""
         self._enqueue(Ticket(change, alone=True))
 
     def catch_up(self, reading: Log | None = None) -> None:
@@ -161,7 +164,9 @@ class Node:
     def end(self) -> None:
         """Write what was to be written some time."""
         self._objects.patience = min(self._objects.patience, _LAST_SECONDS)
-        self._append_what_waits()
+        with _held(self._turn, _LAST_SECONDS, self._objects.location):  # another thread may be writing it just now
+            if self._queue:
+                self._append_queue()
 
     def _send_what_was_left(self, *, now: bool) -> None:
         """Send what processes that are gone did not: before all else that this one writes."""
@@ -176,6 +181,8 @@ class Node:
     def _enqueue(self, ticket: Ticket[_T]) -> Ticket[_T]:
         with self._queueing:
             self._queue.append(ticket)
+            if ticket.alone:
+                _owing.add(self)
         return ticket
 
     def _append_what_waits(self) -> None:
@@ -200,6 +207,9 @@ class Node:
                 if ticket.alone and ticket.error:
                     log.warning("not written: %s", ticket.error)
             self._clear_journal()
+            with self._queueing:
+                if not self._queue:
+                    _owing.discard(self)
 
     def _clear_journal(self) -> None:
         """Remove what processes that are gone had left, and is written; try again with what is not."""
