@@ -342,6 +342,28 @@ def test_a_cache_that_is_full_is_read_past(opened, monkeypatch, caplog):
     assert caplog.text.count("the cache keeps no more") == 1
 
 
+def test_what_was_read_is_read_also_where_it_cannot_be_kept(opened, monkeypatch, caplog):
+    opened().add("texts", values(100))
+    store = opened("two")
+
+    def locked(self, *_):
+        raise StoreError("process 7 has been writing for 60 s")
+
+    monkeypatch.setattr("streamdocs.store.shared.replica.Replica.hold", locked)
+    assert get_all(store, "texts", values(100)) == [*values(100).values()]
+    assert "process 7" in caplog.text
+
+
+def test_what_is_no_object_of_ours_is_left_alone(opened, tmp_path):
+    store = opened()
+    store.add("texts", values(100))
+    store.update(b"n", lambda old: b"1")
+    for name in ("bundles/README", "bundles/zz", "bundles/" + "é" * 32, "log/7", "log/notes"):
+        (tmp_path / "shared" / name).write_text("somebody else's")
+    assert not any(store.gone().values()) and store.account()["bundles_unknown"] == 0
+    assert get(opened("two"), "notes", b"n") == b"1"
+
+
 def test_a_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cache .* cannot be written"):
@@ -407,7 +429,11 @@ def test_bundles_of_which_nothing_is_left_are_deleted(opened, tmp_path, monkeypa
     assert store.node.replica.dead() == []
 
 
-def test_many_entries_lie_in_folds(opened, tmp_path):
+def refuse(*_):
+    raise RefusedError("not now")
+
+
+def test_many_entries_lie_in_folds(opened, tmp_path, monkeypatch):
     store = opened()
     for number in range(2 * FOLD + 10):
         store.update(b"n", lambda old, number=number: b"%d" % number)
@@ -416,6 +442,17 @@ def test_many_entries_lie_in_folds(opened, tmp_path):
     while len(list(folds.iterdir())) < 2 and time.monotonic() < deadline:  # another thread may be at it
         time.sleep(0.05)
     assert sorted(int(each.name) for each in folds.iterdir()) == [0, 1]
+    # Who was to write one was killed, or could not: a writer that misses it does.
+    max(folds.iterdir()).unlink()
+    monkeypatch.setattr("streamdocs.store.shared.node.follow", lambda _: None)
+    other = opened("three")
+    other.update(b"m", lambda old: b"1")
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="not now"):
+        patch.setattr(FolderObjects, "create", refuse)
+        other.node.look()
+    assert len(list(folds.iterdir())) == 1
+    other.node.look()
+    assert len(list(folds.iterdir())) == 2
     for entry in sorted((tmp_path / "shared" / "log").iterdir())[FOLD : 2 * FOLD]:
         entry.unlink()
     new = opened("two")

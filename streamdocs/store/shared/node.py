@@ -64,12 +64,11 @@ class Node:
         self._cache_bytes = cache_bytes
         self._name = name
         self._log = Log(objects)
-        self._polled = Log(objects.within(_POLL_PATIENCE))
+        self._polled = self._log.within(_POLL_PATIENCE)
         self.journal = Journal(self._cache.journal)
         self._queue: list[Ticket[Any]] = []
         self._turn, self._catching, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
         self._appended, self._slow = -1.0, 1.0
-        self._folds: list[int] = []
         #: What is to be written of processes that are gone, and where it lies until it was.
         self._left: list[tuple[Ticket[int], Path]] = []
         self._connected, self._heard = 0.0, time.monotonic()
@@ -155,8 +154,8 @@ class Node:
         now = time.monotonic()
         self._connected, self._heard = self._connected + min(now - self._heard, _GAP), now
         self._append_what_waits()
-        while self._folds:
-            self._log.fold(self._folds.pop())
+        if self._appended >= 0:  # who only reads may not be let write
+            self._polled.fold(self.replica.head())
         if now - self._swept > _SWEEP_SECONDS:
             self._swept = now
             self._check_and_sweep()
@@ -260,7 +259,7 @@ class Node:
         for bundle, values in bundled:
             self.bundles.hold(bundle.id, bundle.table, values)
         if number % FOLD == FOLD - 1:
-            self._folds.append(number // FOLD)
+            self._log.unfolded.add(number // FOLD)
         self._appended = time.monotonic()
 
     def _check_and_sweep(self) -> None:

@@ -16,6 +16,7 @@ from streamdocs.store.objects.folder import FolderObjects
 from streamdocs.store.objects.open import open_objects
 from streamdocs.store.objects.probe import probe
 from streamdocs.store.objects.reliable import ReliableObjects
+from streamdocs.store.shared.bundles import bundle_named
 from streamdocs.store.shared.cache import Cache
 from streamdocs.store.shared.entry import BULKY
 from streamdocs.store.shared.node import Node
@@ -185,7 +186,8 @@ class SharedStore:
 
     def _listed(self) -> dict[bytes, int]:
         """Bundles that are there, and their bytes."""
-        return {bytes.fromhex(each.name.partition("/")[2]): each.size for each in self._objects.list("bundles/")}
+        listed = ((bundle_named(each.name), each.size) for each in self._objects.list("bundles/"))
+        return {bundle: size for bundle, size in listed if bundle}
 
 
 def _folder_name(location: str) -> str:
