@@ -10,6 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import xxhash
+
+#: How often a file is begun again in a folder that somebody deleted meanwhile.
+_TRIES = 20
+
 
 def unfinished(path: Path) -> Path:
     """A name beside ``path`` that nobody else takes, for what is to be renamed to it."""
@@ -43,6 +48,22 @@ def write_whole(path: Path, contents: bytes) -> None:
     """
     with whole_file(path) as file:
         file.write(contents)
+
+
+def write_into(folder: Path, name: str, contents: bytes) -> None:
+    """Write such a file in a folder that is made where it is missing, and may be deleted at any time.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / name, contents)
+            return
+        except (FileNotFoundError, FileExistsError):  # of a folder that went while it was looked at, too
+            if not left:
+                raise
 
 
 @contextmanager
@@ -98,3 +119,17 @@ def is_alive(process: int) -> bool:
     except PermissionError:  # alive, and somebody else's
         return True
     return True
+
+
+def identity(process: int) -> str:
+    """What a process of this machine is called that no other ever was; "" where it does not run.
+
+    Ids alone come again: after a start of the machine, and soon in a container.
+    """
+    try:
+        state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:  # it is gone, or this is no Linux
+        return str(process) if not Path("/proc/self/stat").exists() and is_alive(process) else ""
+    started = rest[18]
+    return "" if state in "ZX" else f"{process}-{xxhash.xxh3_64_hexdigest(boot + started)}"

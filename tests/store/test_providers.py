@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import threading
 import time
@@ -148,7 +149,7 @@ def test_a_store_at_a_provider(double, scheme, tmp_path):
 def test_who_has_no_credentials_is_told(monkeypatch, tmp_path):
     for name in ("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(StoreError, match="set AZURE_STORAGE_ACCOUNT"):
+    with pytest.raises(StoreError, match="Set AZURE_STORAGE_ACCOUNT"):
         SharedStore("az://bucket/x", tmp_path).update(b"n", lambda old: b"1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
@@ -156,3 +157,71 @@ def test_who_has_no_credentials_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     with pytest.raises(StoreError, match="Set them as for the AWS command line"):
         SharedStore("s3://bucket/x", tmp_path).update(b"n", lambda old: b"1")
+
+
+@pytest.fixture
+def settings(monkeypatch, tmp_path):
+    """Sets what the providers' libraries read, and unsets all else of it."""
+    for name in [each for each in os.environ if each.startswith(("AWS_", "AZURE_", "GOOGLE_", "STORAGE_"))]:
+        monkeypatch.delenv(name)
+
+    def set_them(**names: str) -> None:
+        for name, value in {
+            "AWS_CONFIG_FILE": f"{tmp_path}/none",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **names,
+        }.items():
+            monkeypatch.setenv(name, value)
+
+    return set_them
+
+
+AWS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+ACCOUNT = "DefaultEndpointsProtocol=http;AccountName=account;AccountKey=YQ==;"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "names"),
+    [
+        ("s3", AWS | {"AWS_PROFILE": "nope"}),
+        ("s3", AWS | {"AWS_DEFAULT_REGION": "us east"}),
+        ("s3", AWS | {"AWS_ENDPOINT_URL": "localhost:9000"}),
+        ("s3", AWS | {"AWS_ENDPOINT_URL": "http://USER:SEC/RET@127.0.0.1"}),
+        ("s3", AWS | {"AWS_CONFIG_FILE": __file__}),
+        ("az", {"AZURE_STORAGE_CONNECTION_STRING": "garbage"}),
+        ("az", {"AZURE_STORAGE_CONNECTION_STRING": f"{ACCOUNT}BlobEndpoint=http://USER:SECRET@127.0.0.1:port/a"}),
+        ("az", {"AZURE_STORAGE_ACCOUNT": "a b", "AZURE_STORAGE_KEY": "YQ=="}),
+        ("az", {"AZURE_STORAGE_ACCOUNT": "account", "AZURE_STORAGE_KEY": "not base64!"}),
+        ("gs", {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere"}),
+        ("gs", {"GOOGLE_APPLICATION_CREDENTIALS": "/"}),
+        ("gs", {"GOOGLE_APPLICATION_CREDENTIALS": __file__}),
+        ("gs", {"STORAGE_EMULATOR_HOST": "localhost:9000"}),
+    ],
+)
+def test_settings_that_cannot_be_right_are_refused_at_once(settings, scheme, names):
+    settings(**names)
+    with pytest.raises(RefusedError, match=rf"^{scheme}://bucket/x: .*[^.]\. Set (them|AZURE)") as refused:
+        open_objects(f"{scheme}://bucket/x").get("a")
+    assert "USER" not in str(refused.value) and "RET" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "names"),
+    [
+        ("s3", AWS | {"AWS_ENDPOINT_URL": "http://USER:SECRET@127.0.0.1:1"}),
+        ("az", {"AZURE_STORAGE_CONNECTION_STRING": f"{ACCOUNT}BlobEndpoint=http://USER:SECRET@127.0.0.1:1/a"}),
+        ("gs", {"STORAGE_EMULATOR_HOST": "http://USER:SECRET@127.0.0.1:1"}),
+    ],
+)
+def test_who_does_not_answer_is_told_without_the_key_in_its_url(settings, scheme, names):
+    settings(**names)
+    with pytest.raises(BusyError, match=r"127\.0\.0\.1") as told:
+        open_objects(f"{scheme}://bucket/x").get("a")
+    assert "USER" not in str(told.value) and "SECRET" not in str(told.value)
+
+
+def test_a_user_of_google_needs_no_project(settings, tmp_path):
+    user = {"type": "authorized_user", "client_id": "a", "client_secret": "b", "refresh_token": "c"}
+    (tmp_path / "user.json").write_text(json.dumps(user))
+    settings(GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "user.json"))
+    assert open_objects("gs://bucket/x")._client.name == "bucket"

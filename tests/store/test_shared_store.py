@@ -236,20 +236,23 @@ def test_a_cache_that_cannot_be_read_is_filled_anew(opened, tmp_path):
     assert get(opened(), "texts", b"a") == b"1"
 
 
-def test_a_cache_outlives_no_store_without_a_word(opened, tmp_path):
-    opened().add("texts", {b"a": b"1"})
-    os.rename(tmp_path / "shared", tmp_path / "elsewhere")
-    (tmp_path / "shared").mkdir()
+def test_a_cache_outlives_no_store_without_a_word(tmp_path):
+    location = f"memory://{time.time_ns()}"
+    one, two = (lambda name=name: SharedStore(location, tmp_path / name) for name in ("one", "two"))
+    one().add("texts", {b"a": b"1"})
+    objects = one()._objects._objects._objects
+    whole = dict(objects)
+    objects.clear()
     for _ in range(2):
         with pytest.raises(StoreError, match="is empty, and is not the one that cache"):
-            opened().update(b"n", lambda old: b"1")
-    assert os.listdir(tmp_path / "shared") == []
-    opened("two").add("texts", {b"b": b"2"})
+            one().update(b"n", lambda old: b"1")
+    assert not objects
+    two().add("texts", {b"b": b"2"})
     with pytest.raises(StoreError, match="was made anew"):
-        opened().update(b"n", lambda old: b"1")
-    shutil.rmtree(tmp_path / "shared")
-    os.rename(tmp_path / "elsewhere", tmp_path / "shared")
-    assert get(opened(), "texts", b"a") == b"1"
+        one().update(b"n", lambda old: b"1")
+    objects.clear()
+    objects.update(whole)
+    assert get(one(), "texts", b"a") == b"1"
 
 
 def test_a_store_that_is_emptied_is_written_no_more(tmp_path):
@@ -287,6 +290,31 @@ def test_a_folder_that_is_away_for_a_while(opened, tmp_path):
     assert get(opened("two"), "notes", b"n") == b"12"
 
 
+@pytest.mark.parametrize("left", ["nothing", "a folder"])
+def test_a_folder_that_is_not_mounted_yet(opened, tmp_path, monkeypatch, caplog, left):
+    """Who starts reads what the cache holds, and writes nothing beside the store."""
+    monkeypatch.setattr("streamdocs.store.shared.cache._PATIENCE", 0.2)
+    monkeypatch.setattr("streamdocs.store.shared.node._POLL_PATIENCE", 0.2)
+    large = values(100)
+    opened().add("texts", large)
+    os.rename(tmp_path / "shared", tmp_path / "elsewhere")
+    if left == "a folder":
+        (tmp_path / "shared").mkdir()
+    store = opened(patience=0.5)
+    with caplog.at_level(logging.WARNING):
+        assert get_all(store, "texts", large) == [*large.values()]
+    assert "going on with what the cache" in caplog.text and "Is it mounted?" in caplog.text
+    heard = store.clock()
+    with pytest.raises(StoreError, match="Is it mounted"):
+        store.update(b"n", lambda old: b"1")
+    assert store.clock() == heard  # nobody is taken to be silent
+    assert [*tmp_path.glob("shared/*")] == []
+    shutil.rmtree(tmp_path / "shared", ignore_errors=True)
+    os.rename(tmp_path / "elsewhere", tmp_path / "shared")
+    assert store.update(b"n", lambda old: b"2") == b"2"
+    assert get(opened("two"), "notes", b"n") == b"2"
+
+
 def test_a_replica_that_somebody_uses_is_never_deleted(opened, monkeypatch):
     store = opened()
     store.add("texts", {b"a": b"1"})
@@ -312,6 +340,28 @@ def test_a_cache_that_is_full_is_read_past(opened, monkeypatch, caplog):
         for _ in range(2):
             assert get_all(store, "texts", values(100)) == [*values(100).values()]
     assert caplog.text.count("the cache keeps no more") == 1
+
+
+def test_what_was_read_is_read_also_where_it_cannot_be_kept(opened, monkeypatch, caplog):
+    opened().add("texts", values(100))
+    store = opened("two")
+
+    def locked(self, *_):
+        raise StoreError("process 7 has been writing for 60 s")
+
+    monkeypatch.setattr("streamdocs.store.shared.replica.Replica.hold", locked)
+    assert get_all(store, "texts", values(100)) == [*values(100).values()]
+    assert "process 7" in caplog.text
+
+
+def test_what_is_no_object_of_ours_is_left_alone(opened, tmp_path):
+    store = opened()
+    store.add("texts", values(100))
+    store.update(b"n", lambda old: b"1")
+    for name in ("bundles/README", "bundles/zz", "bundles/" + "é" * 32, "log/7", "log/notes"):
+        (tmp_path / "shared" / name).write_text("somebody else's")
+    assert not any(store.gone().values()) and store.account()["bundles_unknown"] == 0
+    assert get(opened("two"), "notes", b"n") == b"1"
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):
@@ -379,7 +429,11 @@ def test_bundles_of_which_nothing_is_left_are_deleted(opened, tmp_path, monkeypa
     assert store.node.replica.dead() == []
 
 
-def test_many_entries_lie_in_folds(opened, tmp_path):
+def refuse(*_):
+    raise RefusedError("not now")
+
+
+def test_many_entries_lie_in_folds(opened, tmp_path, monkeypatch):
     store = opened()
     for number in range(2 * FOLD + 10):
         store.update(b"n", lambda old, number=number: b"%d" % number)
@@ -388,6 +442,17 @@ def test_many_entries_lie_in_folds(opened, tmp_path):
     while len(list(folds.iterdir())) < 2 and time.monotonic() < deadline:  # another thread may be at it
         time.sleep(0.05)
     assert sorted(int(each.name) for each in folds.iterdir()) == [0, 1]
+    # Who was to write one was killed, or could not: a writer that misses it does.
+    max(folds.iterdir()).unlink()
+    monkeypatch.setattr("streamdocs.store.shared.node.follow", lambda _: None)
+    other = opened("three")
+    other.update(b"m", lambda old: b"1")
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="not now"):
+        patch.setattr(FolderObjects, "create", refuse)
+        other.node.look()
+    assert len(list(folds.iterdir())) == 1
+    other.node.look()
+    assert len(list(folds.iterdir())) == 2
     for entry in sorted((tmp_path / "shared" / "log").iterdir())[FOLD : 2 * FOLD]:
         entry.unlink()
     new = opened("two")

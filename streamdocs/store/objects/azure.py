@@ -15,9 +15,10 @@ from azure.core.exceptions import (
 from azure.core.pipeline.policies import RetryMode
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import ContainerClient
+from requests.exceptions import InvalidSchema, InvalidURL
 
 from streamdocs.store.objects.base import BusyError, Listed, RefusedError
-from streamdocs.store.objects.bucket import BucketObjects
+from streamdocs.store.objects.bucket import BucketObjects, without_users
 
 # Requests are repeated elsewhere, where it is known what that means.
 _ONCE: dict[str, Any] = {
@@ -32,6 +33,10 @@ class AzureObjects(BucketObjects):
     """
 
     scheme = "az"
+    advice = (
+        "Set AZURE_STORAGE_ACCOUNT, and AZURE_STORAGE_KEY or an identity; or AZURE_STORAGE_CONNECTION_STRING, as the "
+        "portal shows it"
+    )
 
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
@@ -71,10 +76,7 @@ class AzureObjects(BucketObjects):
         if connection := os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
             return ContainerClient.from_connection_string(connection, self._bucket, **_ONCE)
         if not (account := os.environ.get("AZURE_STORAGE_ACCOUNT")):
-            raise RefusedError(
-                f"{self.location}: set AZURE_STORAGE_ACCOUNT, and AZURE_STORAGE_KEY or an identity; or "
-                "AZURE_STORAGE_CONNECTION_STRING"
-            )
+            raise ValueError("nothing says which account")
         credential = os.environ.get("AZURE_STORAGE_KEY") or DefaultAzureCredential()
         return ContainerClient(f"https://{account}.blob.core.windows.net", self._bucket, credential, **_ONCE)
 
@@ -83,16 +85,19 @@ class AzureObjects(BucketObjects):
         try:
             yield
         except ClientAuthenticationError as error:
-            raise RefusedError(f"{self.location}: {_first_line(error)}") from error
+            raise RefusedError(f"{self.location}: {_first_line(error)}. {self.advice}") from error
         except HttpResponseError as error:
             told, status = f"{self.location}: {_first_line(error)}", error.status_code or 500
             if status >= 500 or status in (408, 409, 429):
                 raise BusyError(told) from error
             raise RefusedError(f"{told}. Check the container, and who may use it") from error
         except AzureError as error:
-            raise BusyError(f"{self.location}: {error}") from error
+            told = f"{self.location}: {without_users(error)}"
+            if isinstance(error.inner_exception, InvalidURL | InvalidSchema):
+                raise RefusedError(f"{told}. {self.advice}") from error
+            raise BusyError(told) from error
 
 
 def _first_line(error: AzureError) -> str:
     """What it says, without ids and times."""
-    return str(error.message).partition("\n")[0]
+    return without_users(str(error.message).partition("\n")[0])

@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+#: The object that every store has, which says what it is.
+FORMAT = "format"
+
 
 class Listed(NamedTuple):
     """An object that is there: its name, and its bytes."""

@@ -1,7 +1,18 @@
 """What the objects of all providers have in common: a bucket, a prefix, and a client for each process."""
 
 import os
+import re
 from typing import Any, ClassVar
+
+from streamdocs.store.objects.base import RefusedError
+
+# Up to the last of it: keys have slashes in them, and URLs with them are told as they are where they cannot be read.
+_USER = re.compile(r"//[^\s\"'<>]*@")
+
+
+def without_users(told: object) -> str:
+    """What a provider's library says, without the user and key of a URL in it, nor its full stop."""
+    return _USER.sub("//", str(told)).rstrip(".")
 
 
 class BucketObjects:
@@ -13,6 +24,8 @@ class BucketObjects:
     """
 
     scheme: ClassVar[str]
+    #: What to do where a client cannot be opened.
+    advice: ClassVar[str]
 
     def __init__(self, bucket: str, prefix: str) -> None:
         self.location = f"{self.scheme}://{bucket}/{prefix}".rstrip("/")
@@ -29,7 +42,10 @@ class BucketObjects:
     @property
     def _client(self) -> Any:
         if self._opened[0] != os.getpid():  # connections cannot be shared with the process that this was forked from
-            self._opened = (os.getpid(), self._open())
+            try:
+                self._opened = (os.getpid(), self._open())
+            except (ValueError, OSError) as error:  # nothing is asked of anybody yet
+                raise RefusedError(f"{self.location}: {without_users(error)}. {self.advice}") from error
         return self._opened[1]
 
     def _open(self) -> Any:

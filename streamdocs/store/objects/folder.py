@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from streamdocs._base.unfinished import remove_stale, unfinished
-from streamdocs.store.objects.base import BusyError, Listed, RefusedError
+from streamdocs.store.objects.base import FORMAT, BusyError, Listed, RefusedError
 
 _T = TypeVar("_T")
 
@@ -31,6 +31,8 @@ class FolderObjects:
         self.location = f"file://{folder}"
         self._folder = Path(folder)
         self._unfinished = self._folder / ".unfinished"
+        #: Whether a store was begun there: where there is none, the file system of it is not there yet.
+        self.is_begun = False
         self._known: tuple[int, int] | None = None
 
     def prepare(self) -> None:
@@ -87,6 +89,10 @@ class FolderObjects:
     def _there(self) -> Iterator[None]:
         """The folder that it was."""
         with _errors(self.location):
+            if self.is_begun and self._known is None and not (self._folder / FORMAT).exists():
+                raise BusyError(
+                    f"{self.location}: no store is there. Is it mounted? Where it was deleted, delete its cache as well"
+                )
             try:
                 found = self._folder.stat()
             except FileNotFoundError:

@@ -8,9 +8,10 @@ import requests
 from google.api_core.exceptions import GoogleAPICallError, NotFound, PreconditionFailed, RetryError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import storage
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 
 from streamdocs.store.objects.base import BusyError, Listed, RefusedError
-from streamdocs.store.objects.bucket import BucketObjects
+from streamdocs.store.objects.bucket import BucketObjects, without_users
 
 # Requests are repeated elsewhere, where it is known what that means. Seconds: to connect, and between two bytes.
 _ONCE: dict[str, Any] = {"retry": None, "timeout": (5, 20)}
@@ -20,6 +21,9 @@ class GcsObjects(BucketObjects):
     """Objects of a bucket. Who may read and write is found where Google's own tools look for it."""
 
     scheme = "gs"
+    advice = (
+        "Set them as for Google's tools: GOOGLE_APPLICATION_CREDENTIALS, or `gcloud auth application-default login`"
+    )
 
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
@@ -61,18 +65,18 @@ class GcsObjects(BucketObjects):
         return self._client.blob(self._prefix + name)
 
     def _open(self) -> Any:
-        return storage.Client().bucket(self._bucket)
+        return storage.Client(project=None).bucket(self._bucket)  # only who lists or makes buckets has to name one
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except DefaultCredentialsError as error:
-            raise RefusedError(f"{self.location}: {error}") from error
         except GoogleAPICallError as error:
-            told = f"{self.location}: {error}"
+            told = f"{self.location}: {without_users(error)}"
             if (error.code or 500) >= 500 or error.code in (408, 409, 429):
                 raise BusyError(told) from error
             raise RefusedError(f"{told}. Check the bucket, and who may use it") from error
+        except (DefaultCredentialsError, InvalidURL, InvalidSchema, MissingSchema) as error:
+            raise RefusedError(f"{self.location}: {without_users(error)}. {self.advice}") from error
         except (requests.RequestException, RetryError, GoogleAuthError, ConnectionError) as error:
-            raise BusyError(f"{self.location}: {error}") from error
+            raise BusyError(f"{self.location}: {without_users(error)}") from error

@@ -6,17 +6,36 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ChecksumError,
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+)
 
 from streamdocs.store.objects.base import BusyError, Listed, RefusedError
-from streamdocs.store.objects.bucket import BucketObjects
+from streamdocs.store.objects.bucket import BucketObjects, without_users
 
 # Requests are repeated elsewhere, where it is known what that means.
 _CONFIG = Config(
     connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 1}, max_pool_connections=32, tcp_keepalive=True
 )
 _MOST_DELETED = 1000
-_WITHOUT = (NoCredentialsError, PartialCredentialsError, NoRegionError)
+#: What may pass by itself; all else that AWS' library finds wrong is said by settings.
+_PASSING = (
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ChecksumError,
+    FlexibleChecksumError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+)
 #: Errors that say "later" with a status of those that say "no".
 _LATER = ("RequestTimeout", "SlowDown", "ConditionalRequestConflict")
 
@@ -25,6 +44,7 @@ class S3Objects(BucketObjects):
     """Objects of a bucket. Who may read and write is found where AWS' own tools look for it."""
 
     scheme = "s3"
+    advice = "Set them as for the AWS command line: keys or a profile, region, endpoint"
 
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless one of that name is there; whether this did."""
@@ -73,14 +93,14 @@ class S3Objects(BucketObjects):
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except _WITHOUT as error:
-            raise RefusedError(f"{self.location}: {error}. Set them as for the AWS command line") from error
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
             later = status >= 500 or status in (409, 429) or error.response["Error"]["Code"] in _LATER
-            told = f"{self.location}: {error}"
+            told = f"{self.location}: {without_users(error)}"
             if later:
                 raise BusyError(told) from error
             raise RefusedError(f"{told}. Check the bucket, its region, and who may use it") from error
+        except _PASSING as error:
+            raise BusyError(f"{self.location}: {without_users(error)}") from error
         except BotoCoreError as error:
-            raise BusyError(f"{self.location}: {error}") from error
+            raise RefusedError(f"{self.location}: {without_users(error)}. {self.advice}") from error

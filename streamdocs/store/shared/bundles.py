@@ -1,12 +1,13 @@
 """Bundles: values that are written together, in objects of their own, read when one of them is wanted."""
 
 import logging
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from streamdocs.errors import StoreFullError
+from streamdocs.errors import StoreError
 from streamdocs.store.base import Table
 from streamdocs.store.objects.reliable import ReliableObjects
 from streamdocs.store.shared.entry import BULKY, Bundle, damaged, pack_values, unpack_values
@@ -22,6 +23,7 @@ _MOST_BYTES = 8 << 20
 _REMEMBERED = 8
 #: Most bundles that are fetched at a time.
 _AT_ONCE = 16
+_NAME = re.compile(r"bundles/([0-9a-f]{32})")
 
 _Values = Mapping[bytes, bytes]
 
@@ -39,7 +41,7 @@ class Bundles:
         self._objects = objects
         self._replica = replica
         self._most_bytes = most_bytes
-        self._is_full = False
+        self._told = False
         self._lately: OrderedDict[bytes, _Values] = OrderedDict()
 
     def fetch(self, table: Table, wanted: Mapping[bytes, Sequence[bytes]]) -> _Values:
@@ -77,11 +79,11 @@ class Bundles:
                 self._replica.hold(bundle, table, values)
                 if self._most_bytes is not None:
                     self._replica.evict(self._most_bytes)
-            except StoreFullError as error:
-                if not self._is_full:
+            except StoreError as error:  # what was read is at hand, whether it can be kept or not
+                if not self._told:
                     log.warning("the cache keeps no more, and fetches what it lacks each time: %s", error)
-                self._is_full = True
-                with suppress(StoreFullError):
+                self._told = True
+                with suppress(StoreError):
                     self._replica.make_room()  # for the entries of the log, without which nothing goes on
 
     def delete(self, bundles: Sequence[bytes], patience: float) -> None:
@@ -154,6 +156,12 @@ class Sending:
 def name_of(bundle: bytes) -> str:
     """The name of a bundle's object."""
     return f"bundles/{bundle.hex()}"
+
+
+def bundle_named(name: str) -> bytes | None:
+    """The bundle of an object; None where it is none, as what a console leaves of a folder."""
+    found = _NAME.fullmatch(name)
+    return bytes.fromhex(found[1]) if found else None
 
 
 def _parts(values: _Values) -> Iterator[dict[bytes, bytes]]:

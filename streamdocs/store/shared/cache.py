@@ -9,10 +9,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from streamdocs._base.unfinished import write_whole
+from streamdocs._base.unfinished import write_into
 from streamdocs.errors import StoreError
 from streamdocs.store.lmdb import is_damage
-from streamdocs.store.objects.base import RefusedError
+from streamdocs.store.objects.base import FORMAT, RefusedError
 from streamdocs.store.objects.probe import probe
 from streamdocs.store.objects.reliable import ReliableObjects
 from streamdocs.store.shared.replica import Replica
@@ -36,7 +36,7 @@ class Cache:
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
         # What the store says that it is: of another one, nothing here is of use.
-        self._mark = self._folder / "format"
+        self._mark = self._folder / FORMAT
         self._polled = self._folder / "polled-"
         self.journal = str(self._folder / "journal")
 
@@ -77,8 +77,7 @@ class Cache:
             return True
         said = _begin(objects) if found is None else _check(objects, found)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._mark, said)
+            write_into(self._folder, self._mark.name, said)
         except OSError as error:
             raise StoreError(f"cache {self._folder} cannot be written ({error}): name another folder") from error
         return True
@@ -129,9 +128,9 @@ def _begin(objects: ReliableObjects) -> bytes:
     objects.prepare()
     probe(objects)
     said = json.dumps({"format": _FORMAT, "id": secrets.token_hex(8)}).encode()
-    if objects.create("format", said):
+    if objects.create(FORMAT, said):
         return said
-    return _check(objects, objects.get("format") or b"")
+    return _check(objects, objects.get(FORMAT) or b"")
 
 
 def _check(objects: ReliableObjects, said: bytes) -> bytes:

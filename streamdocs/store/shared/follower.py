@@ -1,7 +1,6 @@
 """The thread in which a process looks now and then for what is new in a shared store."""
 
 import atexit
-import contextlib
 import logging
 import os
 import random
@@ -57,5 +56,7 @@ def _follow(ours: "weakref.ref[Looks]") -> None:
 
 def _end(ours: "weakref.ref[Looks]") -> None:
     if (node := ours()) is not None and node.process == os.getpid():
-        with contextlib.suppress(StreamdocsError):
+        try:
             node.end()
+        except StreamdocsError as error:
+            log.warning("not written: %s", error)

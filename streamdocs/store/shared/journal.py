@@ -4,13 +4,14 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgpack
 from pydantic import TypeAdapter
 
-from streamdocs._base.unfinished import is_alive, write_whole
+from streamdocs._base.unfinished import identity, write_into
 from streamdocs._base.untrusted import unpack
 from streamdocs.errors import StoreError
 from streamdocs.store.shared.entry import sealed, unsealed
@@ -18,7 +19,8 @@ from streamdocs.store.shared.entry import sealed, unsealed
 log = logging.getLogger(__name__)
 
 _ENTRIES = TypeAdapter(list[tuple[bytes, bytes]])
-_NAME = re.compile(r"(\d+)-[0-9a-f]+\.texts")
+#: Whose a file is: what ``identity`` said of the process.
+_NAME = re.compile(r"((\d+)(?:-[0-9a-f]{16})?)-[0-9a-f]+\.texts")
 
 
 class Journal:
@@ -30,34 +32,45 @@ class Journal:
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
-        #: Keys of those that this process keeps.
-        self.keys: set[bytes] = set()
+        # What of each file of this process was not sent yet.
+        self._kept: dict[Path, set[bytes]] = {}
 
     def __str__(self) -> str:
         """Where it is."""
         return str(self._folder)
 
+    @property
+    def keys(self) -> set[bytes]:
+        """Keys of those that this process keeps."""
+        return set[bytes]().union(*self._kept.copy().values())
+
     def keep(self, texts: Mapping[bytes, bytes]) -> Callable[[], None]:
-        """Keep texts until what this returns is called: when they were sent."""
-        path = self._folder / f"{os.getpid()}-{secrets.token_hex(8)}.texts"
+        """Keep texts until they were sent, or what this returns is called."""
+        path = self._folder / f"{identity(os.getpid())}-{secrets.token_hex(8)}.texts"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(path, sealed(msgpack.packb([*texts.items()])))
+            write_into(self._folder, path.name, sealed(msgpack.packb([*texts.items()])))
         except OSError as error:
             raise StoreError(f"{self._folder} cannot be written ({error}): make room, or name another cache") from error
-        self.keys.update(texts)
+        self._kept[path] = set(texts)
+        return partial(self._drop, path)
 
-        def sent() -> None:
-            self.keys.difference_update(texts)
-            path.unlink(missing_ok=True)
+    def sent(self, keys: Iterable[bytes]) -> None:
+        """Keep no more of some texts, whoever kept them: a file goes when nothing of it is left."""
+        keys = set(keys)
+        for path, left in self._kept.copy().items():
+            left.difference_update(keys)
+            if not left:
+                self._drop(path)
 
-        return sent
+    def _drop(self, path: Path) -> None:
+        self._kept.pop(path, None)
+        path.unlink(missing_ok=True)
 
     def left(self) -> Iterator[tuple[Path, dict[bytes, bytes]]]:
         """What processes that are gone did not send, and the file of it, to be removed once it was."""
         for path in sorted(self._folder.glob("*.texts")):
-            process = _NAME.fullmatch(path.name)
-            if process is None or (int(process[1]) != os.getpid() and is_alive(int(process[1]))):
+            name = _NAME.fullmatch(path.name)
+            if name is None or (int(name[2]) != os.getpid() and identity(int(name[2])) == name[1]):
                 continue
             try:
                 yield path, dict(_ENTRIES.validate_python(unpack(unsealed(path.read_bytes()))))

@@ -1,5 +1,7 @@
 """The log of a shared store: numbered objects, each created by one of all who tried."""
 
+import copy
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -13,6 +15,8 @@ _B = TypeVar("_B")
 
 #: Entries that are asked for at a time. Who asks for so many is far behind.
 _MOST = 32
+# Anything else of such a prefix is somebody else's.
+_NUMBER = re.compile(r"[0-9]{16}")
 
 
 class Log:
@@ -24,6 +28,14 @@ class Log:
 
     def __init__(self, objects: ReliableObjects) -> None:
         self._objects = objects
+        #: Numbers of folds that may have to be written: whose last entry was appended here, or that were missed.
+        self.unfolded: set[int] = set()
+
+    def within(self, patience: float) -> "Log":
+        """The same, of requests that are repeated for so long."""
+        found = copy.copy(self)
+        found._objects = self._objects.within(patience)
+        return found
 
     def create(self, number: int, entry: Entry) -> bool:
         """Append an entry; False where there is one of that number: somebody else's, or this after all."""
@@ -40,7 +52,7 @@ class Log:
     def length(self) -> int:
         """One more than the highest number of an entry that is there, from a listing of all: of many, many requests."""
         names = (each.name.removeprefix("log/") for each in self._objects.list("log/"))
-        return max((int(name) + 1 for name in names if name.isdecimal()), default=0)
+        return max((int(name) + 1 for name in names if _NUMBER.fullmatch(name)), default=0)
 
     def check_whole(self, head: int, length: int) -> None:
         """Whether the entry after those that could be read is missing although there are later ones.
@@ -54,15 +66,21 @@ class Log:
                 f"restore {_name(head)} and whatever else was deleted; no lifecycle rule may delete objects of a store"
             )
 
-    def fold(self, number: int) -> None:
-        """Keep the entries of a whole fold as one object, where all of them are there."""
-        packed = _whole(self._get_all(range(number * FOLD, (number + 1) * FOLD)))
-        if len(packed) == FOLD:
-            self._objects.create(_fold_name(number), pack_values(packed))
+    def fold(self, head: int) -> None:
+        """Keep the entries of each whole fold before a head as one object, where that is still to be done."""
+        for number in sorted(self.unfolded):
+            if (number + 1) * FOLD > head:
+                continue
+            if self._read_fold(number * FOLD) is None:
+                packed = _whole(self._get_all(range(number * FOLD, (number + 1) * FOLD)))
+                if len(packed) == FOLD:
+                    self._objects.create(_fold_name(number), pack_values(packed))
+            self.unfolded.discard(number)
 
     def _read_fold(self, number: int) -> Sequence[bytes] | None:
         name = _fold_name(number // FOLD)
         if (data := self._objects.get(name)) is None:
+            self.unfolded.add(number // FOLD)  # who was to write it was killed, or it is not whole yet
             return None
         try:
             return unpack_fold(data)
@@ -85,7 +103,11 @@ def in_parallel(work: Callable[[_A], _B], each: Sequence[_A]) -> list[_B]:
         return list(map(work, each))
     # Not kept: its threads would be missing in a process that is forked from this one.
     with ThreadPoolExecutor(min(len(each), 16)) as pool:
-        return list(pool.map(work, each))
+        try:
+            found = pool.map(work, each)
+        except RuntimeError:  # this process ends, and begins no thread any more
+            return list(map(work, each))
+        return list(found)
 
 
 def _whole(found: Iterable[bytes | None]) -> list[bytes]:

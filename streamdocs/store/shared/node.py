@@ -6,8 +6,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -20,7 +19,7 @@ from streamdocs.store.shared.follower import follow
 from streamdocs.store.shared.journal import Journal
 from streamdocs.store.shared.log import Log
 from streamdocs.store.shared.replica import View
-from streamdocs.store.shared.ticket import Ticket, held
+from streamdocs.store.shared.ticket import Ticket, adding, held
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +43,9 @@ _MOST_SWEPT = 16
 # Seconds that the end of a process waits for what it was to write some time.
 _LAST_SECONDS = 10.0
 
+#: Those with something to write some time: they stay until it was, also where nobody has them any more.
+_owing: set["Node"] = set()
+
 
 class Node:
     """One process's part of a node.
@@ -64,13 +66,12 @@ class Node:
         self._cache_bytes = cache_bytes
         self._name = name
         self._log = Log(objects)
-        self._polled = Log(objects.within(_POLL_PATIENCE))
+        self._polled = self._log.within(_POLL_PATIENCE)
         self.journal = Journal(self._cache.journal)
         self._queue: list[Ticket[Any]] = []
         self._turn, self._catching, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
         # When the last entry of this process was appended, how long that took, and how much less often that is to be.
         self._appended, self._took, self._slow = -1.0, 0.0, 1.0
-        self._folds: list[int] = []
         #: What is to be written of processes that are gone, and where it lies until it was.
         self._left: list[tuple[Ticket[int], Path]] = []
         self._connected, self._heard = 0.0, time.monotonic()
@@ -122,7 +123,7 @@ class Node:
         return cast(_T, ticket.found)
 
     def commit_soon(self, change: Callable[[View], Any]) -> None:
-        """The same some time: with the next change, or when the log is next looked at."""
+        """The same some time: with the next change, when the log is next looked at, or when the process ends."""
         self._enqueue(Ticket(change, alone=True))
 
     def catch_up(self, reading: Log | None = None) -> None:
@@ -157,8 +158,8 @@ class Node:
         now = time.monotonic()
         self._connected, self._heard = self._connected + min(now - self._heard, _GAP), now
         self._append_what_waits()
-        while self._folds:
-            self._log.fold(self._folds.pop())
+        if self._appended >= 0:  # who only reads may not be let write
+            self._polled.fold(self.replica.head())
         if now - self._swept > _SWEEP_SECONDS:
             self._swept = now
             self._check_and_sweep()
@@ -166,12 +167,14 @@ class Node:
     def end(self) -> None:
         """Write what was to be written some time."""
         self._objects.patience = min(self._objects.patience, _LAST_SECONDS)
-        self._append_what_waits()
+        with held(self._turn, _LAST_SECONDS, self._objects.location):  # another thread may be writing it just now
+            if self._queue:
+                self._append_queue()
 
     def _send_what_was_left(self, *, now: bool) -> None:
         """Send what processes that are gone did not: before all else that this one writes."""
         for path, texts in self.journal.left():
-            self._left.append((self._enqueue(Ticket(partial(_add_texts, texts))), path))
+            self._left.append((self._enqueue(Ticket(adding("texts", texts))), path))
         try:
             if now and self._left:
                 self.commit(lambda _: None)
@@ -181,6 +184,8 @@ class Node:
     def _enqueue(self, ticket: Ticket[_T]) -> Ticket[_T]:
         with self._queueing:
             self._queue.append(ticket)
+            if ticket.alone:
+                _owing.add(self)
         return ticket
 
     def _append_what_waits(self) -> None:
@@ -205,6 +210,9 @@ class Node:
                 if ticket.alone and ticket.error:
                     log.warning("not written: %s", ticket.error)
             self._clear_journal()
+            with self._queueing:
+                if not self._queue:
+                    _owing.discard(self)
 
     def _clear_journal(self) -> None:
         """Remove what processes that are gone had left, and is written; try again with what is not."""
@@ -255,7 +263,7 @@ class Node:
         for bundle, values in bundled:
             self.bundles.hold(bundle.id, bundle.table, values)
         if number % FOLD == FOLD - 1:
-            self._folds.append(number // FOLD)
+            self._log.unfolded.add(number // FOLD)
         self._appended = time.monotonic()
 
     def _is_at(self, number: int, entry: Entry) -> bool:
@@ -290,7 +298,3 @@ class Node:
             self.replica.bury(dead)
         if len(dead) == _MOST_SWEPT:  # the next ones at the next look
             self._swept = -_SWEEP_SECONDS
-
-
-def _add_texts(texts: Mapping[bytes, bytes], view: View) -> int:
-    return view.add("texts", texts)

@@ -11,9 +11,12 @@ from typing import Any
 import xxhash
 
 from streamdocs.store.base import Asked, Change, Changes, Table, apply_to_notes
+from streamdocs.store.objects.base import FORMAT
+from streamdocs.store.objects.folder import FolderObjects
 from streamdocs.store.objects.open import open_objects
 from streamdocs.store.objects.probe import probe
 from streamdocs.store.objects.reliable import ReliableObjects
+from streamdocs.store.shared.bundles import bundle_named
 from streamdocs.store.shared.cache import Cache
 from streamdocs.store.shared.entry import BULKY
 from streamdocs.store.shared.node import Node
@@ -47,6 +50,8 @@ class SharedStore:
         self.location = objects.location
         self.pace, self.silence = _PACE, patience
         self.cache = os.path.join(os.path.realpath(cache), _folder_name(self.location))
+        if isinstance(objects, FolderObjects):
+            objects.is_begun = Cache(self.cache).is_known
         self._objects = ReliableObjects(objects, patience)
         self.requests: Mapping[tuple[str, str], int] = self._objects.requests
         self._cache_bytes = cache_bytes
@@ -68,7 +73,7 @@ class SharedStore:
     @property
     def exists(self) -> bool:
         """Whether anybody ever wrote it."""
-        return Cache(self.cache).is_known or self._objects.get("format") is not None
+        return Cache(self.cache).is_known or self._objects.get(FORMAT) is not None
 
     def probe(self) -> None:
         """Try whether the object store does what a store relies on; nothing of that stays.
@@ -103,16 +108,16 @@ class SharedStore:
 
     def add_all(self, entries: Mapping[Table, Mapping[bytes, bytes]]) -> int:
         """Write those entries whose key is not there yet, in several tables at once."""
-        kept = self.node.journal.keys
-        texts = {key: value for key, value in entries.get("texts", {}).items() if key not in kept}
-        sent = self.keep(texts) if texts else None
+        texts = entries.get("texts", {})
+        kept = self.node.journal.keys if texts else ()
+        if new := {key: value for key, value in texts.items() if key not in kept}:
+            self.keep(new)
         is_urgent = BULKY[0] not in entries and BULKY[1] not in entries
         added = self.node.commit(
             lambda view: sum(view.add(table, values) for table, values in entries.items()),
             pause=0.0 if is_urgent else _PACE,
         )
-        if sent:
-            sent()
+        self.node.journal.sent(texts)
         return added
 
     def keep(self, texts: Mapping[bytes, bytes]) -> Callable[[], None]:
@@ -183,7 +188,8 @@ class SharedStore:
 
     def _listed(self) -> dict[bytes, int]:
         """Bundles that are there, and their bytes."""
-        return {bytes.fromhex(each.name.partition("/")[2]): each.size for each in self._objects.list("bundles/")}
+        listed = ((bundle_named(each.name), each.size) for each in self._objects.list("bundles/"))
+        return {bundle: size for bundle, size in listed if bundle}
 
 
 def _folder_name(location: str) -> str:

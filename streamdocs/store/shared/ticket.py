@@ -1,11 +1,12 @@
 """A change of a store that somebody wants, and whose turn it is."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from streamdocs.errors import StoreError
+from streamdocs.store.base import Table
 from streamdocs.store.shared.replica import View
 
 _T = TypeVar("_T")
@@ -27,6 +28,11 @@ class Ticket(Generic[_T]):
             self.found = self.change(view)
         except Exception as error:
             self.error = error
+
+
+def adding(table: Table, entries: Mapping[bytes, bytes]) -> Callable[[View], int]:
+    """The change that writes those entries whose key is not there yet."""
+    return lambda view: view.add(table, entries)
 
 
 @contextmanager
