@@ -219,7 +219,7 @@ def test_another_model_than_the_files_is_refused(tmp_path, run_file):
 @pytest.mark.parametrize(
     ("mix", "message"),
     [
-        ({"shuffle_algo": "foo"}, "shuffle_algo='foo'"),
+        ({"shuffle_algo": "foo"}, "mix.shuffle_algo: has to be 'py1e'"),
         ({"num_canonical_nodes": 101}, "num_canonical_nodes=101"),
         ({"shuffle_seed": -1}, "shuffle_seed"),
         ({"window": 0}, "window"),

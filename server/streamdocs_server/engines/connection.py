@@ -64,7 +64,7 @@ class Connection:
         self.timeout = timeout
         self._key = Secret(_api_key(api_key_env) if api_key_env else "")
         via = None if transport else proxy_of(parsed)
-        self.name = self.url
+        self.name, self._where = self.url, "at the proxy" if via else "there"
         if via:
             self.name += f" (through the proxy of {via.variable}; {parsed.host} in NO_PROXY would go past it)"
         self._trust: Trust | None = None
@@ -189,7 +189,7 @@ class Connection:
             if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
                 return EngineError(f"{self.name} does not speak TLS: is its URL one of http://?")
             if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:
-                return self.try_again("connection", "nobody listens there")
+                return self.try_again("connection", f"nobody listens {self._where}")
             if isinstance(cause, socket.gaierror):
                 return self.try_again("connection", "there is no such host")
         said = self.hide(str(error))[:_MOST_SAID]  # aiohttp's may quote all that was sent

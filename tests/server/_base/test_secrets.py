@@ -168,7 +168,7 @@ def test_a_key_in_place_of_its_variable_is_not_shown(tmp_path):
     run_file = tmp_path / "run.yaml"
     fields = {"corpus": "c", "store": "s", "recipe": {"name": "stitch", "generations": 2}}
     run_file.write_text(yaml.safe_dump({**fields, "generator": {"api_key_env": KEY}}))
-    with pytest.raises(ConfigError, match=r"generator\.api_key_env: String should match pattern") as caught:
+    with pytest.raises(ConfigError, match=r"generator\.api_key_env: has to be text of the form") as caught:
         RunFile.load(run_file)
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
