@@ -76,9 +76,11 @@ class Environment:
             unsafe = "" if lock else ", and not to be written by others meanwhile: what is read could be torn"
             log.warning("store %s is read-only here%s", self.folder, unsafe)
             options |= {"readonly": True, "lock": lock}
-        with suppress(lmdb.MemoryError):
+        with suppress(lmdb.Error):
             return lmdb.open(str(self.folder), map_size=max_bytes, **options)
-        gc.collect()  # stores that nobody has any more may still hold addresses
+        # Stores that nobody has any more may still hold addresses, and numbers of files that were deleted meanwhile: by
+        # those LMDB knows what is open.
+        gc.collect()
         size = max_bytes
         while True:
             try:

@@ -1,5 +1,6 @@
 """Many stores in one process, each of which reserves addresses."""
 
+import gc
 import multiprocessing
 
 from streamdocs.store import LmdbStore
@@ -20,3 +21,17 @@ def test_more_stores_than_there_are_addresses_for(tmp_path):
     child.start()
     child.join(60)
     assert child.exitcode == 0
+
+
+def test_what_nobody_has_any_more_is_not_open(tmp_path):
+    first = LmdbStore(tmp_path / "first")
+    first.add("texts", {b"a": b"1"})
+    held = [first._mine]
+    held.append(held)  # only the garbage collector sees that nobody has it
+    (tmp_path / "first").rename(tmp_path / "second")
+    gc.disable()
+    try:
+        del first, held
+        LmdbStore(tmp_path / "second").add("texts", {b"b": b"2"})
+    finally:
+        gc.enable()
