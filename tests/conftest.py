@@ -23,7 +23,7 @@ from streamdocs.ledger.ledger import Ledger
 from streamdocs.recipes.keys import RULES, Generator
 from streamdocs.recipes.programs.tasks import DEFAULT_WRITER
 from streamdocs.run import Run
-from streamdocs.store import LmdbStore
+from streamdocs.store import LmdbStore, SharedStore
 from streamdocs_server.engines.template import TemplateEngine
 from streamdocs_server.engines.writer import Writer
 from streamdocs_server.gates.gates import Gates
@@ -275,3 +275,15 @@ def full_store(small_corpus, store) -> LmdbStore:
     """Everything is generated for STITCH on the small corpus."""
     generate(make_run(small_corpus, STITCH), store)
     return store
+
+
+@pytest.fixture
+def no_pace(monkeypatch):
+    """A shared store appends at once what nobody waits for."""
+    monkeypatch.setattr("streamdocs.store.shared.store._PACE", 0.0)
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Opens a shared store in a folder on a node."""
+    return lambda name="one", **options: SharedStore(f"file://{tmp_path}/shared", tmp_path / name, **options)

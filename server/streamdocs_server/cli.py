@@ -139,9 +139,8 @@ async def serve_run(file: RunFile, again: Collection[str] = ()) -> None:
         StreamdocsError: Something that the run needs cannot be used; the message says what.
     """
     told = file.server
-    try_monitor(
-        told.monitor_host, told.monitor_port, told.monitor_token_env
-    )  # before there is a store that nobody wants
+    # Before there is a store that nobody wants.
+    try_monitor(told.monitor_host, told.monitor_port, told.monitor_token_env)
     store, gates = file.open_served(), make_gates(file)
     desk = make_desk(file)
     try:

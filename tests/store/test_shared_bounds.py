@@ -7,21 +7,12 @@ from functools import partial
 
 import pytest
 
-from streamdocs.store import LmdbStore, SharedStore
+from streamdocs.store import LmdbStore
 from streamdocs.store.shared import bundles as bundles_module
 from streamdocs.store.shared import node as node_module
 from streamdocs.store.shared import replica as replica_module
 
-
-@pytest.fixture(autouse=True)
-def pace(monkeypatch):
-    monkeypatch.setattr("streamdocs.store.shared.store._PACE", 0.0)
-
-
-@pytest.fixture
-def opened(tmp_path):
-    """Opens the store on a node."""
-    return lambda name="one", **options: SharedStore(f"file://{tmp_path}/shared", tmp_path / name, **options)
+pytestmark = pytest.mark.usefixtures("no_pace")
 
 
 def written(store, count: int) -> dict[bytes, bytes]:

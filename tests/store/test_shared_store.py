@@ -43,19 +43,11 @@ def get_all(store, table, keys):
         return [None if value is None else bytes(value) for value in snapshot.get_many(table, keys).listed()]
 
 
+pytestmark = pytest.mark.usefixtures("no_pace")
+
+
 def bundles_of(tmp_path) -> list[str]:
     return sorted(os.listdir(tmp_path / "shared" / "bundles"))
-
-
-@pytest.fixture(autouse=True)
-def pace(monkeypatch):
-    monkeypatch.setattr("streamdocs.store.shared.store._PACE", 0.0)
-
-
-@pytest.fixture
-def opened(tmp_path):
-    """Opens the store on a node."""
-    return lambda name="one", **options: SharedStore(f"file://{tmp_path}/shared", tmp_path / name, **options)
 
 
 @pytest.fixture(scope="module")
