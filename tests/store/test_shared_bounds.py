@@ -48,7 +48,7 @@ def bundles_of(tmp_path) -> list[str]:
 def test_bundles_are_deleted_a_few_at_a_time(opened, tmp_path, monkeypatch):
     """Each look for new entries has to wait for that."""
     monkeypatch.setattr(node_module, "GRACE", 0.0)
-    monkeypatch.setattr(node_module, "_MOST_SWEPT", 2)
+    monkeypatch.setattr("streamdocs.store.shared.bundles._MOST_SWEPT", 2)
     store = opened()
     store.delete("tokens", written(store, 5))
     store.node._swept = time.monotonic() - node_module._SWEEP_SECONDS - 1

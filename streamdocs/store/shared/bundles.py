@@ -3,6 +3,7 @@
 import logging
 import re
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,8 @@ _MOST_BYTES = 8 << 20
 _REMEMBERED = 8
 #: Most bundles that are fetched at a time.
 _AT_ONCE = 16
+# Bundles that are deleted between two looks for new entries, by some providers one by one.
+_MOST_SWEPT = 16
 _NAME = re.compile(r"bundles/([0-9a-f]{32})")
 
 _Values = Mapping[bytes, bytes]
@@ -86,9 +89,16 @@ class Bundles:
                 with suppress(StoreError):
                     self._replica.make_room()  # for the entries of the log, without which nothing goes on
 
-    def delete(self, bundles: Sequence[bytes], patience: float) -> None:
-        """Delete bundles, which is tried for so many seconds."""
-        self._objects.within(patience).delete(list(map(name_of, bundles)))
+    def sweep(self, grace: float, patience: float) -> bool:
+        """Delete some bundles of which nothing is left for ``grace`` seconds; False where there may be more.
+
+        ``patience``: seconds for which that is tried.
+        """
+        dead = self._replica.dead(before=time.time() - grace, most=_MOST_SWEPT)
+        if dead:
+            self._objects.within(patience).delete([name_of(each.bundle) for each in dead])
+            self._replica.bury(dead)
+        return len(dead) < _MOST_SWEPT
 
     def get(self, bundle: bytes) -> _Values:
         """What is in a bundle now, whatever is kept of it."""

@@ -57,6 +57,11 @@ class Entry:
     changes: Mapping[Table, Mapping[bytes, bytes | None]]
     bundles: Sequence[Bundle] = field(default=())
 
+    @property
+    def asks(self) -> bool:
+        """Whether it changes nothing: who wrote it asks others to let the next one be his."""
+        return not self.changes and not self.bundles
+
     def pack(self) -> bytes:
         """As bytes."""
         changes = [[TABLES.index(table), [*values.items()]] for table, values in self.changes.items()]

@@ -2,13 +2,17 @@
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from streamdocs.errors import StoreError
 from streamdocs.store.objects.reliable import ReliableObjects
+from streamdocs.store.shared.cache import Cache
 from streamdocs.store.shared.entry import FOLD, Entry, damaged, pack_values, unpack_fold
+from streamdocs.store.shared.replica import Replica
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
@@ -97,6 +101,46 @@ class Log:
             raise damaged(self._objects.location, _name(number), error) from error
 
 
+class Replay:
+    """Replays a log in the replica of a node.
+
+    Args:
+        objects: Of the log.
+        log: What is replayed.
+        replica: Where.
+        cache: Of the node.
+        seen: How far the log was seen already.
+    """
+
+    def __init__(self, objects: ReliableObjects, log: Log, replica: Replica, cache: Cache, seen: int) -> None:
+        self.replica = replica
+        self.seen = seen
+        self._objects, self._log, self._cache = objects, log, cache
+        self._catching = threading.Lock()
+
+    def catch_up(self, reading: Log | None = None) -> None:
+        """Replay what is new; the first time also make sure that its beginning is there."""
+        reading = reading or self._log
+        with held(self._catching, 2 * self._objects.patience, self._objects.location):
+            length = None if self.replica.is_whole else reading.length()
+            most, is_more = 1, True
+            while is_more:
+                number = self.replica.head()
+                entries, is_more = reading.read(number, most)
+                if entries:
+                    self.apply(number, entries)
+                most *= 2
+            if length is not None:
+                reading.check_whole(self.replica.head(), length)
+                self.replica.mark_whole()
+            self._cache.followed()
+
+    def apply(self, number: int, entries: Sequence[Entry]) -> None:
+        """Replay entries that were read, or written, the first of which has a number."""
+        self.replica.apply(number, entries)
+        self.seen = max(self.seen, number + len(entries))
+
+
 def in_parallel(work: Callable[[_A], _B], each: Sequence[_A]) -> list[_B]:
     """``work`` of each, some at a time."""
     if len(each) < 2:
@@ -108,6 +152,17 @@ def in_parallel(work: Callable[[_A], _B], each: Sequence[_A]) -> list[_B]:
         except RuntimeError:  # this process ends, and begins no thread any more
             return list(map(work, each))
         return list(found)
+
+
+@contextmanager
+def held(lock: threading.Lock, seconds: float, location: str) -> Iterator[None]:
+    """Hold a lock of a store, for which other threads wait at most so many seconds."""
+    if not lock.acquire(timeout=seconds):
+        raise StoreError(f"store {location}: another thread has been writing for {seconds:.0f} s")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _whole(found: Iterable[bytes | None]) -> list[bytes]:

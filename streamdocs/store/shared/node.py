@@ -2,8 +2,6 @@
 
 import logging
 import os
-import random
-import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,14 +10,13 @@ from typing import Any, TypeVar, cast
 
 from streamdocs.errors import StoreError
 from streamdocs.store.objects.reliable import ReliableObjects
-from streamdocs.store.shared.bundles import Bundles, Sending
+from streamdocs.store.shared.appender import Appender, Ticket, adding
+from streamdocs.store.shared.bundles import Bundles
 from streamdocs.store.shared.cache import Cache
-from streamdocs.store.shared.entry import FOLD, Entry
 from streamdocs.store.shared.follower import follow
 from streamdocs.store.shared.journal import Journal
-from streamdocs.store.shared.log import Log
+from streamdocs.store.shared.log import Log, Replay, held
 from streamdocs.store.shared.replica import View
-from streamdocs.store.shared.ticket import Ticket, adding, held
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +24,11 @@ _T = TypeVar("_T")
 
 #: Seconds for which one look for new entries is tried.
 _POLL_PATIENCE = 5.0
-# After a conflict, a pause of up to so many seconds: whoever waited longer would lose again to who has just won.
-_STEP = 0.02
-# Entries that are asked for where somebody was faster, and how long he gives way then, in times of what an entry takes.
-_BEHIND, _WAY, _LONGEST = 4, (1.0, 4.0), 2.0
-# Where there are many writers each appends less often, up to so many times, and by no common beat.
-_MOST_SLOW, _SLOWER, _FASTER = 100.0, 1.5, 0.95
 # With no sign of the store for longer, nobody is taken to have been heard meanwhile.
 _GAP = 5.0
 #: Seconds that a bundle is kept of which nothing is left, by whoever let go of it; others take a day's time.
 GRACE, _GRACE_OF_OTHERS = 900.0, 86_400.0
 _SWEEP_SECONDS = 60.0
-# Bundles that are deleted between two looks for new entries, by some providers one by one.
-_MOST_SWEPT = 16
 # Seconds that the end of a process waits for what it was to write some time.
 _LAST_SECONDS = 10.0
 
@@ -60,7 +49,7 @@ class Node:
 
     def __init__(self, objects: ReliableObjects, cache: str, cache_bytes: int | None, name: str, seen: int) -> None:
         self.process = os.getpid()
-        self.seen = seen
+        self._seen_before = seen
         self._objects = objects
         self._cache = Cache(cache)
         self._cache_bytes = cache_bytes
@@ -69,9 +58,7 @@ class Node:
         self._polled = self._log.within(_POLL_PATIENCE)
         self.journal = Journal(self._cache.journal)
         self._queue: list[Ticket[Any]] = []
-        self._turn, self._catching, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
-        # When the last entry of this process was appended, how long that took, and how much less often that is to be.
-        self._appended, self._took, self._slow = -1.0, 0.0, 1.0
+        self._turn, self._queueing = threading.Lock(), threading.Lock()
         #: What is to be written of processes that are gone, and where it lies until it was.
         self._left: list[tuple[Ticket[int], Path]] = []
         self._connected, self._heard = 0.0, time.monotonic()
@@ -88,6 +75,8 @@ class Node:
         known = (known and self._cache.is_known) or self._cache.identify(self._objects)
         self.replica = self._cache.open_replica()
         self.bundles = Bundles(self._objects, self.replica, self._cache_bytes)
+        self._replay = Replay(self._objects, self._log, self.replica, self._cache, self._seen_before)
+        self._appender = Appender(self._objects, self._log, self._name, self._replay)
         if not self.replica.store.is_read_only:
             if known and (not self._cache.is_followed or self.replica.head() < max(self.seen, 1)):
                 self.catch_up()
@@ -112,11 +101,10 @@ class Node:
         """
         ticket = Ticket(change)
         self._enqueue(ticket)
-        pause *= self._slow * random.uniform(0.7, 1.3)
-        time.sleep(max(0.0, self._appended + pause - time.monotonic()))
+        self._appender.pace.wait(pause)
         with held(self._turn, 2 * self._objects.patience, self._objects.location):
             if not ticket.done:
-                self._make_way()
+                self._appender.pace.make_way()
                 self._append_queue()
         if ticket.error:
             raise ticket.error
@@ -126,23 +114,14 @@ class Node:
         """The same some time: with the next change, when the log is next looked at, or when the process ends."""
         self._enqueue(Ticket(change, alone=True))
 
-    def catch_up(self, reading: Log | None = None) -> None:
-        """Replay what is new in the log; the first time also make sure that its beginning is there."""
-        reading = reading or self._log
-        with held(self._catching, 2 * self._objects.patience, self._objects.location):
-            length = None if self.replica.is_whole else reading.length()
-            most, is_more = 1, True
-            while is_more:
-                number = self.replica.head()
-                entries, is_more = reading.read(number, most)
-                if entries:
-                    self.replica.apply(number, entries)
-                    self.seen = max(self.seen, number + len(entries))
-                most *= 2
-            if length is not None:
-                reading.check_whole(self.replica.head(), length)
-                self.replica.mark_whole()
-            self._cache.followed()
+    def catch_up(self) -> None:
+        """Replay what is new in the log."""
+        self._replay.catch_up()
+
+    @property
+    def seen(self) -> int:
+        """How far the log was seen."""
+        return self._replay.seen
 
     @property
     def connected_seconds(self) -> float:
@@ -154,11 +133,11 @@ class Node:
         if self.replica.store.is_read_only:
             return
         if not self._cache.is_followed:
-            self.catch_up(self._polled)
+            self._replay.catch_up(self._polled)
         now = time.monotonic()
         self._connected, self._heard = self._connected + min(now - self._heard, _GAP), now
         self._append_what_waits()
-        if self._appended >= 0:  # who only reads may not be let write
+        if self._appender.pace.has_appended:  # who only reads may not be let write
             self._polled.fold(self.replica.head())
         if now - self._swept > _SWEEP_SECONDS:
             self._swept = now
@@ -230,58 +209,8 @@ class Node:
             raise self._gone
         if not self.replica.is_whole:  # what a hole at its beginning would take
             self.catch_up()
-        sending, tries, until = Sending(self._objects), 0, time.monotonic() + self._objects.patience
-        while True:
-            with self.replica.view() as view:
-                number = view.head
-                for ticket in tickets:
-                    ticket.evaluate(view)
-            if any(ticket.error for ticket in tickets):  # nothing of what it noted counts
-                tickets = [ticket for ticket in tickets if not ticket.error]
-                continue
-            if not view.changes:
-                self.catch_up()  # it may be that others changed what this was decided by
-                if self.replica.head() == number:
-                    return
-                continue
-            said, bundled = sending.split(view.changes)
-            entry = Entry(secrets.token_bytes(16), time.time(), self._name, said, [bundle for bundle, _ in bundled])
-            began = time.monotonic()
-            if self._log.create(number, entry) or self._is_at(number, entry):
-                self.replica.apply(number, [entry])
-                self._took = min(time.monotonic() - began, _LONGEST)  # it may have been repeated for minutes
-                break
-            tries += 1
-            if time.monotonic() > until:
-                raise StoreError(
-                    f"store {self._objects.location}: others were faster {tries} times in a row. There are too many "
-                    "writers for one store: docs/scaling.md"
-                )
-            time.sleep(random.uniform(0, _STEP))
-        self._slow = min(self._slow * _SLOWER, _MOST_SLOW) if tries > 1 else max(self._slow * _FASTER, 1.0)
-        self.seen = max(self.seen, number + 1)
-        for bundle, values in bundled:
+        for bundle, values in self._appender.append(tickets):
             self.bundles.hold(bundle.id, bundle.table, values)
-        if number % FOLD == FOLD - 1:
-            self._log.unfolded.add(number // FOLD)
-        self._appended = time.monotonic()
-
-    def _is_at(self, number: int, entry: Entry) -> bool:
-        """Whether that entry has its number after all, of which no answer had come; otherwise replay what has it."""
-        # With what followed, in one go: whoever took long to see that would be too late again.
-        entries, is_more = self._log.read(number, _BEHIND)
-        if entries and entries[0].id == entry.id:
-            return True
-        self.replica.apply(number, entries)
-        self.seen = max(self.seen, number + len(entries))
-        if is_more or not entries:
-            self.catch_up()
-        return False
-
-    def _make_way(self) -> None:
-        """Let those come who were slower than this process's last entry: they have to read it first, and then try."""
-        pause = self._took * random.uniform(*_WAY)
-        time.sleep(max(0.0, self._appended + pause - time.monotonic()))
 
     def _check_and_sweep(self) -> None:
         """Write no more where this is another store by now; delete bundles of which nothing has long been left."""
@@ -291,10 +220,5 @@ class Node:
         except StoreError as error:
             self._gone = None if error.__cause__ else error  # unless it could not be asked
             raise
-        grace = GRACE if self._appended >= 0 else _GRACE_OF_OTHERS
-        dead = self.replica.dead(before=time.time() - grace, most=_MOST_SWEPT)
-        if dead:
-            self.bundles.delete([each.bundle for each in dead], _POLL_PATIENCE)
-            self.replica.bury(dead)
-        if len(dead) == _MOST_SWEPT:  # the next ones at the next look
-            self._swept = -_SWEEP_SECONDS
+        if not self.bundles.sweep(GRACE if self._appender.pace.has_appended else _GRACE_OF_OTHERS, _POLL_PATIENCE):
+            self._swept = -_SWEEP_SECONDS  # the next ones at the next look

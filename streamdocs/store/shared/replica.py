@@ -24,7 +24,7 @@ from streamdocs.store.shared.entry import BULKY, Entry
 _PLACES = "places"
 # How far the log was replayed, and what is known of bundles.
 _STATE = "state"
-_HEAD, _NEXT, _IDENTITY, _WHOLE = b"head", b"next", b"identity", b"whole"
+_HEAD, _TURN, _NEXT, _IDENTITY, _WHOLE = b"head", b"turn", b"next", b"identity", b"whole"
 _BUNDLE, _HELD, _DEAD = b"bundle/", b"held/", b"dead/"
 # Seconds after which a bundle of which nothing is left was deleted.
 _LONG = 3 * 86_400.0
@@ -113,6 +113,11 @@ class Replica:
         with self.store.read() as snapshot:
             return _number(snapshot.get(_STATE, _HEAD))
 
+    def turn(self) -> bytes:
+        """The last entry before the head, where it asks that the next one be of who wrote it; "" where it does not."""
+        with self.store.read() as snapshot:
+            return bytes(snapshot.get(_STATE, _TURN) or b"")
+
     @property
     def is_whole(self) -> bool:
         """Whether the log was seen to have no gap before the head, nor at it."""
@@ -142,9 +147,11 @@ class Replica:
     def _replay(self, number: int, entries: Sequence[Entry]) -> None:
         with self.store.change() as change:
             head = _number(change.get(_STATE, _HEAD))
-            for entry in entries[max(head - number, 0) :]:
-                _apply(change, entry)
-            change.put(_STATE, {_HEAD: _packed(max(head, number + len(entries)))})
+            if new := entries[max(head - number, 0) :]:
+                for entry in new:
+                    _apply(change, entry)
+                turn = new[-1].id if new[-1].asks else b""
+                change.put(_STATE, {_HEAD: _packed(number + len(entries)), _TURN: turn})
 
     def hold(self, bundle: bytes, table: Table, values: Mapping[bytes, bytes]) -> None:
         """Keep what is in a bundle, as far as it is still wanted."""
