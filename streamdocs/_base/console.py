@@ -18,16 +18,19 @@ def expanded(path: Path | None) -> Path | None:
 
 
 def positions_of(text: str) -> tuple[int, int | None]:
-    """The first position and the one after the last of what was typed as ``A:B``; either may be left out.
+    """The first position and the one after the last of what was typed as ``A:B``, of which either may be left out.
+
+    ``A`` alone is that one position.
 
     Raises:
         ConfigError: These are no positions.
     """
     try:
-        start, stop = (int(end) if end else None for end in text.split(":"))
+        start, *stop = (int(end) if end else None for end in text.split(":"))
+        (end,) = stop or [int(text) + 1]
     except ValueError as error:
         raise ConfigError(f"positions {text!r}: give the first and the one after the last, like 0:4096") from error
-    return start or 0, stop
+    return start or 0, end
 
 
 def plain_console(*, stderr: bool = False, quiet: bool = False) -> Console:

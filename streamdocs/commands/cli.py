@@ -57,7 +57,9 @@ def store(context: typer.Context) -> None:
 @commands.command()
 def audit(
     run_file: Annotated[Path, typer.Argument(callback=expanded, help="The run file.")],
-    positions: Annotated[str, typer.Option(metavar="A:B", help="Which sequences; default all that are sealed.")] = ":",
+    positions: Annotated[
+        str, typer.Option(metavar="A:B", help="Which sequences, or A for one; default all that are sealed.")
+    ] = ":",
     document: Annotated[int | None, typer.Option(help="Also list when each part of this document was read.")] = None,
     as_json: Annotated[
         Path | None, typer.Option("--json", callback=expanded, help="File for all of it, by generation.")

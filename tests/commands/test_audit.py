@@ -157,7 +157,7 @@ def test_the_report(dataset, tmp_path, capsys):
         assert expected in printed
     assert ("correct" in printed) == ("style" in printed) == (not dataset.run.stream().recipe.is_plain)
     with pytest.raises(ConfigError, match="like 0:4096"):
-        audit_run(run_file, "8", None, None, None)
+        audit_run(run_file, "8:9:10", None, None, None)
 
 
 def test_what_was_rejected_is_told_by_stream(small_corpus, tmp_path, capsys):

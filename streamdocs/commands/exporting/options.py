@@ -21,7 +21,7 @@ def export(
         "export"
     ),
     positions: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Which sequences; default all that are sealed.")
+        str | None, typer.Option(metavar="A:B", help="Which sequences, or A for one; default all that are sealed.")
     ] = None,
     ledger: Annotated[
         list[Path] | None,
