@@ -63,8 +63,8 @@ def test_who_is_slow_gets_his_turn(opened):
 def test_who_asks_for_a_turn_and_is_gone_is_not_waited_for_long(opened, monkeypatch):
     gone, other = opened("gone"), opened("other")
     appender = gone.node._appender
-    assert appender._is_appended(gone.node.replica.head(), appender._entry({}))
-    assert gone.node.replica.turn()
+    asked = appender._append_or_replay(gone.node.replica.head(), appender._entry({}))
+    assert gone.node.replica.turn() == asked.id
     waited = []
     monkeypatch.setattr(appender_module, "_TURN_SECONDS", 0.5)
     began = time.monotonic()
@@ -80,7 +80,7 @@ def test_who_asks_for_a_turn_and_is_gone_is_not_waited_for_long(opened, monkeypa
 def test_a_turn_is_given_back_where_nothing_is_left_to_do(opened):
     """Somebody else did it between the question and the answer: the others wait for an entry all the same."""
     one, other = opened("one"), opened("other")
-    appender, tried = one.node._appender, []
+    tried = []
 
     def change(view) -> None:
         tried.append(1)
@@ -92,3 +92,15 @@ def test_a_turn_is_given_back_where_nothing_is_left_to_do(opened):
     assert len(tried) == appender_module._TOO_LATE + 1 and one.node.replica.turn() == b""
     other.node.catch_up()
     assert other.node.replica.turn() == b"" and one.node.replica.head() == appender_module._TOO_LATE + 2
+
+
+def test_a_change_that_changes_nothing_waits_for_nobody(opened):
+    one, other, tried = opened("one"), opened("other"), []
+    one.update(b"n", lambda _: b"1")
+
+    def change(view) -> bool:
+        tried.append(view.get("notes", b"n"))
+        other.update(b"m", lambda old: (old or b"") + b"1")  # always somebody
+        return view.has("notes", b"n")
+
+    assert one.node.commit(change) and len(tried) == 2

@@ -76,10 +76,10 @@ class Pace:
         """Let those come who were slower than the last entry: they have to read it first, and then try."""
         self._sleep(self.took * random.uniform(*_WAY))
 
-    def appended(self, took: float, tries: int) -> None:
-        """Note an entry, which took so many seconds, and before which others were so often faster."""
+    def appended(self, took: float, crowded: int) -> None:
+        """Note an entry: the seconds that it took, and how often others were faster who keep such a pace as well."""
         self.took = min(took, _LONGEST)  # it may have been repeated for minutes
-        self._slow = min(self._slow * _SLOWER, _MOST_SLOW) if tries > 1 else max(self._slow * _FASTER, 1.0)
+        self._slow = min(self._slow * _SLOWER, _MOST_SLOW) if crowded > 1 else max(self._slow * _FASTER, 1.0)
         self._last = time.monotonic()
 
     def _sleep(self, since_last: float) -> None:
@@ -107,7 +107,8 @@ class Appender:
         Raises:
             StoreError: Others were always faster, or the store does not answer.
         """
-        sending, tries, asked, until = Sending(self._objects), 0, b"", time.monotonic() + self._objects.patience
+        sending, tries, crowded, asked = Sending(self._objects), 0, 0, b""
+        until = time.monotonic() + self._objects.patience
         while True:
             is_turn = self._wait_for_others(asked)
             if tries < _TOO_LATE or is_turn:
@@ -119,12 +120,13 @@ class Appender:
                 number, entry = self._replica.head(), self._entry({})
                 asked = entry.id
             began = time.monotonic()
-            if self._is_appended(number, entry):
+            there = self._append_or_replay(number, entry)
+            if there and there.id == entry.id:
                 if not entry.asks:
-                    self.pace.appended(time.monotonic() - began, tries)
+                    self.pace.appended(time.monotonic() - began, crowded)
                     return sent
                 continue
-            tries += 1
+            tries, crowded = tries + 1, crowded + bool(there and there.is_bulky)
             if time.monotonic() > until:
                 raise StoreError(
                     f"store {self._objects.location}: others were faster {tries} times in a row. There are too many "
@@ -137,6 +139,7 @@ class Appender:
         self, tickets: Sequence[Ticket[Any]], sending: Sending, is_turn: bool
     ) -> tuple[int, _Said, list[tuple[Bundle, _Values]]]:
         """The next number, what the log is to say, and what was sent for it."""
+        is_current = False
         while True:
             left = [ticket for ticket in tickets if not ticket.error]
             with self._replica.view() as view:
@@ -149,9 +152,10 @@ class Appender:
                 return number, *sending.split(view.changes)
             if is_turn:  # others wait for an entry
                 return number, {"notes": {}}, []
-            self._replay.catch_up()  # it may be that others changed what this was decided by
-            if self._replica.head() == number:
+            if is_current:
                 return number, {}, []
+            self._replay.catch_up()  # it may be that others had changed what this was decided by
+            is_current = True
 
     def _wait_for_others(self, asked: bytes) -> bool:
         """Let who asked for the next number have it, unless he takes long; whether that was asked here, by an entry."""
@@ -164,16 +168,16 @@ class Appender:
     def _entry(self, said: _Said, bundles: Sequence[Bundle] = ()) -> Entry:
         return Entry(secrets.token_bytes(16), time.time(), self._name, said, bundles)
 
-    def _is_appended(self, number: int, entry: Entry) -> bool:
-        """Append an entry, or replay what has its number."""
+    def _append_or_replay(self, number: int, entry: Entry) -> Entry | None:
+        """Append an entry, or replay what has its number, and what followed; what has it, None where none is seen."""
         found, is_more = [entry], False
         if not self._log.create(number, entry):
-            # With what followed, in one go: whoever took long to see that would be too late again.
+            # In one go: whoever took long to see what followed would be too late again.
             found, is_more = self._log.read(number, _BEHIND)
         self._replay.apply(number, found)
         if is_more or not found:
             self._replay.catch_up()
-        is_there = bool(found) and found[0].id == entry.id
-        if is_there and number % FOLD == FOLD - 1:
+        there = found[0] if found else None
+        if there and there.id == entry.id and number % FOLD == FOLD - 1:
             self._log.unfolded.add(number // FOLD)
-        return is_there
+        return there

@@ -62,6 +62,11 @@ class Entry:
         """Whether it changes nothing: who wrote it asks others to let the next one be his."""
         return not self.changes and not self.bundles
 
+    @property
+    def is_bulky(self) -> bool:
+        """Whether it writes what nobody waits for, of which a process makes one entry now and then."""
+        return bool(self.bundles or not self.changes.keys().isdisjoint(BULKY))
+
     def pack(self) -> bytes:
         """As bytes."""
         changes = [[TABLES.index(table), [*values.items()]] for table, values in self.changes.items()]
