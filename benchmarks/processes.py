@@ -1,6 +1,8 @@
 """Processes of their own: for one measurement, or for what runs beside it; and what a process takes of memory."""
 
 import multiprocessing
+import os
+import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -66,7 +68,15 @@ def in_fresh_process(work: Callable[[], Any]) -> Any:
     return Beside(work).result()
 
 
+def _end_with_parent() -> None:
+    """A child of the fork server outlives who asked for it, and would train for ever."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
 def _answer(sender: Connection, work: Callable[[], Any]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     multiprocessing.set_start_method("fork", force=True)  # of DataLoader workers: the usual one
     try:
         result = work()
