@@ -86,7 +86,7 @@ clean:
 	$(UV) pip install --quiet --python .venv/bin/python --compile-bytecode --constraint constraints.txt --editable '.[composer,measure,server,view]' --group dev
 	touch $@
 
-.venv-sglang/installed: server/sglang/setup-cpu.sh server/sglang/requirements-cpu.txt | $(UV)
+.venv-sglang/installed: server/sglang/setup-cpu.sh server/sglang/requirements-cpu.txt $(wildcard server/sglang/cpu_attention/*) | $(UV)
 	UV=$(UV) server/sglang/setup-cpu.sh .venv-sglang
 	touch $@
 

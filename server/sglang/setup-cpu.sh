@@ -16,6 +16,7 @@ install --requirement "$here/requirements-cpu.txt"
 # Without dependencies: the rest of what SGLang requires are CUDA packages, which do not install or import here.
 # torchvision 0.15.2 is the newest that imports beside a torch without CUDA of another version.
 install --no-deps sglang==0.5.23 torchvision==0.15.2 compressed-tensors==0.18.0 xgrammar==0.2.7
+install --no-deps "$here/cpu_attention"
 
 # On a platform that it does not know, SGLang's rotary embedding imports this one name of vLLM, and never calls it.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
