@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 from streamdocs._base.unfinished import new_folder, remove, whole_file
 from streamdocs.errors import ConfigError
 
+_TOKENS = ("tokens.bin", "tokens.idx")
+
 
 class Format(ABC):
     """A format."""
@@ -30,6 +32,10 @@ class Format(ABC):
             OSError: It cannot be written.
         """
 
+    @abstractmethod
+    def has(self, out: Path, number: int) -> bool:
+        """Whether a slice that was written is still there."""
+
     def finish(self, out: Path, slices: int, schema: pa.Schema) -> None:  # noqa: B027  (most have nothing to do)
         """Make one dataset of all slices, where they are none yet; may be done again."""
 
@@ -42,8 +48,14 @@ class Parquet(Format):
         self.data = f"data/{name}-*.parquet"
 
     def write(self, out: Path, number: int, table: pa.Table) -> None:
-        with _rows_file(out, f"{self._name}-{number:05d}.parquet") as file:
+        with _rows_file(out, self._file(number)) as file:
             pq.write_table(table, file, compression="zstd")
+
+    def has(self, out: Path, number: int) -> bool:
+        return (out / "data" / self._file(number)).exists()
+
+    def _file(self, number: int) -> str:
+        return f"{self._name}-{number:05d}.parquet"
 
 
 class JsonLines(Format):
@@ -55,6 +67,9 @@ class JsonLines(Format):
         with _rows_file(out, f"part-{number:05d}.jsonl") as file:
             for row in table.to_pylist():
                 file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+    def has(self, out: Path, number: int) -> bool:
+        return (out / "data" / f"part-{number:05d}.jsonl").exists()
 
 
 def _rows_file(out: Path, name: str) -> AbstractContextManager[IO[bytes]]:
@@ -78,9 +93,13 @@ class Mds(Format):
             for tokens, row in zip(ids, rest, strict=True):
                 writer.write({**row, "input_ids": tokens.values.to_numpy()})
 
+    def has(self, out: Path, number: int) -> bool:
+        return (out / f"{number:05d}" / "index.json").exists()
+
     def finish(self, out: Path, slices: int, schema: pa.Schema) -> None:
         from streaming.base.util import merge_index  # noqa: PLC0415
 
+        (out / "index.json").unlink(missing_ok=True)  # of who was killed; it refuses to write over one
         merge_index(str(out), keep_local=True)
 
 
@@ -101,13 +120,16 @@ class Megatron(Format):
             for ids in table["input_ids"].combine_chunks():
                 builder.add_document(ids.values.to_numpy(), [len(ids)])
 
+    def has(self, out: Path, number: int) -> bool:
+        return (out / f"{number:05d}" / "tokens.idx").exists() or all((out / name).exists() for name in _TOKENS)
+
     def finish(self, out: Path, slices: int, schema: pa.Schema) -> None:
         folders = [out / f"{number:05d}" for number in range(slices)]
         if all(folder.exists() for folder in folders):  # otherwise they were put together before
             with new_folder(out / "whole", replace=True) as folder, _tokens_file(folder, schema) as builder:
                 for each in folders:
                     builder.add_index(str(each / "tokens"))
-            for name in ("tokens.bin", "tokens.idx"):
+            for name in _TOKENS:
                 (out / "whole" / name).replace(out / name)
         for folder in [out / "whole", *folders]:
             remove(folder)

@@ -1,9 +1,12 @@
 """An export: slices, written one after another, and a record of those that are there, by which it goes on."""
 
+import fcntl
 import json
 import logging
+import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +83,15 @@ def export(rows: Rows, format: str, out: Path, card: Callable[[Exported], str]) 
     """
     if format not in FORMATS:
         raise ConfigError(f"--to {format}: it is one of {', '.join(FORMATS)}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with _alone(out):
+            return _export(rows, format, out, card)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written ({error}): free some space, or pick another folder") from error
+
+
+def _export(rows: Rows, format: str, out: Path, card: Callable[[Exported], str]) -> Exported:
     identity = json.loads(json.dumps(rows.identity))
     known = Exported.read(out) or Exported(format, identity, {})
     if (known.format, known.identity) != (format, identity):
@@ -89,22 +101,34 @@ def export(rows: Rows, format: str, out: Path, card: Callable[[Exported], str]) 
             f"{out} holds another export, of another {', '.join(other) or 'kind'}: pick another folder, or delete it"
         )
     made, slices = FORMATS[format], rows.slices()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    there = {number: counts for number, counts in known.slices.items() if made.has(out, number)}
+    if known.complete and there == known.slices:
+        return known
+    known = Exported(format, identity, there)
+    known.save(out)
+    for these in slices:
+        if these.number in known.slices:
+            continue
+        table = rows.table(these)
+        made.write(out, these.number, table)
+        known.slices[these.number] = rows.count(table)
         known.save(out)
-        for these in slices:
-            if these.number in known.slices:
-                continue
-            table = rows.table(these)
-            made.write(out, these.number, table)
-            known.slices[these.number] = rows.count(table)
-            known.save(out)
-            log.info("%s: slice %d of %d, %s %s", out, these.number + 1, len(slices), f"{table.num_rows:,}", rows.unit)
-        if not known.complete:
-            made.finish(out, len(slices), rows.schema)
-            write_whole(out / CARD, card(known).encode())
-            known = Exported(known.format, known.identity, known.slices, complete=True)
-            known.save(out)
-    except OSError as error:
-        raise ConfigError(f"{out} cannot be written ({error}): free some space, or pick another folder") from error
+        log.info("%s: slice %d of %d, %s %s", out, these.number + 1, len(slices), f"{table.num_rows:,}", rows.unit)
+    made.finish(out, len(slices), rows.schema)
+    write_whole(out / CARD, card(known).encode())
+    known = Exported(format, identity, known.slices, complete=True)
+    known.save(out)
     return known
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Nobody else writes into a folder meanwhile."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ConfigError(f"{out}: another process is writing there just now") from error
+    finally:
+        os.close(folder)

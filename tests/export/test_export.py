@@ -20,6 +20,7 @@ from streamdocs.commands.exporting.run import export_run
 from streamdocs.commands.ledger import export as ledger_export
 from streamdocs.errors import ConfigError, FingerprintError, LedgerFileError
 from streamdocs.export import generated as generated_rows
+from streamdocs.export import job as job_module
 from streamdocs.export import read as read_rows
 from streamdocs.export.card import Licences
 from streamdocs.export.formats import FORMATS
@@ -117,6 +118,38 @@ def test_provenance_says_what_explain_does(world, tmp_path):
         told = [(each["kind"], each["start"], each["stop"], each["key"], each["number"]) for each in row["segments"]]
         assert told == [(s.kind, s.start, s.stop, s.key, s.generation and s.generation[1]) for s in segments]
         assert [digests[each["digest"]] for each in row["segments"]] == [each.document for each in segments]
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl", "mds", "megatron"])
+def test_what_is_missing_of_an_export_is_written_again(world, tmp_path, small_parts, monkeypatch, format):
+    """After a kill at any moment of the end, and where somebody deleted a part of it."""
+    folder, _ = world
+    whole, out = (exported(folder / "run.yaml", tmp_path / name, format) for name in ("whole", "out"))
+    wanted = tokens_of(format, whole)
+
+    def again() -> None:
+        exported(folder / "run.yaml", out, format)
+        assert all(np.array_equal(*pair) for pair in zip(tokens_of(format, out), wanted, strict=True))
+        assert json.loads((out / "export.json").read_text())["complete"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("streamdocs.export.job.CARD", "none/README.md")
+        shutil.rmtree(out)
+        with pytest.raises(ConfigError, match="cannot be written"):  # after the last slice, before it is complete
+            exported(folder / "run.yaml", out, format)
+    again()
+    part = {"mds": out / "00001", "megatron": out / "tokens.bin"}.get(format)
+    part = part or next((out / "data").glob("part-00001.*"))
+    shutil.rmtree(part) if part.is_dir() else part.unlink()
+    again()
+
+
+def test_two_that_export_into_one_folder(world, tmp_path):
+    folder, _ = world
+    out = exported(folder / "run.yaml", tmp_path / "out")
+    with job_module._alone(out), pytest.raises(ConfigError, match="another process is writing there"):
+        exported(folder / "run.yaml", out)
+    assert len(table_of(exported(folder / "run.yaml", out))) == SEALED
 
 
 def test_it_goes_on_where_it_was_broken_off(world, tmp_path, small_parts, monkeypatch):
