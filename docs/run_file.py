@@ -42,7 +42,8 @@ HEAD = """\
 # The run file, field by field
 
 One YAML file that trainer and server both read (`StreamingMegadocDataset.from_run_file`, `streamdocs-server`). A field
-that is not here is an error, and so is a value of another type; relative paths are relative to the file.
+that is not here is an error, and so is a value of another type, but that a word may stand for what it says (`"512"`,
+`"100k"`, `"false"`); relative paths are relative to the file.
 [recipes.md](recipes.md) has an example. This page is made from the code: `python docs/run_file.py`.
 """
 

@@ -230,7 +230,7 @@ class StreamingMegadocDataset(Reporting, StreamingDataset):
         return describe_run(self.run, self.epoch_size, stored)
 
     def mixed_until(self, position: int) -> dict[str, float]:
-        """What the run has mixed before ``position``.
+        """What the run has mixed until the end of the window that the last position before ``position`` is in.
 
         Returns:
             synthetic_fraction: Share of synthetic sequences, less those that were filled with web text.

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from streamdocs._base.paths import expand_path
-from streamdocs._base.typed import FilePath, Number, ShareOf, VariableName, exact_fraction
+from streamdocs._base.typed import FilePath, Number, ShareOf, VariableName, exact_fraction, kinds_of
 from streamdocs._base.untrusted import faults
 from streamdocs.corpus.columns.conditions import Where
 from streamdocs.presets import MixPreset, with_mix
@@ -96,6 +96,15 @@ class Section(BaseModel):
     """A part of a run file: no fields but its own, no infinite numbers, and values are not repeated in errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """Otherwise true would be the number 1."""
+        kinds = kinds_of(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, bool) and kinds <= {int, float, type(None)}:
+            raise ValueError("has to be a number")
+        return value
 
 
 class StreamSection(Section):

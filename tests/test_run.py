@@ -147,6 +147,8 @@ def test_none_is_as_the_file_says(run_file, small_corpus, tmp_path):
     ("given", "message"),
     [
         ({"evaluation": "perhaps"}, r"mix\.evaluation: "),
+        ({"window": True}, r"mix\.window: has to be a number"),
+        ({"epoch_size": False}, r"mix\.epoch_size: has to be a number"),
         ({"cache_limit": "abc"}, "cache_limit: "),
         ({"epoch_size": "1/3"}, r"mix\.epoch_size: "),
         ({"epoch_size": 10**30}, r"mix\.epoch_size: "),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from fractions import Fraction
 from functools import cache
-from typing import Annotated, Any, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +28,15 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_len
 
 #: A path: its ~ and $VARIABLES are replaced, and what no file system takes is refused here.
 FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096), AfterValidator(expand_path)]
+
+
+def kinds_of(annotation: Any) -> frozenset[Any]:
+    """The types that an annotation allows, whatever else it says of them."""
+    if get_origin(annotation) is Annotated:
+        return kinds_of(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return frozenset[Any]().union(*map(kinds_of, get_args(annotation)))
+    return frozenset({annotation})
 
 
 def _number(value: Any) -> Any:

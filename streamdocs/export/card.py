@@ -47,7 +47,7 @@ def make_card(rows: Rows, exported: Exported, licences: Licences) -> str:
     """The card of an export."""
     run, counts = rows.dataset.run, exported.counts
     generated = exported.identity["what"] == "generated"
-    what = "Generations" if generated else "Sequences as they were read in training"
+    what = "Generations" if generated else "Sequences as training reads them"
     parts = [
         f"---\n{_front(exported, licences)}---\n\n# {what}\n",
         f"{counts['rows']:,} {rows.unit}, {counts['tokens']:,} tokens of {run.corpus.index['tokenizer']['name']}, "
@@ -84,7 +84,10 @@ def _front(exported: Exported, licences: Licences) -> str:
 
 def _which(exported: Exported) -> str:
     if positions := exported.identity.get("positions"):
-        return f" These are positions {positions[0]:,} to {positions[1] - 1:,} of the run."
+        return (
+            f" These are positions {positions[0]:,} to {positions[1] - 1:,} of the run; windows are sealed whole, so "
+            "that training may have read less."
+        )
     items = ", ".join(f"{count:,} of {stream}" for stream, count in exported.identity["resolved"].items())
     return f" These are what was accepted of the first {items} (document, round) items."
 

@@ -100,6 +100,10 @@ class Gates:
     distinct: bool = True
     protected: InstanceOf[Protected] | None = field(default=None, repr=False, metadata={"in_file": False})
 
+    def __post_init__(self) -> None:
+        if self.max_ratio is not None and (self.min_ratio or 0) > self.max_ratio:
+            raise ValueError(f"min_ratio {self.min_ratio} is more than max_ratio {self.max_ratio}: nothing can be both")
+
     def check(self, text: str, finish_reason: str, request: Request, *, reasoned: bool = False) -> Accepted | Rejected:
         """Accept the text, or the part of it that is a rewriting, or say why not.
 

@@ -221,7 +221,10 @@ def test_a_hostile_megabyte_takes_less_than_a_second(unit: str, finish_reason: s
     assert time.process_time() - start < 3
 
 
-@pytest.mark.parametrize("limits", [{"min_ratio": -1}, {"max_repeated_lines": 2}, {"cut_off": "ignore"}, {"typo": 1}])
+@pytest.mark.parametrize(
+    "limits",
+    [{"min_ratio": -1}, {"min_ratio": 2, "max_ratio": 1}, {"max_copied": 2}, {"cut_off": "ignore"}, {"typo": 1}],
+)
 def test_a_limit_that_cannot_be_is_refused(limits):
     with pytest.raises(pydantic.ValidationError):
         Gates(**limits)
