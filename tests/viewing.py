@@ -3,6 +3,7 @@
 import html
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -82,11 +83,15 @@ def answered(client: httpx.Client, address: str) -> httpx.Response:
     return answer
 
 
-def shown(client: httpx.Client, address: str) -> str:
-    """A page, once it is there."""
-    answer = answered(client, address)
-    assert answer.status_code == 200, answer.text
-    return answer.text
+def shown(client: httpx.Client, address: str, deadline: float = 60.0) -> str:
+    """A page, once all of it is there."""
+    until = time.monotonic() + deadline
+    while True:
+        answer = answered(client, address)
+        assert answer.status_code == 200, answer.text
+        if "eing counted" not in answer.text or time.monotonic() > until:
+            return answer.text
+        time.sleep(0.1)
 
 
 def words(page: str) -> str:
