@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-_Arguments = tuple[torch.Tensor, ...]
-
 
 def apply() -> None:
     """Have SGLang's backend ``torch_native`` compute attention here, where it is plain."""
